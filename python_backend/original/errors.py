@@ -1,0 +1,79 @@
+"""Why an original model could not be loaded or run.
+
+OriginalError
+├── ArtefactMissing     a file of the bundle is not there
+├── ArtefactUnreadable  the framework refused the file
+├── CodeNotTrusted      loading would run code from the file
+├── FactoryFailed       the factory was not found, raised, or gave no module
+├── WeightsMismatch     the weights do not fit the module
+├── SignatureMissing    a SavedModel has no such signature
+└── RunFailed           the framework refused these inputs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class OriginalError(Exception):
+    """Base of everything that this package raises."""
+
+
+class ArtefactMissing(OriginalError):
+    """A file or folder that the bundle names is not there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} does not exist; name the model's file in [source] of model.toml")
+
+
+class ArtefactUnreadable(OriginalError):
+    """The framework could not read the file."""
+
+    def __init__(self, path: Path, framework: str, cause: str) -> None:
+        super().__init__(f"{framework} cannot read {path}: {cause}")
+
+
+class CodeNotTrusted(OriginalError):
+    """Loading the file would run code that is stored in it."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"{path} holds code ({what}) that loading would run; if you trust it, set trust_code = true in [source]"
+        )
+
+
+class FactoryFailed(OriginalError):
+    """The factory could not be imported or called, or gave something else than a module."""
+
+    def __init__(self, factory: str, cause: str) -> None:
+        super().__init__(f"factory '{factory}': {cause}")
+
+
+class WeightsMismatch(OriginalError):
+    """The names or shapes in the weights are not those of the module."""
+
+    def __init__(self, files: Iterable[Path], factory: str, cause: str) -> None:
+        names = ", ".join(path.name for path in files)
+        super().__init__(f"the weights in {names} do not fit the module that '{factory}' builds: {cause}")
+
+
+class SignatureMissing(OriginalError):
+    """A SavedModel lacks the signature asked for."""
+
+    def __init__(self, path: Path, signature: str, known: Iterable[str]) -> None:
+        listed = ", ".join(sorted(known)) or "none"
+        super().__init__(f"{path} has no signature '{signature}' (it has: {listed}); set signature in [source]")
+
+
+class RunFailed(OriginalError):
+    """The framework raised while it computed."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the original model failed: {cause}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error that says something, with its type: frameworks add pages of context below it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

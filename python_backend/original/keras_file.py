@@ -1,0 +1,96 @@
+"""Keras `.h5` and `.keras`: Keras 3 first, legacy Keras for files that only it reads."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from .bundle import Bundle, Tensor, source_file
+from .errors import ArtefactUnreadable, CodeNotTrusted, OriginalError, first_line
+from .loading import Device
+from .tensorflow_runtime import TensorFlowModel, prepare, tensor
+
+
+def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
+    """Load the file as a compiled function. Raises ArtefactUnreadable, CodeNotTrusted."""
+    tf = prepare(device)
+    path = source_file(directory, bundle.path or "")
+    if not bundle.trust_code:
+        refuse_lambdas(path)
+    model = _read(path, bundle)
+    inputs = bundle.inputs or _tensors(model.inputs, model.input_names)
+    outputs = bundle.outputs or _tensors(model.outputs, output_names(model))
+    specs = [
+        tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=t.name)
+        for t, spec in zip(inputs, model.inputs, strict=True)
+    ]
+
+    def call(*values: Any) -> list[Any]:
+        return list(tf.nest.flatten(model(tf.nest.pack_sequence_as(model.input, list(values)), training=False)))
+
+    # Keras' own `predict` costs tens of milliseconds a call; a function with a signature is what it advises to serve.
+    return TensorFlowModel(tf, model, tf.function(call, input_signature=specs), inputs, outputs)
+
+
+def keras_generation(path: Path) -> int:
+    """Which Keras wrote the file, 2 or 3 (3 where it does not tell). Raises ArtefactUnreadable."""
+    return 2 if str(_config(path)[0]).startswith(("1.", "2.")) else 3
+
+
+def refuse_lambdas(path: Path) -> None:
+    """Raise CodeNotTrusted where the file holds a Lambda layer: its Python byte code would run at load."""
+    if '"class_name": "Lambda"' in json.dumps(_config(path)[1]):
+        raise CodeNotTrusted(path, "a Lambda layer")
+
+
+def output_names(model: Any) -> list[str]:
+    """The names of a Keras model's outputs in `model.outputs`' order: layers' names, made unique."""
+    names: list[str] = list(model.output_names)
+    return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+
+
+def _read(path: Path, bundle: Bundle) -> Any:
+    import keras
+    import tf_keras
+
+    readers = {3: keras.models.load_model, 2: tf_keras.models.load_model}
+    order = [bundle.keras_generation] if bundle.keras_generation else [3, 2]
+    failures: list[str] = []
+    for generation in order:
+        try:
+            model = readers[generation](path, compile=False, safe_mode=not bundle.trust_code)
+        # Both raise ValueError, TypeError, KeyError, OSError and more for one broken file.
+        except Exception as error:  # noqa: BLE001
+            failures.append(f"Keras {generation}: {first_line(error)}")
+            continue
+        if not getattr(model, "inputs", None):
+            failures.append(f"Keras {generation}: the model was never built, so that its inputs are unknown")
+            continue
+        return model
+    raise ArtefactUnreadable(path, "Keras", "; ".join(failures))
+
+
+def _tensors(specs: Any, names: list[str]) -> tuple[Tensor, ...]:
+    return tuple(tensor(name, spec) for name, spec in zip(names, specs, strict=True))
+
+
+def _config(path: Path) -> tuple[str, Any]:
+    """The version of Keras that wrote the file, and the model's configuration."""
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                version = json.loads(archive.read("metadata.json")).get("keras_version", "3")
+                return version, json.loads(archive.read("config.json"))
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            text = file.attrs.get("model_config")
+            if text is None:
+                raise ArtefactUnreadable(path, "Keras", "it holds weights alone; save the whole model")
+            return str(file.attrs.get("keras_version", "3")), json.loads(text)
+    except OriginalError:
+        raise
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ArtefactUnreadable(path, "Keras", first_line(error)) from error

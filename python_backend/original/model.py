@@ -1,0 +1,80 @@
+"""Triton's entry: the original model of this release behind the Python backend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+from .errors import OriginalError
+from .loading import Device, OriginalModel, load
+
+
+class TritonPythonModel:
+    """One instance of the original. The config parameter `threads` sets its framework's thread pool."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the bundle beside this file. Raises TritonModelException with one sentence."""
+        config = json.loads(args["model_config"])
+        threads = int(config.get("parameters", {}).get("threads", {}).get("string_value", "1"))
+        gpu = int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else None
+        directory = Path(args["model_repository"]) / args["model_version"]
+        try:
+            self._model: OriginalModel = load(directory, Device(threads, gpu))
+        except OriginalError as error:
+            raise pb_utils.TritonModelException(str(error)) from error
+        self._batched = config["max_batch_size"] > 0
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request; requests of equal shapes are computed together, and a failed group one by one."""
+        responses: list[Any] = [None] * len(requests)
+        read = [{t.name(): t.as_numpy() for t in request.inputs()} for request in requests]
+        for members in self._groups(read):
+            for numbers, answer in self._answers(members, read):
+                for number, response in zip(numbers, self._respond(numbers, read, answer, requests), strict=True):
+                    responses[number] = response
+        return responses
+
+    def _groups(self, read: list[dict[str, NDArray[Any]]]) -> list[list[int]]:
+        if not self._batched:
+            return [[number] for number in range(len(read))]
+        groups: dict[Any, list[int]] = {}
+        for number, arrays in enumerate(read):
+            groups.setdefault(tuple((name, a.shape[1:]) for name, a in sorted(arrays.items())), []).append(number)
+        return list(groups.values())
+
+    def _answers(self, members: list[int], read: list[dict[str, NDArray[Any]]]) -> list[tuple[list[int], Any]]:
+        """Pairs of request numbers and their common outputs, or the error that they met."""
+        try:
+            if len(members) == 1:
+                return [(members, self._model.run(read[members[0]]))]
+            joined = {name: np.concatenate([read[n][name] for n in members]) for name in read[members[0]]}
+            return [(members, self._model.run(joined))]
+        except OriginalError as error:
+            if len(members) == 1:
+                return [(members, error)]
+            return [pair for number in members for pair in self._answers([number], read)]
+
+    def _respond(
+        self, numbers: list[int], read: list[dict[str, NDArray[Any]]], answer: Any, requests: list[Any]
+    ) -> Any:
+        start = 0
+        for number in numbers:
+            if isinstance(answer, OriginalError):
+                yield pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer)))
+                continue
+            wanted = set(requests[number].requested_output_names())
+            rows = len(next(iter(read[number].values()))) if self._batched else None
+            stop = None if rows is None else start + rows
+            yield pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor(name, value if len(numbers) == 1 else value[start:stop])
+                    for name, value in answer.items()
+                    if name in wanted
+                ]
+            )
+            start += rows or 0

@@ -1,0 +1,58 @@
+"""What both TensorFlow formats share: threads, devices, and a concrete function as a model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Tensor
+from .errors import RunFailed, first_line
+from .loading import Arrays, Device
+
+
+def prepare(device: Device) -> Any:
+    """Import TensorFlow with `device.threads` threads and the chosen GPU alone, and give the module."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    chosen = [] if device.gpu is None else gpus[device.gpu : device.gpu + 1]
+    # TensorFlow takes both settings only before its first operation; a second model in the process keeps the first's.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(device.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.set_visible_devices(chosen, "GPU")
+        for gpu in chosen:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return tf
+
+
+class TensorFlowModel:
+    """A compiled function: takes tensors by position in the order of `inputs`, gives a list in that of `outputs`."""
+
+    def __init__(
+        self, tf: Any, native: Any, call: Callable[..., Any], inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
+        self._tf = tf
+        self.native = native
+        self.call = call
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """See OriginalModel.run."""
+        tf = self._tf
+        try:
+            values = self.call(*[tf.constant(arrays[tensor.name]) for tensor in self.inputs])
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            raise RunFailed(first_line(error)) from error
+        return {tensor.name: np.asarray(value.numpy()) for tensor, value in zip(self.outputs, values, strict=True)}
+
+
+def tensor(name: str, spec: Any) -> Tensor:
+    """The facts of a `tf.TensorSpec` or KerasTensor."""
+    dtype = getattr(spec.dtype, "name", spec.dtype)
+    return Tensor(name, str(dtype), tuple(None if size is None else int(size) for size in spec.shape))

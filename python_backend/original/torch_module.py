@@ -1,0 +1,168 @@
+"""PyTorch: a module from a factory with its weights, a TorchScript file, or an exported program."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle, source_file
+from .errors import ArtefactUnreadable, CodeNotTrusted, FactoryFailed, RunFailed, WeightsMismatch, first_line
+from .loading import Arrays, Device, name_outputs
+
+
+class TorchModel:
+    """A module run under `inference_mode`; arrays go in by position, in the order of the bundle's inputs."""
+
+    def __init__(self, module: Any, bundle: Bundle, device: Device) -> None:
+        import torch
+
+        torch.set_num_threads(device.threads)
+        self._torch = torch
+        self._device = torch.device("cpu" if device.gpu is None else f"cuda:{device.gpu}")
+        self.inputs = bundle.inputs
+        self.outputs = bundle.outputs
+        self.native = module.to(self._device) if bundle.format != "exported_program" else module
+        if bundle.format == "exported_program":
+            self._call = module.module().to(self._device)
+        else:
+            self._call = self.native.eval()
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """See OriginalModel.run."""
+        torch = self._torch
+        try:
+            with torch.inference_mode():
+                # A copy only where torch cannot take the memory as it is: read-only arrays and negative strides.
+                tensors = [
+                    torch.from_numpy(np.require(arrays[t.name], requirements=("C", "W"))).to(self._device)
+                    for t in self.inputs
+                ]
+                raw = name_outputs(self._call(*tensors), self.outputs)
+                return {name: value.cpu().numpy() for name, value in raw.items()}
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
+            raise RunFailed(first_line(error)) from error
+
+
+def load(bundle: Bundle, directory: Path, device: Device) -> TorchModel:
+    """Load any of the three PyTorch formats onto `device`. Raises a subclass of OriginalError."""
+    read = {"torch_module": _from_factory, "torchscript": _torchscript, "exported_program": _exported_program}
+    return TorchModel(read[bundle.format](bundle, directory), bundle, device)
+
+
+def _torchscript(bundle: Bundle, directory: Path) -> Any:
+    import torch
+
+    path = source_file(directory, bundle.path or "")
+    try:
+        return torch.jit.load(str(path), map_location="cpu")
+    except (RuntimeError, ValueError) as error:
+        raise ArtefactUnreadable(path, "torch.jit", first_line(error)) from error
+
+
+def _exported_program(bundle: Bundle, directory: Path) -> Any:
+    import torch
+
+    path = source_file(directory, bundle.path or "")
+    try:
+        return torch.export.load(str(path))
+    # Its loader raises whatever the broken part of the archive gives: there is no base class to name.
+    except Exception as error:
+        raise ArtefactUnreadable(path, "torch.export", first_line(error)) from error
+
+
+def _from_factory(bundle: Bundle, directory: Path) -> Any:
+    import torch
+
+    factory = bundle.factory or ""
+    build = find_factory(factory, directory)
+    try:
+        module = build(**bundle.arguments)
+    # The factory is the user's code: whatever it raises is the news to pass on.
+    except Exception as error:
+        raise FactoryFailed(factory, f"raised {first_line(error)}") from error
+    if not isinstance(module, torch.nn.Module):
+        raise FactoryFailed(factory, f"returned {type(module).__name__}, expected a torch.nn.Module")
+    if bundle.weights:
+        _fill(module, bundle, directory)
+    return module
+
+
+def find_factory(factory: str, directory: Path) -> Callable[..., Any]:
+    """Find `file.py:callable` in the bundle's source, or `package.module:callable`. Raises FactoryFailed."""
+    place, _, attribute = factory.partition(":")
+    try:
+        if place.endswith(".py"):
+            path = source_file(directory, place)
+            sys.path.insert(0, str(path.parent))
+            name = f"understudy_factory_{path.stem}"
+            specification = importlib.util.spec_from_file_location(name, path)
+            assert specification is not None  # a .py suffix always gives one
+            assert specification.loader is not None
+            module = importlib.util.module_from_spec(specification)
+            sys.modules[name] = module
+            specification.loader.exec_module(module)
+        else:
+            module = importlib.import_module(place)
+        found = module
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    # Importing is running the user's code.
+    except Exception as error:
+        raise FactoryFailed(factory, f"cannot be imported: {first_line(error)}") from error
+    if not callable(found):
+        raise FactoryFailed(factory, f"is a {type(found).__name__}, not callable")
+    return found
+
+
+def _fill(module: Any, bundle: Bundle, directory: Path) -> None:
+    files = [source_file(directory, relative) for relative in bundle.weights]
+    state: dict[str, Any] = {}
+    for path in files:
+        state.update(_read_state(path, bundle.trust_code))
+    # What torch.nn.DataParallel saves.
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    expected = module.state_dict()
+    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    wrong = [
+        f"{key} is {list(state[key].shape)}, expected {list(expected[key].shape)}"
+        for key in sorted(expected.keys() & state.keys())
+        if getattr(state[key], "shape", None) != expected[key].shape
+    ]
+    if missing or extra or wrong:
+        groups = (("missing", missing), ("unexpected", extra), ("of another shape", wrong))
+        told = "; ".join(f"{len(keys)} {what} ({keys[0]}{', …' if keys[1:] else ''})" for what, keys in groups if keys)
+        raise WeightsMismatch(files, bundle.factory or "", told)
+    module.load_state_dict(state)
+
+
+def _read_state(path: Path, trust_code: bool) -> dict[str, Any]:
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=not trust_code)
+    except pickle.UnpicklingError as error:
+        # weights_only refuses both code and plain garbage with this class; only the former is worth trusting.
+        if "Unsupported" in str(error) or "weights_only" in str(error).lower():
+            raise CodeNotTrusted(path, "a pickle of Python objects") from error
+        raise ArtefactUnreadable(path, "torch", first_line(error)) from error
+    except Exception as error:
+        raise ArtefactUnreadable(path, "torch", first_line(error)) from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict):
+        raise ArtefactUnreadable(path, "torch", f"it holds a {type(state).__name__}, expected a state dict")
+    return state
