@@ -1,0 +1,101 @@
+"""What tritonserver is started with: its arguments and its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from serving.locate import Installation, PythonRuntime
+from serving.ports import LOOPBACK
+from serving.shared_memory import region_bytes
+
+# Every BLS call holds one of these per instance until it returns; Triton's 32 would cap a hybrid before its own limit.
+_BLS_THREADS = 128
+
+
+def server_arguments(
+    installation: Installation,
+    *,
+    repository: Path,
+    backends: Path,
+    ports: Mapping[str, int],
+    drain_s: int,
+    shm_free_bytes: int,
+    gpu: bool,
+    extra: Sequence[str] = (),
+) -> list[str]:
+    """The command line. `ports` has http, grpc and metrics; `extra` comes last, so that it wins over ours."""
+    first, growth = region_bytes(shm_free_bytes)
+    return [
+        str(installation.binary),
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        f"--cache-directory={installation.caches}",
+        "--model-control-mode=explicit",
+        # A hybrid outlives its twins: the loss of one must not take the server out of a load balancer.
+        "--strict-readiness=false",
+        f"--exit-timeout-secs={drain_s}",
+        # This release has holes that can be used from the network (CVE-2025-23319 and others).
+        f"--http-address={LOOPBACK}",
+        f"--grpc-address={LOOPBACK}",
+        f"--metrics-address={LOOPBACK}",
+        f"--http-port={ports['http']}",
+        f"--grpc-port={ports['grpc']}",
+        f"--metrics-port={ports['metrics']}",
+        f"--allow-gpu-metrics={str(gpu).lower()}",
+        f"--backend-config=python,shm-default-byte-size={first}",
+        f"--backend-config=python,shm-growth-byte-size={growth}",
+        f"--backend-config=python,thread-pool-size={_BLS_THREADS}",
+        *extra,
+    ]
+
+
+def server_environment(
+    environ: Mapping[str, str], installation: Installation, python: PythonRuntime | None, cores: int
+) -> dict[str, str]:
+    """The environment of the server and its stubs, made from `environ`; a thread count that is set there stays.
+
+    The stub finds its packages through the first `python3` on PATH, and its interpreter through LD_LIBRARY_PATH.
+    """
+    made = dict(environ)
+    libraries = [str(path) for path in installation.libraries]
+    if python is not None:
+        libraries.append(str(python.libpython.parent))
+        made["PATH"] = _joined([str(python.bin_directory)], environ.get("PATH", ""))
+    made["LD_LIBRARY_PATH"] = _joined(libraries, environ.get("LD_LIBRARY_PATH", ""))
+    # Would point the stub's interpreter at another installation, or at modules of the caller's.
+    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"):
+        made.pop(name, None)
+    # A __pycache__ written into a version directory makes the next load look like a change.
+    made["PYTHONDONTWRITEBYTECODE"] = "1"
+    # OpenMP counts the machine's cores, not those that the container may use; waiting threads must not burn them.
+    made.setdefault("OMP_NUM_THREADS", str(cores))
+    made.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return made
+
+
+def _joined(first: Sequence[str], rest: str) -> str:
+    return ":".join([*first, *(part for part in rest.split(":") if part)])
+
+
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: its affinity, or the cgroup's quota where that is less. At least 1."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _quota(cgroup)
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """The cgroup's limit in cores, version 2 or 1, or None when there is none."""
+    try:
+        limit, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        try:
+            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+    if not limit.isdigit() or not period.isdigit() or int(period) == 0:
+        return None
+    return int(limit) / int(period)

@@ -1,0 +1,185 @@
+"""Load, unload and probe the models of a running server, over gRPC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeVar
+
+from serving.errors import LoadFailed, ModelError, ModelNotFound, ProbeFailed, ServerUnreachable, UnloadFailed
+from serving.probe import probe_inputs
+
+_Answer = TypeVar("_Answer")
+_GONE = frozenset({"", "UNAVAILABLE"})
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One version of one model as the server's index tells it; `version` is None for a model that was never loaded."""
+
+    name: str
+    version: int | None
+    state: str
+    reason: str
+
+    @property
+    def ready(self) -> bool:
+        """What the server believes. A dead Python stub is still READY in 24.10: only a probe tells."""
+        return self.state == "READY"
+
+
+class ModelControl:
+    """A connection to one server. Every call has a deadline; close it, or use it in a `with`."""
+
+    def __init__(self, grpc_url: str, *, timeout_s: float = 10.0, load_timeout_s: float = 300.0) -> None:
+        from tritonclient.grpc import InferenceServerClient
+
+        self.grpc_url = grpc_url
+        self._timeout_s = timeout_s
+        self._load_timeout_s = load_timeout_s
+        self._client = InferenceServerClient(grpc_url)
+
+    def __enter__(self) -> ModelControl:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def index(self) -> list[ModelStatus]:
+        """Every model of the server's repository, a line per version. Raises ServerUnreachable."""
+        answer = self._ask(lambda: self._client.get_model_repository_index(client_timeout=self._timeout_s), None)
+        return [
+            ModelStatus(one.name, int(one.version) if one.version else None, one.state, one.reason)
+            for one in answer.models
+        ]
+
+    def ready(self, name: str, version: int | None = None) -> bool:
+        """Whether the server says that the model serves. False for a model that it does not know."""
+        return bool(
+            self._ask(lambda: self._client.is_model_ready(name, _text(version), client_timeout=self._timeout_s), None)
+        )
+
+    def load(self, name: str) -> None:
+        """Load the versions that config.pbtxt pins; what already serves and did not change is left as it is.
+
+        Raises ModelNotFound, LoadFailed with the server's reason, ServerUnreachable.
+        """
+        self._must_exist(name)
+        self._ask(
+            lambda: self._client.load_model(name, client_timeout=self._load_timeout_s),
+            lambda reason: LoadFailed(name, reason),
+        )
+
+    def unload(self, name: str) -> None:
+        """Drop a model and wait until requests in flight have left it.
+
+        Raises ModelNotFound, UnloadFailed when it is still there after the load timeout, ServerUnreachable.
+        """
+        self._must_exist(name)
+        self._ask(
+            lambda: self._client.unload_model(name, client_timeout=self._timeout_s),
+            lambda reason: UnloadFailed(name, reason),
+        )
+        deadline = time.monotonic() + self._load_timeout_s
+        while True:
+            left = [one for one in self.index() if one.name == name and one.state not in _GONE]
+            if not left:
+                return
+            if time.monotonic() > deadline:
+                raise UnloadFailed(name, f"still {left[0].state} after {self._load_timeout_s:g} s")
+            time.sleep(0.02)
+
+    def reload(self, name: str) -> None:
+        """Unload and load: the only way back for a model whose Python stub has died. Raises as both of them."""
+        self.unload(name)
+        self.load(name)
+
+    def switch(self, name: str) -> list[str]:
+        """Serve what the configurations of a published model pin now: both twins first, then the hybrid.
+
+        Returns the names in the order loaded. The first that fails ends it, and what served before still serves.
+        Raises as `load`.
+        """
+        known = {one.name for one in self.index()}
+        names = [other for other in (f"{name}_onnx", f"{name}_original") if other in known]
+        names.append(name)
+        for one in names:
+            self.load(one)
+        return names
+
+    def metadata(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """Names, dtypes and shapes of a served model, as the server tells them. Raises ModelError."""
+        answer: dict[str, Any] = self._ask(
+            lambda: self._client.get_model_metadata(name, _text(version), as_json=True, client_timeout=self._timeout_s),
+            lambda reason: ModelError(name, reason),
+        )
+        return answer
+
+    def config(self, name: str, version: int | None = None) -> Any:
+        """The completed configuration of a served model (tritonclient's ModelConfig message). Raises ModelError."""
+        answer = self._ask(
+            lambda: self._client.get_model_config(name, _text(version), client_timeout=self._timeout_s),
+            lambda reason: ModelError(name, reason),
+        )
+        return answer.config
+
+    def probe(self, name: str, version: int | None = None, timeout_s: float | None = None) -> float:
+        """Run the model once on the smallest input of zeros that its configuration allows; return the seconds it took.
+
+        Raises ProbeFailed with the server's reason, ModelError for a model that is not served, ServerUnreachable.
+        """
+        config = self.config(name, version)
+        sequence = {}
+        if config.WhichOneof("scheduling_choice") == "sequence_batching":
+            sequence = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
+        started = time.monotonic()
+        self._ask(
+            lambda: self._client.infer(
+                name,
+                probe_inputs(config),
+                _text(version),
+                client_timeout=timeout_s or self._timeout_s,
+                **sequence,
+            ),
+            lambda reason: ProbeFailed(name, reason),
+        )
+        return time.monotonic() - started
+
+    def _must_exist(self, name: str) -> None:
+        names = sorted({one.name for one in self.index()})
+        if name not in names:
+            raise ModelNotFound(name, f"the server's repository holds {', '.join(names) or 'no model'}")
+
+    def _ask(self, call: Callable[[], _Answer], refused: Callable[[str], ModelError] | None) -> _Answer:
+        """Run one call; turn the client's one error class into ours, by its status code."""
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            return call()
+        except InferenceServerException as error:
+            status, reason = error.status() or "", error.message() or "no reason given"
+            unreachable = status == "StatusCode.UNAVAILABLE" and not self._answers()
+            if unreachable or refused is None:
+                raise ServerUnreachable(self.grpc_url, reason) from error
+            raise refused(reason) from error
+
+    def _answers(self) -> bool:
+        """Whether a server is there at all: UNAVAILABLE is also what a model answers that is not."""
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            return bool(self._client.is_server_live(client_timeout=self._timeout_s))
+        except InferenceServerException:
+            return False
+
+
+def _text(version: int | None) -> str:
+    return "" if version is None else str(version)

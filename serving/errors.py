@@ -1,0 +1,138 @@
+"""Everything that can go wrong around a Triton server, one class for each situation.
+
+    ServingError                   exit 1
+    ├── UsageError                 exit 2   an argument that cannot be meant
+    │   └── RepositoryError        exit 2   the model repository, or a model in it, is not what it must be
+    ├── MachineError               exit 3   this machine lacks something
+    │   ├── TritonNotFound
+    │   └── PythonNotSuitable
+    ├── PortTaken                  exit 4
+    ├── ServerFailed               exit 5   the process died, or never became live
+    ├── ModelError                 exit 6   the server refused to load, unload or run a model
+    │   ├── ModelNotFound
+    │   ├── LoadFailed
+    │   ├── UnloadFailed
+    │   └── ProbeFailed
+    └── ServerUnreachable          exit 7   nothing answers at that address
+
+`exit_code` is what the command line ends with. 0 is success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+
+class ServingError(Exception):
+    """Base of every error of this package."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(ServingError):
+    """An argument that cannot be meant."""
+
+    exit_code = 2
+
+
+class RepositoryError(UsageError):
+    """The model repository, or one model in it, is not what it must be."""
+
+    def __init__(self, path: Path, found: str, remedy: str) -> None:
+        super().__init__(f"{path}: {found}; {remedy}")
+        self.path = path
+
+
+class MachineError(ServingError):
+    """This machine lacks something that a server needs."""
+
+    exit_code = 3
+
+
+class TritonNotFound(MachineError):
+    """There is no tritonserver, or a part of it is missing."""
+
+    def __init__(self, searched: Sequence[str], missing: str = "tritonserver") -> None:
+        super().__init__(
+            f"no {missing} in {', '.join(searched)}; run `make setup`, or set UNDERSTUDY_TRITON to the directory of one"
+        )
+
+
+class PythonNotSuitable(MachineError):
+    """Triton's Python backend cannot run with this interpreter."""
+
+    def __init__(self, executable: str, found: str, remedy: str) -> None:
+        super().__init__(f"Triton's Python backend cannot use {executable}: {found}; {remedy}")
+
+
+class PortTaken(ServingError):
+    """Something listens already where the server should."""
+
+    exit_code = 4
+
+    def __init__(self, service: str, port: int, holder: str | None = None) -> None:
+        who = f"by {holder}" if holder else "by another process"
+        super().__init__(
+            f"port {port} ({service}) is taken {who}; stop that process, or choose another with --{service}-port"
+        )
+        self.port = port
+
+
+class ServerFailed(ServingError):
+    """The server's process ended, or did not become live in time. Quotes the end of its log."""
+
+    exit_code = 5
+
+    def __init__(self, what: str, log_path: Path, tail: Sequence[str] = ()) -> None:
+        quoted = "".join(f"\n    {line}" for line in tail)
+        super().__init__(f"tritonserver {what}; its log is {log_path}{quoted}")
+        self.log_path = log_path
+        self.tail = tuple(tail)
+
+
+class ModelError(ServingError):
+    """The server refused something about one model. `reason` is the server's own sentence."""
+
+    exit_code = 6
+    verb: ClassVar[str] = "use"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"could not {self.verb} model '{name}': {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class ModelNotFound(ModelError):
+    """The server's repository holds no such model."""
+
+    verb = "find"
+
+
+class LoadFailed(ModelError):
+    """A model, or one of its versions, did not load. What was serving before still serves."""
+
+    verb = "load"
+
+
+class UnloadFailed(ModelError):
+    """A model is still there after the server was asked to drop it."""
+
+    verb = "unload"
+
+
+class ProbeFailed(ModelError):
+    """A synthetic inference failed: the model says that it is ready, and is not."""
+
+    verb = "run"
+
+
+class ServerUnreachable(ServingError):
+    """No server answers at that address."""
+
+    exit_code = 7
+
+    def __init__(self, url: str, found: str) -> None:
+        super().__init__(f"no Triton answers at {url}: {found}; start one with `make serve`, or give its --grpc-url")
+        self.url = url

@@ -1,0 +1,151 @@
+"""Bring one tritonserver process up: find it, lay out its files, start it, wait until it listens."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.command import available_cores, server_arguments, server_environment
+from serving.errors import PortTaken, ServerFailed
+from serving.layout import lay_out_backends, plain_path
+from serving.locate import find_installation, find_python
+from serving.ports import LOOPBACK, choose
+from serving.process import ServerProcess
+from serving.run_directory import make_run_directory, sweep_run_directories
+from serving.shared_memory import SHM, sweep_orphans
+
+_TAIL_LINES = 15
+_PORT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to start. Ports that are None are free ones; `log_path` None puts the log into the run directory."""
+
+    repository: Path
+    ports: Mapping[str, int | None]
+    log_path: Path | None
+    start_timeout_s: float
+    drain_s: int
+    extra_arguments: Sequence[str]
+    environ: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A server that listens on every port, without models yet."""
+
+    process: ServerProcess
+    ports: Mapping[str, int]
+    log_path: Path
+    run_directory: Path
+
+    def tail(self) -> list[str]:
+        """The last lines of the log."""
+        return _tail(self.log_path)
+
+
+def launch(order: Order) -> Launched:
+    """Start a server. No process is left behind by an error.
+
+    Raises TritonNotFound, PythonNotSuitable, PortTaken before anything runs; ServerFailed with the end of the log,
+    which is then kept for whoever wants to read on.
+    """
+    installation = find_installation(order.environ)
+    python = find_python() if installation.embedded else None
+    choose(order.ports)
+    sweep_run_directories()
+    sweep_orphans()
+    run_directory = make_run_directory()
+    log_path = order.log_path or run_directory / "triton.log"
+    try:
+        backends = lay_out_backends(installation, python, run_directory)
+        repository = plain_path(order.repository, run_directory)
+    except BaseException:
+        shutil.rmtree(run_directory, ignore_errors=True)
+        raise
+    environment = server_environment(order.environ, installation, python, available_cores())
+
+    def start() -> tuple[ServerProcess, dict[str, int]]:
+        ports = choose(order.ports)
+        arguments = server_arguments(
+            installation,
+            repository=repository,
+            backends=backends,
+            ports=ports,
+            drain_s=order.drain_s,
+            shm_free_bytes=shutil.disk_usage(SHM).free,
+            gpu=Path("/dev/nvidiactl").exists(),
+            extra=order.extra_arguments,
+        )
+        return ServerProcess(arguments, environment, log_path), ports
+
+    process, ports = _run_on_free_ports(start, order, log_path, _PORT_ATTEMPTS)
+    return Launched(process, ports, log_path, run_directory)
+
+
+def _run_on_free_ports(
+    start: Callable[[], tuple[ServerProcess, dict[str, int]]], order: Order, log_path: Path, attempts: int
+) -> tuple[ServerProcess, dict[str, int]]:
+    process, ports = start()
+    try:
+        _run_until_live(process, ports, log_path, order.start_timeout_s)
+    except ServerFailed:
+        # A free port may be given to another process between our look and the server's bind.
+        if attempts == 1 or not _lost_a_free_port(order.ports, ports):
+            raise
+        return _run_on_free_ports(start, order, log_path, attempts - 1)
+    return process, ports
+
+
+def _lost_a_free_port(wanted: Mapping[str, int | None], chosen: Mapping[str, int]) -> bool:
+    try:
+        choose({name: port for name, port in chosen.items() if wanted[name] is None})
+    except PortTaken:
+        return True
+    return False
+
+
+def _run_until_live(process: ServerProcess, ports: Mapping[str, int], log_path: Path, timeout_s: float) -> None:
+    try:
+        process.start()
+        _wait_until_live(process, ports, log_path, timeout_s)
+    except BaseException:
+        process.stop(0)
+        raise
+
+
+def _wait_until_live(process: ServerProcess, ports: Mapping[str, int], log_path: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not _live(ports):
+        if process.wait(0.02):
+            raise ServerFailed(f"ended with {process.exit_status} while starting", log_path, _tail(log_path))
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"did not become live within {timeout_s:g} s", log_path, _tail(log_path))
+
+
+def _live(ports: Mapping[str, int]) -> bool:
+    """Whether every service listens: HTTP answers that the server is live, and metrics, the last one, accepts."""
+    connection = http.client.HTTPConnection(LOOPBACK, ports["http"], timeout=1.0)
+    try:
+        connection.request("GET", "/v2/health/live")
+        if connection.getresponse().status != http.client.OK:
+            return False
+        socket.create_connection((LOOPBACK, ports["metrics"]), timeout=1.0).close()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _tail(log_path: Path) -> list[str]:
+    try:
+        return log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+    except OSError:
+        return []

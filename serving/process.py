@@ -1,0 +1,96 @@
+"""One server process, with its stubs: spawned, watched, drained, and gone when this process is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+
+
+class ServerProcess:
+    """A server in a process group of its own, so that Ctrl-C in the terminal reaches only the one who started it.
+
+    A thread spawns it and waits for it: the kernel ties "end with the parent" to the thread that spawned, and whoever
+    calls `start` may be a short-lived one.
+    """
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log_path: Path) -> None:
+        self._command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command]
+        self._environ = dict(environ)
+        self._log_path = log_path
+        self._spawned = threading.Event()
+        self._ended = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._error: OSError | None = None
+
+    def start(self) -> None:
+        """Spawn it. Raises OSError when the log cannot be written or the binary cannot be run."""
+        threading.Thread(target=self._keep, name="triton-keeper", daemon=True).start()
+        self._spawned.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _keep(self) -> None:
+        try:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            with self._log_path.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self._command,
+                    env=self._environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._error = error
+            self._ended.set()
+            return
+        finally:
+            self._spawned.set()
+        # Left unreaped until its group is cleared, so that the group's number cannot have become another's.
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
+        self._ended.set()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    @property
+    def pid(self) -> int:
+        """The server's process id. It is the group's as well."""
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs, then the code it ended with; minus a signal's number when one ended it."""
+        return self._process.returncode if self._process is not None and self._ended.is_set() else None
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """True once the process and its stubs are gone, False when they are not within `timeout_s`."""
+        return self._ended.wait(timeout_s)
+
+    def stop(self, drain_s: float) -> bool:
+        """SIGTERM, then SIGKILL to all that is left after `drain_s`. True when it ended by itself."""
+        if self._process is None or self._ended.is_set():
+            return True
+        # One to the server alone: it ends its stubs itself, after what is in flight.
+        os.kill(self._process.pid, signal.SIGTERM)
+        if self._ended.wait(drain_s):
+            return True
+        self._signal_group(signal.SIGKILL)
+        self._ended.wait()
+        return False

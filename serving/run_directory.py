@@ -1,0 +1,30 @@
+"""A temporary directory for each server, removed when it stops, or at the next start when its owner was killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from serving.state import started_ticks
+
+_PREFIX = "understudy-triton-"
+
+
+def make_run_directory() -> Path:
+    """A new directory whose name tells the process that owns it."""
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{started_ticks(os.getpid())}-"))
+
+
+def sweep_run_directories(parent: Path | None = None) -> list[Path]:
+    """Remove the directories whose owner is gone, and return them."""
+    swept = []
+    for directory in sorted((parent or Path(tempfile.gettempdir())).glob(f"{_PREFIX}*")):
+        fields = directory.name.removeprefix(_PREFIX).split("-")
+        if len(fields) != 3 or not fields[0].isdigit() or not fields[1].isdigit():
+            continue
+        if directory.stat().st_uid == os.geteuid() and started_ticks(int(fields[0])) != int(fields[1]):
+            shutil.rmtree(directory, ignore_errors=True)
+            swept.append(directory)
+    return swept

@@ -1,0 +1,187 @@
+"""A Triton server: start it on loopback, wait until its models serve, stop it without losing a request."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from serving.control import ModelControl
+from serving.errors import ModelError, ServerFailed, ServerUnreachable
+from serving.launch import Launched, Order, launch
+from serving.ports import LOOPBACK
+from serving.repository import load_stages, read_repository
+from serving.shared_memory import sweep_orphans
+from serving.state import RunningServer, clear_state, started_ticks, write_state
+
+_KILL_AFTER_DRAIN_S = 5.0
+_LOADERS = 4
+
+
+class TritonServer:
+    """One server over one model repository. A context manager; `start` and `stop` do the same by hand.
+
+    Ports that are None are free ones. `load` names the models to load, None stands for every one with a config.pbtxt;
+    twins load before the hybrids that call them. With `strict` a model that does not load ends the start; without, it
+    is kept in `failures` (name to the server's reason) and the others serve. With `state_path` the addresses are
+    written there while it runs. `extra_arguments` go to tritonserver as they are. The log is at `log_path`; None keeps
+    one for as long as the server runs. The server ends with this process, however this process ends.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        http_port: int | None = None,
+        grpc_port: int | None = None,
+        metrics_port: int | None = None,
+        log_path: Path | None = None,
+        load: Sequence[str] | None = None,
+        strict: bool = True,
+        start_timeout_s: float = 60.0,
+        load_timeout_s: float = 300.0,
+        drain_s: int = 30,
+        extra_arguments: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        state_path: Path | None = None,
+    ) -> None:
+        self.repository = Path(repository)
+        self.failures: dict[str, str] = {}
+        self._order = Order(
+            repository=self.repository,
+            ports={"http": http_port, "grpc": grpc_port, "metrics": metrics_port},
+            log_path=log_path,
+            start_timeout_s=start_timeout_s,
+            drain_s=drain_s,
+            extra_arguments=tuple(extra_arguments),
+            environ=dict(os.environ if environ is None else environ),
+        )
+        self._load = None if load is None else list(load)
+        self._strict = strict
+        self._load_timeout_s = load_timeout_s
+        self._state_path = state_path
+        self._launched: Launched | None = None
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id of tritonserver."""
+        return self._running().process.pid
+
+    @property
+    def http_url(self) -> str:
+        """Where HTTP is served, as host:port."""
+        return f"{LOOPBACK}:{self._running().ports['http']}"
+
+    @property
+    def grpc_url(self) -> str:
+        """Where gRPC is served, as host:port."""
+        return f"{LOOPBACK}:{self._running().ports['grpc']}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are served, as host:port."""
+        return f"{LOOPBACK}:{self._running().ports['metrics']}"
+
+    @property
+    def log_path(self) -> Path:
+        """The file that holds what the server and the models print."""
+        return self._running().log_path
+
+    def start(self) -> None:
+        """Start the server and load its models; return when all of them serve.
+
+        Raises RepositoryError, TritonNotFound, PythonNotSuitable, PortTaken before anything is started; ServerFailed
+        with the end of the log; LoadFailed with the server's reason. No process is left behind by any of them.
+        """
+        if self._launched is not None:
+            raise RuntimeError("the server is already started")
+        self.failures.clear()
+        stages = load_stages(read_repository(self.repository), self._load)
+        self._launched = launch(self._order)
+        try:
+            self._load_models(stages)
+            self._write_state()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server: requests in flight finish first, for `drain_s` at most. Does nothing when it is stopped."""
+        if self._launched is None:
+            return
+        launched, self._launched = self._launched, None
+        if self._state_path is not None:
+            clear_state(self._state_path, launched.process.pid)
+        launched.process.stop(self._order.drain_s + _KILL_AFTER_DRAIN_S)
+        sweep_orphans()
+        shutil.rmtree(launched.run_directory, ignore_errors=True)
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait while the server runs. Its exit status once it has ended, None when it has not within `timeout_s`."""
+        process = self._running().process
+        process.wait(timeout_s)
+        return process.exit_status
+
+    def control(self) -> ModelControl:
+        """A new connection for loading, unloading and probing. The caller closes it."""
+        return ModelControl(self.grpc_url, load_timeout_s=self._load_timeout_s)
+
+    def log_tail(self) -> list[str]:
+        """The last lines of the log."""
+        return self._running().tail()
+
+    def _running(self) -> Launched:
+        if self._launched is None:
+            raise RuntimeError("the server is not running")
+        return self._launched
+
+    def _load_models(self, stages: list[list[str]]) -> None:
+        with self.control() as control, ThreadPoolExecutor(_LOADERS) as pool:
+            for stage in stages:
+                loading = [(name, pool.submit(control.load, name)) for name in stage]
+                for name, done in loading:
+                    try:
+                        done.result()
+                    except ModelError as error:
+                        if self._strict:
+                            raise
+                        self.failures[name] = error.reason
+                    except ServerUnreachable as error:
+                        self._raise_if_dead(error)
+                        raise
+
+    def _raise_if_dead(self, cause: Exception) -> None:
+        launched = self._running()
+        if launched.process.wait(1.0):
+            what = f"ended with {launched.process.exit_status} while loading"
+            raise ServerFailed(what, launched.log_path, launched.tail()) from cause
+
+    def _write_state(self) -> None:
+        if self._state_path is None:
+            return
+        launched = self._running()
+        ticks = started_ticks(self.pid)
+        if ticks is None:
+            raise ServerFailed("ended after it was started", launched.log_path, launched.tail())
+        state = RunningServer(
+            http_url=self.http_url,
+            grpc_url=self.grpc_url,
+            metrics_url=self.metrics_url,
+            pid=self.pid,
+            started_ticks=ticks,
+            repository=str(self.repository.resolve()),
+            log=str(launched.log_path.resolve()),
+        )
+        write_state(self._state_path, state)
