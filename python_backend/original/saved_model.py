@@ -30,7 +30,8 @@ def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
     results = signature.structured_outputs
     inputs = bundle.inputs or tuple(tensor(name, specs[name]) for name in names)
     outputs = bundle.outputs or tuple(tensor(name, spec) for name, spec in results.items())
-    order = [t.name for t in outputs]
+    # Outputs renamed by the spec stand in the signature's own order.
+    order = [t.name if t.name in results else own for t, own in zip(outputs, results, strict=True)]
 
     def call(*values: Any) -> list[Any]:
         answers = signature(**dict(zip(names, values, strict=True)))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import pickle
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle, source_file
+from .bundle import SOURCE, Bundle, source_file
 from .errors import ArtefactUnreadable, CodeNotTrusted, FactoryFailed, RunFailed, WeightsMismatch, first_line
+from .factory import find_callable
 from .loading import Arrays, Device, name_outputs
 
 
@@ -82,7 +79,7 @@ def _from_factory(bundle: Bundle, directory: Path) -> Any:
     import torch
 
     factory = bundle.factory or ""
-    build = find_factory(factory, directory)
+    build = find_callable(factory, directory / SOURCE)
     try:
         module = build(**bundle.arguments)
     # The factory is the user's code: whatever it raises is the news to pass on.
@@ -93,33 +90,6 @@ def _from_factory(bundle: Bundle, directory: Path) -> Any:
     if bundle.weights:
         _fill(module, bundle, directory)
     return module
-
-
-def find_factory(factory: str, directory: Path) -> Callable[..., Any]:
-    """Find `file.py:callable` in the bundle's source, or `package.module:callable`. Raises FactoryFailed."""
-    place, _, attribute = factory.partition(":")
-    try:
-        if place.endswith(".py"):
-            path = source_file(directory, place)
-            sys.path.insert(0, str(path.parent))
-            name = f"understudy_factory_{path.stem}"
-            specification = importlib.util.spec_from_file_location(name, path)
-            assert specification is not None  # a .py suffix always gives one
-            assert specification.loader is not None
-            module = importlib.util.module_from_spec(specification)
-            sys.modules[name] = module
-            specification.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
-        found = module
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    # Importing is running the user's code.
-    except Exception as error:
-        raise FactoryFailed(factory, f"cannot be imported: {first_line(error)}") from error
-    if not callable(found):
-        raise FactoryFailed(factory, f"is a {type(found).__name__}, not callable")
-    return found
 
 
 def _fill(module: Any, bundle: Bundle, directory: Path) -> None:

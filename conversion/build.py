@@ -1,0 +1,182 @@
+"""Make the twin of one model: load the original, export, optimise, prove. Nothing here touches the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import onnx
+
+from python_backend.original.bundle import Tensor
+from python_backend.original.errors import OriginalError, first_line
+from python_backend.original.loading import Device, OriginalModel, load, tensors_of
+from python_backend.original.tensorflow_runtime import TensorFlowModel
+
+from .bundling import make_bundle
+from .errors import ArtefactError, ConversionError, ExportFailed, ParityBroken
+from .export_tensorflow import export_tensorflow
+from .export_torch import export_torch
+from .graph import check_servable, describe, tensor_facts
+from .interface import Facts, input_facts, output_names
+from .optimise import PassResult, run_passes
+from .parity import Case, Parity, Twin, prove
+from .rewrite import declare, save
+from .samples import Batch, batch_maker
+from .spec import ModelSpec
+from .timing import Timing, time_pair
+
+__all__ = ["Built", "build"]
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A twin that holds: its interface and the proof. The files lie in the work folder, in onnx/ and original/."""
+
+    inputs: tuple[Facts, ...]
+    outputs: tuple[Facts, ...]
+    exporter: str
+    attempts: tuple[tuple[str, str], ...]
+    passes: tuple[PassResult, ...]
+    parity: Parity
+    timing: Timing
+    graph: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """The original with all that is known of it."""
+
+    spec: ModelSpec
+    model: OriginalModel
+    inputs: tuple[Facts, ...]
+    outputs: tuple[str, ...]
+    make: Callable[[int, int], Batch]
+    scratch: Path
+
+    @property
+    def batched(self) -> bool:
+        return self.spec.serving.max_batch_size > 0
+
+    @property
+    def trace_batch(self) -> Batch:
+        # One row would be taken for a constant by an exporter that traces.
+        return self.make(2 if self.batched else 1, 0)
+
+
+def build(spec: ModelSpec, work: Path, report: Report) -> Built:
+    """Build the twin of `spec` in the empty folder `work`. Raises a subclass of ConversionError."""
+    report("loading the original")
+    subject = _load(spec, work)
+    report(f"running the original on batches of {', '.join(map(str, spec.batch_sizes))}")
+    cases = _cases(subject)
+    exporter, graph, attempts = _export(subject, cases, report)
+    passes: tuple[PassResult, ...] = ()
+    if spec.export.optimise:
+        report("optimising the graph")
+        graph, passes = run_passes(graph, lambda changed: _broken(subject, changed, cases))
+    target = work / "onnx" / "model.onnx"
+    target.parent.mkdir()
+    save(graph, target, spec.export.external_data)
+    report("proving parity of the file that will be served")
+    # From the file, by the path: what is proved is what is published, sidecars and all.
+    twin = Twin(str(target), spec.serving.original_threads)
+    parity = prove(twin, cases, spec.parity)
+    if parity.failures:
+        raise ParityBroken(spec.name, parity.failures)
+    report("timing twin and original")
+    row = cases[0].inputs
+    timing = time_pair(lambda: subject.model.run(row), lambda: twin.run(row), spec.serving.original_threads)
+    outputs = tuple(tensor_facts(value) for value in graph.graph.output)
+    info = asdict(describe(graph, target))
+    return Built(subject.inputs, outputs, exporter, attempts, passes, parity, timing, info)
+
+
+def _load(spec: ModelSpec, work: Path) -> _Subject:
+    directory = work / "original"
+    directory.mkdir(parents=True)
+    bundle = make_bundle(spec, directory)
+    device = Device(threads=spec.serving.original_threads)
+    try:
+        model = load(directory, device)
+        inputs = input_facts(spec, model.inputs if spec.exporters == ("tf2onnx",) else ())
+        if not inputs:
+            inputs = input_facts(spec, model.inputs)
+        make = batch_maker(spec, inputs)
+        bundle = replace(bundle, inputs=tuple(fact.tensor for fact in inputs), outputs=model.outputs)
+        model.inputs = bundle.inputs
+        found = model.run(make(2 if spec.serving.max_batch_size else 1, 0))
+    except OriginalError as error:
+        raise ArtefactError(f"{spec.name}: {error}") from error
+    names = output_names(spec, list(found))
+    outputs = tuple(Tensor(name, t.dtype, t.shape) for name, t in zip(names, tensors_of(found), strict=True))
+    replace(bundle, outputs=outputs).write(directory)
+    # Loaded again as Triton will load it: from the manifest, with the names that are served.
+    model = load(directory, device)
+    return _Subject(spec, model, inputs, names, make, work)
+
+
+def _cases(subject: _Subject) -> list[Case]:
+    sizes = subject.spec.batch_sizes if subject.batched else (1, 1)
+    try:
+        batches = [subject.make(size, number) for number, size in enumerate(sizes)]
+        return [Case(batch, subject.model.run(batch)) for batch in batches]
+    except OriginalError as error:
+        raise ArtefactError(f"{subject.spec.name}: {error}") from error
+
+
+def _export(
+    subject: _Subject, cases: Sequence[Case], report: Report
+) -> tuple[str, onnx.ModelProto, tuple[tuple[str, str], ...]]:
+    """The first exporter whose graph holds, and why those before it did not."""
+    attempts: list[tuple[str, str]] = []
+    deepest: ConversionError | None = None
+    for exporter in subject.spec.exporters:
+        report(f"exporting with {exporter}")
+        try:
+            graph = _export_with(exporter, subject)
+        # Exporters have no error base class: anything means that this one cannot.
+        except Exception as error:  # noqa: BLE001
+            attempts.append((exporter, first_line(error)))
+            continue
+        try:
+            declare(graph, subject.inputs, subject.batched)
+            check_servable(graph, subject.inputs, subject.batched)
+            parity = prove(Twin(graph, subject.spec.serving.original_threads), cases, subject.spec.parity)
+            if parity.failures:
+                raise ParityBroken(subject.spec.name, parity.failures)
+        except ConversionError as error:
+            attempts.append((exporter, str(error)))
+            deepest = error
+            continue
+        return exporter, graph, tuple(attempts)
+    raise deepest or ExportFailed(subject.spec.name, attempts)
+
+
+def _export_with(exporter: str, subject: _Subject) -> onnx.ModelProto:
+    opset = subject.spec.export.opset
+    if exporter == "tf2onnx":
+        return export_tensorflow(cast(TensorFlowModel, subject.model), subject.inputs, subject.outputs, opset)
+    return export_torch(
+        exporter,
+        subject.model,
+        inputs=subject.inputs,
+        outputs=subject.outputs,
+        batch=subject.trace_batch,
+        opset=opset,
+        scratch=subject.scratch,
+    )
+
+
+def _broken(subject: _Subject, graph: onnx.ModelProto, cases: Sequence[Case]) -> str | None:
+    """Why an optimised graph does not hold, None where it does."""
+    try:
+        declare(graph, subject.inputs, subject.batched)
+        check_servable(graph, subject.inputs, subject.batched)
+    except ConversionError as error:
+        return str(error)
+    failures = prove(Twin(graph, subject.spec.serving.original_threads), cases, subject.spec.parity).failures
+    return failures[0] if failures else None

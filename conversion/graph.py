@@ -1,0 +1,154 @@
+"""Look at an ONNX graph: what it takes, what it gives, what it is made of, and whether a server can read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from .dtypes import DTYPES, by_onnx
+from .errors import BrokenOnnx, FixedDimension, UnsupportedDtype, UnsupportedGraph
+from .interface import BATCH, Facts
+
+__all__ = [
+    "GraphInfo",
+    "MAX_IR",
+    "MAX_OPSET",
+    "check_servable",
+    "describe",
+    "load_onnx",
+    "tensor_facts",
+    "validate_file",
+]
+
+# What ONNX Runtime 1.18 to 1.20 reads, hence every Triton image from 24.10 on.
+MAX_OPSET = 21
+MAX_IR = 10
+# Operators of the standard; anything else is a contrib operator that another build of ONNX Runtime may lack.
+_PORTABLE = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """The facts of an ONNX file. `bytes` counts its sidecars too."""
+
+    ir_version: int
+    opsets: dict[str, int]
+    producer: str
+    inputs: tuple[Facts, ...]
+    outputs: tuple[Facts, ...]
+    nodes: int
+    operators: dict[str, int]
+    parameters: int
+    bytes: int
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Read a file with its external data. Raises BrokenOnnx."""
+    try:
+        return onnx.load(str(path))
+    except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
+        raise BrokenOnnx(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def validate_file(path: Path) -> onnx.ModelProto:
+    """Check a file by the standard's own checker and let ONNX Runtime load it. Raises BrokenOnnx."""
+    import onnxruntime
+
+    model = load_onnx(path)
+    try:
+        onnx.checker.check_model(str(path))
+        onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    # ONNX Runtime's classes come from C++ and share no base but Exception.
+    except Exception as error:
+        raise BrokenOnnx(path, str(error).splitlines()[0]) from error
+    return model
+
+
+def describe(model: onnx.ModelProto, path: Path | None = None) -> GraphInfo:
+    """The facts of a model (and of the size of its files, where `path` is given)."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    sizes = 0
+    if path is not None:
+        names = {path.name} | {
+            entry.value
+            for tensor in onnx.load(str(path), load_external_data=False).graph.initializer
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
+        sizes = sum((path.parent / name).stat().st_size for name in names)
+    parameters = 0
+    for tensor in model.graph.initializer:
+        count = 1
+        for size in tensor.dims:
+            count *= size
+        parameters += count
+    return GraphInfo(
+        ir_version=model.ir_version,
+        opsets={opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
+        producer=f"{model.producer_name} {model.producer_version}".strip(),
+        inputs=tuple(tensor_facts(value) for value in model.graph.input if value.name not in initializers),
+        outputs=tuple(tensor_facts(value) for value in model.graph.output),
+        nodes=len(model.graph.node),
+        operators=dict(Counter(node.op_type for node in model.graph.node).most_common()),
+        parameters=parameters,
+        bytes=sizes,
+    )
+
+
+def tensor_facts(value: onnx.ValueInfoProto) -> Facts:
+    """Name, dtype and shape of a graph's input or output. Dimensions without a name are called NAME_AXIS."""
+    tensor = value.type.tensor_type
+    dtype = by_onnx(tensor.elem_type)
+    shape = tuple(
+        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or f"{value.name}_{axis}")
+        for axis, d in enumerate(tensor.shape.dim)
+    )
+    kind = value.type.WhichOneof("value")
+    name = dtype.name if dtype else onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    return Facts(value.name, name if kind == "tensor_type" else str(kind).removesuffix("_type"), shape)
+
+
+def check_servable(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool) -> None:
+    """Refuse what Triton's ONNX Runtime backend could not serve as the spec asks.
+
+    Raises UnsupportedDtype, FixedDimension, UnsupportedGraph.
+    """
+    domains = {node.domain for node in _nodes(model)} - _PORTABLE
+    if domains:
+        raise UnsupportedGraph(f"it holds operators of {', '.join(sorted(domains))}, which a plain ONNX Runtime lacks")
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset > MAX_OPSET or model.ir_version > MAX_IR:
+        raise UnsupportedGraph(
+            f"opset {opset} and IR {model.ir_version} are above {MAX_OPSET} and {MAX_IR}, the highest that Triton "
+            "24.10 reads; lower opset in [export]"
+        )
+    found = {value.name: tensor_facts(value) for value in model.graph.input}
+    for fact in inputs:
+        graph = found.get(fact.name)
+        if graph is None:
+            raise UnsupportedGraph(f"the export dropped input '{fact.name}', which no output depends on; remove it")
+        for wanted, size in zip(fact.shape, graph.shape, strict=True):
+            if isinstance(wanted, str) and isinstance(size, int):
+                raise FixedDimension(fact.name, wanted, graph.shape)
+    for value in model.graph.output:
+        graph = tensor_facts(value)
+        if graph.dtype not in DTYPES:
+            raise UnsupportedDtype(graph.name, graph.dtype, DTYPES)
+        if batched and (not graph.shape or isinstance(graph.shape[0], int)):
+            raise FixedDimension(graph.name, BATCH, graph.shape)
+
+
+def _nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    queue: list[onnx.GraphProto] = [model.graph]
+    nodes: list[onnx.NodeProto] = [node for function in model.functions for node in function.node]
+    while queue:
+        graph = queue.pop()
+        nodes += graph.node
+        queue += [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
+        queue += [g for node in graph.node for a in node.attribute for g in a.graphs]
+    return nodes

@@ -1,0 +1,85 @@
+"""The inputs and outputs of a model: what the artefact tells, completed by what model.toml says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from python_backend.original.bundle import Tensor
+
+from .dtypes import DTYPES
+from .errors import NameMismatch, Unsupported, UnsupportedDtype
+from .spec import InputSpec, ModelSpec
+
+__all__ = ["BATCH", "Facts", "input_facts", "output_names"]
+
+BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A tensor as it is served. A string in `shape` names a dynamic dimension; `range` bounds generated samples."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+    range: tuple[float, float] | None = None
+
+    @property
+    def tensor(self) -> Tensor:
+        """The same for the bundle's manifest, where dynamic dimensions have no names."""
+        return Tensor(self.name, self.dtype, tuple(None if isinstance(s, str) else s for s in self.shape))
+
+
+def input_facts(spec: ModelSpec, told: Sequence[Tensor]) -> tuple[Facts, ...]:
+    """Join the spec's inputs with those that the artefact tells of (none for a bare PyTorch module).
+
+    Raises NameMismatch, UnsupportedDtype, Unsupported.
+    """
+    if not told:
+        facts = tuple(Facts(i.name, i.dtype, i.shape, i.range) for i in spec.inputs)
+    else:
+        # An input without a name stands for the only one there is.
+        named = {i.name or (told[0].name if len(told) == 1 else ""): i for i in spec.inputs}
+        if not set(named) <= {tensor.name for tensor in told}:
+            raise NameMismatch("inputs", named, [tensor.name for tensor in told])
+        batched = spec.serving.max_batch_size > 0
+        facts = tuple(_join(tensor, named.get(tensor.name), batched) for tensor in told)
+    for fact in facts:
+        if fact.dtype not in DTYPES:
+            raise UnsupportedDtype(fact.name, fact.dtype, DTYPES)
+    return facts
+
+
+def _join(tensor: Tensor, given: InputSpec | None, batched: bool) -> Facts:
+    shape = tuple(_size(tensor.name, axis, size, batched) for axis, size in enumerate(tensor.shape))
+    if given is None:
+        return Facts(tensor.name, tensor.dtype, shape)
+    if given.dtype and given.dtype != tensor.dtype:
+        raise Unsupported(f"model.toml says input '{tensor.name}' is {given.dtype}, the model says {tensor.dtype}")
+    if given.shape:
+        fits = len(given.shape) == len(shape) and all(
+            isinstance(told, str) or told == said for said, told in zip(given.shape, shape, strict=True)
+        )
+        if not fits:
+            raise Unsupported(
+                f"model.toml gives input '{tensor.name}' the shape {list(given.shape)}, the model has {list(shape)}"
+            )
+        shape = given.shape
+    return Facts(tensor.name, tensor.dtype, shape, given.range)
+
+
+def _size(name: str, axis: int, size: int | None, batched: bool) -> str | int:
+    if size is not None:
+        return size
+    return BATCH if axis == 0 and batched else f"{name}_{axis}"
+
+
+def output_names(spec: ModelSpec, found: Sequence[str]) -> tuple[str, ...]:
+    """The names that the outputs get: the spec's, in the model's order, else the model's own. Raises NameMismatch."""
+    named = [output.name for output in spec.outputs]
+    if not named:
+        return tuple(found)
+    if len(named) != len(found):
+        raise NameMismatch("outputs", named, found)
+    return tuple(found) if set(named) == set(found) else tuple(named)

@@ -1,0 +1,173 @@
+"""Does the twin give what the original gives? Names, dtypes, shapes, values, in this order, all failures at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from .samples import Batch
+from .spec import ParitySpec
+
+__all__ = ["Case", "Comparison", "Parity", "Twin", "compare", "prove"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One batch of inputs and what the original answered."""
+
+    inputs: Batch
+    expected: Batch
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, 1 for a scalar."""
+        first = next(iter(self.inputs.values()))
+        return len(first) if first.ndim else 1
+
+    @property
+    def label(self) -> str:
+        """How a report calls the case: the shape of each input."""
+        return ", ".join(f"{name}{list(array.shape)}" for name, array in self.inputs.items())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One output in one case. `worst` is the largest |a-b| / (atol + rtol |b|): above 1 is a failure.
+
+    `max_abs` and `max_rel` are the largest absolute difference, and the largest relative to |b| + atol; all are None
+    where values could not be compared. `failure` is None where the output holds.
+    """
+
+    case: str
+    rows: int
+    output: str
+    max_abs: float | None = None
+    max_rel: float | None = None
+    worst: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """All comparisons of one twin."""
+
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence for each output that does not hold."""
+        return [f"output '{c.output}' at {c.case}: {c.failure}" for c in self.comparisons if c.failure]
+
+    def worst_by_output(self) -> dict[str, dict[str, float]]:
+        """The largest absolute and relative difference and tolerance share of each output over all cases."""
+        return {
+            name: {
+                key: max((getattr(c, key) or 0.0) for c in self.comparisons if c.output == name)
+                for key in ("max_abs", "max_rel", "worst")
+            }
+            for name in dict.fromkeys(c.output for c in self.comparisons)
+        }
+
+
+class Twin:
+    """An ONNX graph in ONNX Runtime on the CPU, as Triton will run it."""
+
+    def __init__(self, model: onnx.ModelProto | str, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            model if isinstance(model, str) else model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> Batch:
+        """Compute all outputs of one batch."""
+        return dict(zip(self._outputs, self._session.run(None, dict(arrays)), strict=True))
+
+
+def prove(twin: Twin, cases: Sequence[Case], tolerance: ParitySpec) -> Parity:
+    """Compare the twin with the original in every case."""
+    found: list[Comparison] = []
+    for case in cases:
+        try:
+            answer = twin.run(case.inputs)
+        # ONNX Runtime's classes come from C++ and share no base but Exception.
+        except Exception as error:  # noqa: BLE001
+            cause = f"the twin failed: {str(error).splitlines()[0]}"
+            found += [Comparison(case.label, case.rows, name, failure=cause) for name in case.expected]
+            continue
+        found += compare(case, answer, tolerance)
+    return Parity(tuple(found))
+
+
+def compare(case: Case, answer: Batch, tolerance: ParitySpec) -> list[Comparison]:
+    """Compare one answer of the twin with the original's."""
+    found = [
+        Comparison(case.label, case.rows, name, failure="the original has no such output")
+        for name in answer.keys() - case.expected.keys()
+    ]
+    for name, expected in case.expected.items():
+        if name not in answer:
+            found.append(Comparison(case.label, case.rows, name, failure="the twin has no such output"))
+        else:
+            found.append(_compare_values(case, name, answer[name], expected, tolerance))
+    return found
+
+
+def _compare_values(
+    case: Case, name: str, got: NDArray[Any], expected: NDArray[Any], tolerance: ParitySpec
+) -> Comparison:
+    strings = got.dtype.kind in "OSU" and expected.dtype.kind in "OSU"
+    failure: str | None = None
+    numbers = Differences(0.0, 0.0, 0.0)
+    if got.dtype != expected.dtype and not strings:
+        failure = f"dtype {got.dtype}, expected {expected.dtype}"
+    elif got.shape != expected.shape:
+        failure = f"shape {list(got.shape)}, expected {list(expected.shape)}"
+    elif strings:
+        failure = None if list(map(_text, got.flat)) == list(map(_text, expected.flat)) else "the strings differ"
+    else:
+        numbers, failure = _differences(got.astype(np.float64), expected.astype(np.float64), tolerance)
+    return Comparison(case.label, case.rows, name, *numbers, failure=failure)
+
+
+class Differences(NamedTuple):
+    """The three figures of a comparison, see Comparison."""
+
+    max_abs: float | None
+    max_rel: float | None
+    worst: float | None
+
+
+def _differences(a: NDArray[Any], b: NDArray[Any], tolerance: ParitySpec) -> tuple[Differences, str | None]:
+    finite = np.isfinite(b)
+    # Where the original itself is not finite, the twin has to be so in the same way.
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
+        return Differences(None, None, None), "not finite where the original is, or the reverse"
+    difference, size = np.abs(a[finite] - b[finite]), np.abs(b[finite])
+    limit = tolerance.atol + tolerance.rtol * size
+    share = np.divide(difference, limit, out=np.where(difference > 0, np.inf, 0.0), where=limit > 0)
+    largest = float(difference.max(initial=0.0))
+    relative = float((difference / (size + (tolerance.atol or 1e-12))).max(initial=0.0))
+    worst = float(share.max(initial=0.0))
+    failure = None
+    if worst > 1:
+        failure = (
+            f"{int((share > 1).sum())} of {share.size} values differ by more than "
+            f"{tolerance.atol:g} + {tolerance.rtol:g}·|original| (worst {largest:.3g})"
+        )
+    return Differences(largest, relative, worst), failure
+
+
+def _text(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -1,0 +1,133 @@
+"""The three config.pbtxt of a release, built and read through Triton's own protobuf schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from .dtypes import DTYPES
+from .errors import PublishError
+from .interface import Facts
+from .spec import ModelSpec
+
+__all__ = ["ROLES", "interface_difference", "model_configs", "pin", "read_config", "write_config"]
+
+# What each of the three models of a release is called: the suffix behind the public name. Twins before the hybrid.
+ROLES = {"onnx": "_onnx", "original": "_original", "hybrid": ""}
+SERVED_BY = "served_by"
+
+
+def model_configs(spec: ModelSpec, inputs: Sequence[Facts], outputs: Sequence[Facts]) -> dict[str, Any]:
+    """A ModelConfig for each role. Versions are not pinned yet."""
+    serving = spec.serving
+    configs = {}
+    for role, suffix in ROLES.items():
+        config = model_config_pb2.ModelConfig(
+            name=f"{spec.name}{suffix}",
+            backend="onnxruntime" if role == "onnx" else "python",
+            max_batch_size=serving.max_batch_size,
+        )
+        for fact in inputs:
+            _add(config.input, fact, spec)
+        for fact in outputs:
+            _add(config.output, fact, spec)
+        # The original is the last resort: a queue that batches for it costs nothing while it idles.
+        if serving.max_batch_size and (serving.dynamic_batching or role == "original"):
+            delay = serving.max_queue_delay_microseconds if role == "hybrid" else 0
+            config.dynamic_batching.max_queue_delay_microseconds = delay
+        configs[role] = config
+    _fill_twin(configs["onnx"], spec)
+    _fill_original(configs["original"], spec)
+    _fill_hybrid(configs["hybrid"], spec)
+    return configs
+
+
+def _fill_twin(config: Any, spec: ModelSpec) -> None:
+    # KIND_AUTO runs on a GPU where there is one: the same repository serves both.
+    config.instance_group.add(count=spec.serving.instances, kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO)
+    config.parameters["intra_op_thread_count"].string_value = str(spec.serving.threads)
+    config.parameters["inter_op_thread_count"].string_value = "1"
+
+
+def _fill_original(config: Any, spec: ModelSpec) -> None:
+    group = model_config_pb2.ModelInstanceGroup
+    config.instance_group.add(count=spec.serving.original_instances, kind=group.KIND_AUTO)
+    config.parameters["threads"].string_value = str(spec.serving.original_threads)
+
+
+def _fill_hybrid(config: Any, spec: ModelSpec) -> None:
+    serving = spec.serving
+    config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    config.output.add(name=SERVED_BY, data_type=model_config_pb2.TYPE_STRING, dims=[1])
+    parameters = {
+        "primary_model": f"{spec.name}{ROLES['onnx']}",
+        "fallback_model": f"{spec.name}{ROLES['original']}",
+        "prefer": serving.prefer,
+        "fallback_enabled": str(serving.fallback_enabled).lower(),
+        "deadline_ms": str(serving.deadline_ms),
+        "primary_budget_ms": str(serving.primary_budget_ms),
+        "max_concurrency": str(serving.max_concurrency),
+        "allow_non_finite_inputs": ",".join(serving.allow_non_finite_inputs),
+        "allow_non_finite_outputs": ",".join(serving.allow_non_finite_outputs),
+    }
+    for key, value in parameters.items():
+        config.parameters[key].string_value = value
+
+
+def _add(field: Any, fact: Facts, spec: ModelSpec) -> None:
+    shape = fact.shape[1:] if spec.serving.max_batch_size else fact.shape
+    dims = [-1 if isinstance(size, str) else size for size in shape]
+    tensor = field.add(name=fact.name, data_type=getattr(model_config_pb2, DTYPES[fact.dtype].triton), dims=dims or [1])
+    if not dims:
+        # Triton has no tensor without dimensions: it is announced as one element and reshaped for the model.
+        tensor.reshape.SetInParent()
+
+
+def pin(config: Any, versions: Sequence[int]) -> Any:
+    """A copy of `config` that serves exactly these versions."""
+    pinned = model_config_pb2.ModelConfig()
+    pinned.CopyFrom(config)
+    pinned.version_policy.Clear()
+    pinned.version_policy.specific.versions.extend(versions)
+    return pinned
+
+
+def write_config(config: Any, path: Path) -> None:
+    """Replace the file in one step: a reader sees the old text or the new one, never half."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text_format.MessageToString(config), encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_config(path: Path) -> Any:
+    """Parse a config.pbtxt. Raises PublishError where it does not fit the schema."""
+    config = model_config_pb2.ModelConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise PublishError(f"{path} is not a Triton model configuration: {error}; restore it from a release") from error
+    return config
+
+
+def interface_difference(old: Any, new: Any) -> str | None:
+    """In words, what callers of `old` would find changed in `new`: tensors, dtypes, dims, batching; None if nothing."""
+    for kind in ("input", "output"):
+        before = {t.name: (t.data_type, tuple(t.dims)) for t in getattr(old, kind)}
+        after = {t.name: (t.data_type, tuple(t.dims)) for t in getattr(new, kind)}
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                told = [_told(tensors.get(name)) for tensors in (before, after)]
+                return f"{kind} '{name}' was {told[0]} and becomes {told[1]}"
+    if (old.max_batch_size > 0) != (new.max_batch_size > 0):
+        return f"max_batch_size was {old.max_batch_size} and becomes {new.max_batch_size}"
+    return None
+
+
+def _told(tensor: tuple[int, tuple[int, ...]] | None) -> str:
+    if tensor is None:
+        return "absent"
+    return f"{model_config_pb2.DataType.Name(tensor[0])} {list(tensor[1])}"

@@ -1,0 +1,88 @@
+"""Small exact changes to an ONNX graph: names of its tensors, dynamic dimensions, versions, and how it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import onnx
+
+from .graph import MAX_IR
+from .interface import BATCH, Facts
+
+__all__ = ["declare", "rename", "save"]
+
+# Protocol buffers end at 2 GB; the rest is room for the graph itself.
+_LARGEST_INLINE = 1_800_000_000
+
+
+def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Rename tensors in place, in subgraphs too; an inner tensor that has a wanted name already gives way."""
+    wanted = {old: new for old, new in names.items() if old != new}
+    if not wanted:
+        return
+    taken = _names(model.graph)
+    for new in list(wanted.values()):
+        if new in taken and new not in wanted:
+            free = next(n for n in (f"{new}__{i}" for i in range(len(taken) + 1)) if n not in taken)
+            wanted[new] = free
+            taken.add(free)
+    _apply(model.graph, wanted)
+
+
+def declare(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool) -> None:
+    """Name the dynamic dimensions of inputs as the spec does, and the batch of outputs; cap the IR version.
+
+    Only dimensions that are already dynamic get a name: nothing is made dynamic by claiming so.
+    """
+    facts = {fact.name: fact for fact in inputs}
+    for value in model.graph.input:
+        if value.name in facts:
+            for size, dim in zip(facts[value.name].shape, value.type.tensor_type.shape.dim, strict=False):
+                if isinstance(size, str) and not dim.HasField("dim_value"):
+                    dim.dim_param = size
+    if batched:
+        for value in model.graph.output:
+            dims = value.type.tensor_type.shape.dim
+            if dims and not dims[0].HasField("dim_value"):
+                dims[0].dim_param = BATCH
+    # Names of inner dimensions are the exporter's own and say nothing once the outer ones are renamed.
+    del model.graph.value_info[:]
+    model.ir_version = min(model.ir_version, MAX_IR)
+
+
+def save(model: onnx.ModelProto, path: Path, external_data: bool = False) -> None:
+    """Write a model; weights go to `<name>.data` beside it when asked for, or when the file would pass 1.8 GB."""
+    if external_data or model.ByteSize() > _LARGEST_INLINE:
+        onnx.save_model(
+            model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=f"{path.name}.data"
+        )
+    else:
+        onnx.save_model(model, str(path))
+
+
+def _names(graph: onnx.GraphProto) -> set[str]:
+    found = {v.name for v in (*graph.input, *graph.output, *graph.initializer)}
+    for node in graph.node:
+        found.update(node.input, node.output)
+        for inner in _subgraphs(node):
+            found |= _names(inner)
+    return found
+
+
+def _apply(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for field in (node.input, node.output):
+            for i, name in enumerate(field):
+                field[i] = names.get(name, name)
+        for inner in _subgraphs(node):
+            _apply(inner, names)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs

@@ -1,0 +1,138 @@
+"""`model.toml` as frozen dataclasses. docs/model-toml.md describes every key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "EXPORTERS",
+    "ExportSpec",
+    "InputSpec",
+    "ModelSpec",
+    "OutputSpec",
+    "ParitySpec",
+    "SamplesSpec",
+    "ServingSpec",
+    "SourceSpec",
+]
+
+# The formats of an original, and the exporters that can convert each, in the order in which they are tried.
+# dynamo comes first: it keeps dynamic shapes by reasoning, where tracing keeps them by luck.
+EXPORTERS = {
+    "keras": ("tf2onnx",),
+    "saved_model": ("tf2onnx",),
+    "torch_module": ("dynamo", "torchscript"),
+    "torchscript": ("torchscript",),
+    "exported_program": ("dynamo",),
+}
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """Where the original is. Paths are relative to the model's folder; `package:name/path` is inside a package."""
+
+    format: str = ""
+    path: str = ""
+    factory: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    files: tuple[str, ...] = ()
+    signature: str = "serving_default"
+    trust_code: bool = False
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """An input. A string in `shape` is a named dynamic dimension; `range` bounds the generated samples [low, high)."""
+
+    name: str
+    dtype: str = ""
+    shape: tuple[str | int, ...] = ()
+    range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """A name for an output, in the order in which the model gives them."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class SamplesSpec:
+    """The inputs that parity is proved on: a file, a function, or (neither) generated ones."""
+
+    file: str = ""
+    generator: str = ""
+    seed: int = 0
+    dims: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ParitySpec:
+    """|twin - original| <= atol + rtol * |original| for every element, at each batch size."""
+
+    atol: float = 1e-4
+    rtol: float = 1e-3
+    batch_sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """How the ONNX graph is made. `exporter` is auto, dynamo, torchscript or tf2onnx."""
+
+    exporter: str = "auto"
+    opset: int = 20
+    optimise: bool = True
+    external_data: bool = False
+
+
+@dataclass(frozen=True)
+class ServingSpec:
+    """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton."""
+
+    max_batch_size: int = 32
+    dynamic_batching: bool = True
+    max_queue_delay_microseconds: int = 0
+    instances: int = 2
+    threads: int = 1
+    original_instances: int = 1
+    original_threads: int = 2
+    prefer: str = "onnx"
+    fallback_enabled: bool = True
+    deadline_ms: int = 10000
+    primary_budget_ms: int = 5000
+    max_concurrency: int = 16
+    allow_non_finite_inputs: tuple[str, ...] = ()
+    allow_non_finite_outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model. `folder` is where its model.toml lies."""
+
+    name: str
+    folder: Path
+    source: SourceSpec
+    description: str = ""
+    inputs: tuple[InputSpec, ...] = ()
+    outputs: tuple[OutputSpec, ...] = ()
+    samples: SamplesSpec = SamplesSpec()
+    parity: ParitySpec = ParitySpec()
+    export: ExportSpec = ExportSpec()
+    serving: ServingSpec = ServingSpec()
+
+    @property
+    def exporters(self) -> tuple[str, ...]:
+        """The exporters to try, in order."""
+        return EXPORTERS[self.source.format] if self.export.exporter == "auto" else (self.export.exporter,)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The batch sizes that parity is proved at: the spec's, else 1, 2, an odd one and the maximum."""
+        if self.parity.batch_sizes:
+            return self.parity.batch_sizes
+        largest = self.serving.max_batch_size
+        return tuple(sorted({size for size in (1, 2, 7, largest) if size <= max(largest, 1)} - {0}))
