@@ -1,0 +1,115 @@
+"""The stand-in's face to Triton: translates between `triton_python_backend_utils` and the modules beside it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import triton_python_backend_utils as pb_utils
+
+_PACKAGE = "understudy_onnxruntime_stand_in"
+
+
+def _load_package() -> None:
+    """Make this directory importable as a package of its own name.
+
+    Triton imports this file as the top-level module `model` and puts its directory on sys.path. Modules beside it
+    could be imported by their bare names then, but so could any other's of the same name; and the directory's own name
+    belongs to ONNX Runtime.
+    """
+    if _PACKAGE in sys.modules:
+        return
+    here = Path(__file__).resolve().parent
+    spec = importlib.util.spec_from_file_location(
+        _PACKAGE, here / "__init__.py", submodule_search_locations=[str(here)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[_PACKAGE])
+
+
+if TYPE_CHECKING:
+    from . import autocomplete, errors, features, graph, runner, session, settings, threads, validate
+else:
+    _load_package()
+    from understudy_onnxruntime_stand_in import (
+        autocomplete,
+        errors,
+        features,
+        graph,
+        runner,
+        session,
+        settings,
+        threads,
+        validate,
+    )
+
+
+class TritonPythonModel:
+    """One instance of one ONNX model."""
+
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Fill in what config.pbtxt leaves out. A complete one costs no look at the graph."""
+        config = auto_complete_model_config.as_dict()
+        if not autocomplete.is_complete(config):
+            filename = Path(config.get("default_model_filename") or "model.onnx").name
+            path = graph.find_graph(Path(pb_utils.get_model_dir()), filename)
+            autocomplete.complete(config, graph.read_graph(session.open_signature(path)))
+        return auto_complete_model_config
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the session and hold it against the configuration. Raises LoadRefused, which Triton reports."""
+        config = json.loads(args["model_config"])
+        options = settings.read_settings(config)
+        providers = settings.read_providers(
+            config, args["model_instance_kind"], int(args["model_instance_device_id"] or 0)
+        )
+        features.refuse_missing_features(config)
+        version = Path(args["model_repository"]) / args["model_version"]
+        path = graph.find_graph(version, config.get("default_model_filename") or "")
+        opened = session.open_session(
+            path, options, providers, threads.default_threads(config, threads.available_cores())
+        )
+        signature = graph.read_graph(opened)
+        validate.validate(config, signature)
+        run_options = session.run_options(options)
+        self._runner = runner.Runner(
+            config["name"],
+            signature,
+            lambda names, feeds: opened.run(names, feeds, run_options),
+            batched=config["max_batch_size"] > 0,
+            scalars={
+                entry["name"]: validate.written_dims(entry)
+                for entry in config["output"]
+                if not signature.outputs[entry["name"]].shape
+            },
+        )
+        self._decoupled = pb_utils.using_decoupled_model_transaction_policy(config)
+
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        """Answer each request; what one of them holds never fails another."""
+        answers = self._runner.run([_request(request) for request in requests])
+        responses = [_response(answer) for answer in answers]
+        if not self._decoupled:
+            return responses
+        for request, response in zip(requests, responses, strict=True):
+            request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        return None
+
+
+def _request(request: Any) -> runner.Request:
+    # as_numpy is the copy out of shared memory that Triton makes in any case; a DLPack view would not spare it.
+    inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+    return runner.Request(inputs, tuple(request.requested_output_names()))
+
+
+def _response(answer: runner.Arrays | errors.RequestRefused) -> Any:
+    if isinstance(answer, errors.RequestRefused):
+        code = pb_utils.TritonError.INVALID_ARG if answer.invalid else pb_utils.TritonError.INTERNAL
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer), code))
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])

@@ -1,0 +1,78 @@
+"""Make ONNX Runtime sessions, and see that they run where they were told to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import GraphRefused, SettingRefused
+from .settings import CPU, Provider, Settings
+
+
+def open_session(path: Path, settings: Settings, providers: Sequence[Provider], threads: int) -> Any:
+    """An onnxruntime.InferenceSession. `threads` holds where the settings name no intra-op thread count; 0 for none.
+
+    Raises GraphRefused for a file that ONNX Runtime does not read, SettingRefused when a provider did not come up:
+    ONNX Runtime would quietly run on the CPU instead.
+    """
+    import onnxruntime
+
+    wanted = [provider.name for provider in providers]
+    absent = sorted(set(wanted) - set(onnxruntime.get_available_providers()))
+    if absent:
+        raise SettingRefused(
+            f"this ONNX Runtime ({onnxruntime.__version__}) has no {', '.join(absent)}, only "
+            f"{', '.join(onnxruntime.get_available_providers())}; install one that has, or use KIND_CPU"
+        )
+    options = _session_options(onnxruntime, settings, threads)
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=[(provider.name, dict(provider.options)) for provider in providers]
+        )
+    except Exception as error:  # ONNX Runtime raises a class per status, which have no base of their own
+        raise GraphRefused(f"onnx runtime error: {error}") from error
+    missing = sorted(set(wanted) - set(session.get_providers()))
+    if missing:
+        raise SettingRefused(f"ONNX Runtime could not start {', '.join(missing)}; its log says why")
+    return session
+
+
+def open_signature(path: Path) -> Any:
+    """A session to read the signature from: on one CPU thread, without any optimisation. Raises GraphRefused."""
+    return open_session(path, Settings(graph_level="disabled"), [CPU], threads=1)
+
+
+def _session_options(onnxruntime: Any, settings: Settings, threads: int) -> Any:
+    levels = onnxruntime.GraphOptimizationLevel
+    level = {
+        "all": levels.ORT_ENABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "disabled": levels.ORT_DISABLE_ALL,
+    }
+    modes = onnxruntime.ExecutionMode
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level[settings.graph_level]
+    options.execution_mode = modes.ORT_PARALLEL if settings.parallel else modes.ORT_SEQUENTIAL
+    options.intra_op_num_threads = settings.intra_op_threads or threads
+    options.inter_op_num_threads = settings.inter_op_threads
+    if settings.cpu_memory_arena is not None:
+        options.enable_cpu_mem_arena = settings.cpu_memory_arena
+    if settings.memory_pattern is not None:
+        options.enable_mem_pattern = settings.memory_pattern
+    for library in settings.op_libraries:
+        options.register_custom_ops_library(library)
+    return options
+
+
+def run_options(settings: Settings) -> Any:
+    """An onnxruntime.RunOptions with what the settings ask of every run, or None when that is nothing."""
+    if not settings.run_entries:
+        return None
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    for key, value in settings.run_entries.items():
+        options.add_run_config_entry(key, value)
+    return options
