@@ -89,8 +89,11 @@ class ServerProcess:
             return True
         # One to the server alone: it ends its stubs itself, after what is in flight.
         os.kill(self._process.pid, signal.SIGTERM)
-        if self._ended.wait(drain_s):
-            return True
-        self._signal_group(signal.SIGKILL)
-        self._ended.wait()
-        return False
+        try:
+            drained = self._ended.wait(drain_s)
+        finally:
+            # Also when a second Ctrl-C cuts the waiting short: nothing may outlive this call.
+            if not self._ended.is_set():
+                self._signal_group(signal.SIGKILL)
+                self._ended.wait()
+        return drained
