@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from .spec import ModelSpec
 from .timing import Timing, time_pair
 
 __all__ = ["Built", "build"]
+
+_log = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
 
@@ -140,6 +143,7 @@ def _export(
             graph = _export_with(exporter, subject)
         # Exporters have no error base class: anything means that this one cannot.
         except Exception as error:  # noqa: BLE001
+            _log.warning("%s could not export %s", exporter, subject.spec.name, exc_info=True)
             attempts.append((exporter, first_line(error)))
             continue
         try:
