@@ -124,7 +124,7 @@ def _told(outcome: Outcome) -> str:
     speed = evidence["speed"]
     return (
         f"{outcome.name}: release {outcome.version} published ({evidence['export']['exporter']}); "
-        f"worst difference: {worst}; batch 1: original {speed['original_ms']:.1f} ms, twin {speed['twin_ms']:.1f} ms"
+        f"worst difference: {worst}; batch 1: original {speed['original_ms']:.3g} ms, twin {speed['twin_ms']:.3g} ms"
     )
 
 

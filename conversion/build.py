@@ -105,9 +105,7 @@ def _load(spec: ModelSpec, work: Path) -> _Subject:
     device = Device(threads=spec.serving.original_threads)
     try:
         model = load(directory, device)
-        inputs = input_facts(spec, model.inputs if spec.exporters == ("tf2onnx",) else ())
-        if not inputs:
-            inputs = input_facts(spec, model.inputs)
+        inputs = input_facts(spec, model.inputs)
         make = batch_maker(spec, inputs)
         bundle = replace(bundle, inputs=tuple(fact.tensor for fact in inputs), outputs=model.outputs)
         model.inputs = bundle.inputs

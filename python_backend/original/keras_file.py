@@ -20,7 +20,7 @@ def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
     if not bundle.trust_code:
         refuse_lambdas(path)
     model = _read(path, bundle)
-    inputs = bundle.inputs or _tensors(model.inputs, model.input_names)
+    inputs = bundle.inputs or _tensors(model.inputs, [spec.name for spec in model.inputs])
     outputs = bundle.outputs or _tensors(model.outputs, output_names(model))
     specs = [
         tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=t.name)

@@ -26,12 +26,12 @@ def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
         raise SignatureMissing(path, bundle.signature, loaded.signatures)
     signature = loaded.signatures[bundle.signature]
     specs = signature.structured_input_signature[1]
-    names = [t.name for t in bundle.inputs] or list(specs)
+    names = [t.name for t in bundle.inputs] or sorted(specs)
     results = signature.structured_outputs
     inputs = bundle.inputs or tuple(tensor(name, specs[name]) for name in names)
-    outputs = bundle.outputs or tuple(tensor(name, spec) for name, spec in results.items())
-    # Outputs renamed by the spec stand in the signature's own order.
-    order = [t.name if t.name in results else own for t, own in zip(outputs, results, strict=True)]
+    outputs = bundle.outputs or tuple(tensor(name, spec) for name, spec in sorted(results.items()))
+    # Names stand in alphabetical order (TensorFlow's own order changes from run to run), renamed ones too.
+    order = [t.name if t.name in results else own for t, own in zip(outputs, sorted(results), strict=True)]
 
     def call(*values: Any) -> list[Any]:
         answers = signature(**dict(zip(names, values, strict=True)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import SOURCE, Bundle, source_file
+from .bundle import SOURCE, Bundle, Tensor, source_file
 from .errors import ArtefactUnreadable, CodeNotTrusted, FactoryFailed, RunFailed, WeightsMismatch, first_line
 from .factory import find_callable
 from .loading import Arrays, Device, name_outputs
@@ -24,7 +24,7 @@ class TorchModel:
         torch.set_num_threads(device.threads)
         self._torch = torch
         self._device = torch.device("cpu" if device.gpu is None else f"cuda:{device.gpu}")
-        self.inputs = bundle.inputs
+        self.inputs = bundle.inputs or _told(module)
         self.outputs = bundle.outputs
         self.native = module.to(self._device) if bundle.format != "exported_program" else module
         if bundle.format == "exported_program":
@@ -46,6 +46,22 @@ class TorchModel:
                 return {name: value.cpu().numpy() for name, value in raw.items()}
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
             raise RunFailed(first_line(error)) from error
+
+
+def _told(module: Any) -> tuple[Tensor, ...]:
+    """The inputs that an exported program tells of; a module and TorchScript tell of none."""
+    signature = getattr(module, "graph_signature", None)
+    if signature is None:
+        return ()
+    values = {node.name: node.meta["val"] for node in module.graph.nodes if node.op == "placeholder"}
+    return tuple(
+        Tensor(
+            name,
+            str(values[name].dtype).removeprefix("torch."),
+            tuple(size if isinstance(size, int) else None for size in values[name].shape),
+        )
+        for name in signature.user_inputs
+    )
 
 
 def load(bundle: Bundle, directory: Path, device: Device) -> TorchModel:
