@@ -1,1 +1,80 @@
-"""Placeholder."""
+"""Ask a Triton server's models, and learn who answered: the ONNX twin or the original.
+
+    from understudy_client import HybridClient
+
+    with HybridClient(model="efficientnet_lite0") as client:
+        prediction = client.predict(pictures)
+        print(prediction.served_by, prediction.output.shape)
+
+`HybridClient` blocks, `AsyncHybridClient` is its twin for asyncio, `FakeTransport` takes a server's place in tests.
+"""
+
+from __future__ import annotations
+
+from .async_client import AsyncHybridClient
+from .calls import AsyncTransport, Infer, InferAnswer, Tensor, TensorSpec, Transport
+from .catalogue import ServedModel
+from .client import HybridClient
+from .description import ModelDescription
+from .errors import (
+    AccessDenied,
+    ClientClosed,
+    ConnectionLost,
+    DeadlineExceeded,
+    InvalidAnswer,
+    InvalidRequest,
+    InvalidSettings,
+    MissingInput,
+    ModelNotFound,
+    ModelNotReady,
+    RequestCancelled,
+    RequestTooLarge,
+    ServerError,
+    ServerUnavailable,
+    SeveralOutputs,
+    UnderstudyClientError,
+    UnknownTensor,
+    WrongDtype,
+    WrongShape,
+)
+from .fake import FakeModel, FakeTransport, SentCall
+from .prediction import Prediction
+from .statistics import ModelStatistics, Statistics
+
+__all__ = [
+    "AccessDenied",
+    "AsyncHybridClient",
+    "AsyncTransport",
+    "ClientClosed",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "FakeModel",
+    "FakeTransport",
+    "HybridClient",
+    "Infer",
+    "InferAnswer",
+    "InvalidAnswer",
+    "InvalidRequest",
+    "InvalidSettings",
+    "MissingInput",
+    "ModelDescription",
+    "ModelNotFound",
+    "ModelNotReady",
+    "ModelStatistics",
+    "Prediction",
+    "RequestCancelled",
+    "RequestTooLarge",
+    "SentCall",
+    "ServedModel",
+    "ServerError",
+    "ServerUnavailable",
+    "SeveralOutputs",
+    "Statistics",
+    "Tensor",
+    "TensorSpec",
+    "Transport",
+    "UnderstudyClientError",
+    "UnknownTensor",
+    "WrongDtype",
+    "WrongShape",
+]

@@ -1,0 +1,140 @@
+"""Triton's dtypes and NumPy's, as a table, and the conversion of a caller's values to a model's dtype without loss.
+
+A NumPy array (and anything that offers one through ``__array__``) says what it is, so its dtype must be the model's;
+only the byte order is adapted. Python's own numbers, alone or in lists, have no width: they become the model's dtype
+as ``np.float32(x)`` would make it, and are refused where the value cannot be held (a float or an overflow for an
+integer, an integer that a float cannot hold exactly, a finite number that becomes infinite).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .calls import Array, TensorSpec
+from .errors import WrongDtype
+
+__all__ = ["NUMPY_DTYPES", "dtype_name", "numpy_dtype", "to_array"]
+
+Dtype = np.dtype[Any]
+
+# BF16 is missing here because NumPy has no such dtype: tritonclient names the one that it takes.
+NUMPY_DTYPES: dict[str, Dtype] = {
+    "BOOL": np.dtype(np.bool_),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+
+# Which kinds of Python values an array of a kind takes; every other kind is some float.
+_TAKEN_KINDS = {"b": "b", "i": "iu", "u": "iu"}
+_KIND_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "U": "strings", "S": "bytes"}
+
+
+def numpy_dtype(datatype: str) -> Dtype:
+    """Return NumPy's dtype for Triton's name of it; KeyError for a name that Triton does not have."""
+    if datatype == "BF16":
+        from tritonclient.utils import triton_to_np_dtype
+
+        return np.dtype(triton_to_np_dtype(datatype))
+    return NUMPY_DTYPES[datatype]
+
+
+def dtype_name(datatype: str) -> str:
+    """Return the dtype as a caller would write it: "float32 (FP32)", "strings (BYTES)"."""
+    return "strings (BYTES)" if datatype == "BYTES" else f"{numpy_dtype(datatype).name} ({datatype})"
+
+
+def to_array(value: object, spec: TensorSpec, model: str) -> Array:
+    """Return ``value`` as an array of the dtype that ``spec`` names; strings become an object array of bytes.
+
+    Raises `WrongDtype` where that is impossible or would lose something.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise _wrong(spec, model, "a masked array", "fill it first, array.filled(value): a tensor has no mask")
+    plain = _is_plain(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise _wrong(spec, model, "lists of unequal lengths", "make every row equally long") from error
+    if spec.datatype == "BYTES":
+        return _strings(array, spec, model)
+    if plain:
+        return _from_python(array, spec, model)
+    return _same(array, spec, model)
+
+
+def _wrong(spec: TensorSpec, model: str, found: str, advice: str) -> WrongDtype:
+    return WrongDtype(model, spec.name, dtype_name(spec.datatype), found, advice)
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether there is nothing but Python's own values in lists: nothing that has a dtype of its own."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, bool | int | float | str | bytes) and not isinstance(value, np.generic)
+
+
+def _same(array: Array, spec: TensorSpec, model: str) -> Array:
+    dtype = numpy_dtype(spec.datatype)
+    if array.dtype == dtype:
+        return array
+    if array.dtype.newbyteorder("=") == dtype:
+        return array.astype(dtype)
+    advice = f"convert it where you know that to be right: array.astype({dtype.name!r})"
+    raise _wrong(spec, model, str(array.dtype), advice)
+
+
+def _from_python(array: Array, spec: TensorSpec, model: str) -> Array:
+    dtype = numpy_dtype(spec.datatype)
+    if array.size and array.dtype.kind not in _TAKEN_KINDS.get(dtype.kind, "iuf"):
+        kind = _KIND_NAMES.get(array.dtype.kind, "mixed or very large values")
+        raise _wrong(spec, model, f"a list of {kind}", "give values of that kind")
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = array.astype(dtype)
+    if not _kept(array, converted):
+        raise _wrong(spec, model, "a list with values that it does not hold", "scale the values or check the model")
+    return converted
+
+
+def _kept(array: Array, converted: Array) -> bool:
+    """Tell whether integers are still the same, and floats still finite where they were (rounding is meant)."""
+    if array.dtype.kind == "f":
+        return bool(np.array_equal(np.isfinite(converted), np.isfinite(array)))
+    exact = converted if converted.dtype.kind in "biu" else converted.astype(np.float64)
+    # Compared as Python's numbers, where nothing overflows or rounds: 2**53 + 1 is no FP64.
+    return bool(np.array_equal(exact.astype(np.object_), array.astype(np.object_)))
+
+
+def _strings(array: Array, spec: TensorSpec, model: str) -> Array:
+    """Return an object array of bytes, text in UTF-8; arrays of str, of bytes, and of objects that are either."""
+    if array.dtype.kind not in "OUS" and array.size:
+        raise _wrong(spec, model, str(array.dtype), "give str or bytes values")
+    strings = np.empty(array.size, dtype=np.object_)
+    for position, item in enumerate(array.reshape(-1)):
+        if isinstance(item, bytes):
+            strings[position] = bytes(item)
+        elif isinstance(item, str):
+            strings[position] = _encoded(item, position, spec, model)
+        else:
+            found = f"{type(item).__name__} as element {position} of an object array"
+            raise _wrong(spec, model, found, "give str or bytes values")
+    return strings.reshape(array.shape)
+
+
+def _encoded(text: str, position: int, spec: TensorSpec, model: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        found = f"text that is not valid Unicode as element {position}"
+        raise _wrong(spec, model, found, "give bytes there") from error

@@ -1,0 +1,265 @@
+"""Everything this package raises.
+
+    UnderstudyClientError
+    ├── InvalidSettings        the client was built with arguments that cannot work
+    ├── ClientClosed           a verb was called after close()
+    ├── InvalidRequest         the request is wrong; the server said so, or the checks made here before sending
+    │   ├── UnknownTensor      an input or output that the model does not have
+    │   ├── MissingInput       an input that the model needs was not given
+    │   ├── WrongDtype         an input has another dtype than the model takes
+    │   ├── SeveralOutputs     the only output was asked for, and there are several
+    │   ├── WrongShape         an input has another shape than the model takes, or no rows
+    │   └── RequestTooLarge    more bytes than the protocol or the server takes
+    ├── ModelNotFound          the server has no such model, or no such version of it
+    ├── ModelNotReady          the server knows the model and does not serve it now
+    ├── AccessDenied           the server wants credentials, or a header that guards the endpoint
+    ├── RequestCancelled       the request was cancelled before it was answered
+    ├── DeadlineExceeded       no answer within the deadline
+    ├── ServerUnavailable      nobody answers there, or the server has no room; the only error that is retried
+    ├── ConnectionLost         the connection broke after the request was sent; it may have run
+    └── ServerError            the server failed on a request that it accepted
+        └── InvalidAnswer      the server answered with something that breaks the contract
+
+Each class takes facts, keeps them as attributes and in ``args`` (so it survives pickling), and makes one sentence:
+what happened, where, and what to do. ``where`` reads like "inference on 'm' at 127.0.0.1:8001 (grpc)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "AccessDenied",
+    "ClientClosed",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "InvalidAnswer",
+    "InvalidRequest",
+    "InvalidSettings",
+    "MissingInput",
+    "ModelNotFound",
+    "ModelNotReady",
+    "RequestCancelled",
+    "RequestTooLarge",
+    "ServerError",
+    "ServerUnavailable",
+    "SeveralOutputs",
+    "UnderstudyClientError",
+    "UnknownTensor",
+    "WrongDtype",
+    "WrongShape",
+]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names) if names else "none"
+
+
+class UnderstudyClientError(Exception):
+    """Base of everything that this package raises; ``str()`` of it is one sentence for a person."""
+
+
+class InvalidSettings(UnderstudyClientError):
+    """The client was built with arguments that cannot work; ``setting`` names the argument."""
+
+    def __init__(self, setting: str, found: object, expected: str) -> None:
+        super().__init__(setting, found, expected)
+        self.setting, self.found, self.expected = setting, found, expected
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.found!r} cannot be used: expected {self.expected}."
+
+
+class ClientClosed(UnderstudyClientError):
+    """A verb was called on a client that is closed, or that belongs to another event loop."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"This client cannot be used: {self.why}; make a new one."
+
+
+class _Told(UnderstudyClientError):
+    """An error of one place with what was said there; subclasses add what happened and what to do about it."""
+
+    _happened = "failed"
+    _advice = ""
+
+    def __init__(self, where: str, detail: str = "") -> None:
+        super().__init__(where, detail)
+        self.where, self.detail = where, detail
+
+    def __str__(self) -> str:
+        detail = self.detail.strip().rstrip(".;")
+        said = f": {detail}" if detail else ""
+        return f"{self.where} {self._happened}{said}; {self._advice}."
+
+
+class InvalidRequest(_Told):
+    """The request is wrong and the same request will be refused again."""
+
+    _happened = "was refused"
+    _advice = "correct the request"
+
+
+class UnknownTensor(InvalidRequest):
+    """Inputs or outputs were named that the model does not have. ``kind`` is "input" or "output"."""
+
+    def __init__(self, model: str, kind: str, unknown: Sequence[str], known: Sequence[str]) -> None:
+        super().__init__(f"inference on {model!r}", f"unknown {kind} {_listed(unknown)}")
+        self.args = (model, kind, tuple(unknown), tuple(known))
+        self.model, self.kind, self.unknown, self.known = model, kind, tuple(unknown), tuple(known)
+
+    def __str__(self) -> str:
+        return f"Model {self.model!r} has no {self.kind} {_listed(self.unknown)}; it has {_listed(self.known)}."
+
+
+class MissingInput(InvalidRequest):
+    """Inputs that the model needs were not given."""
+
+    def __init__(self, model: str, missing: Sequence[str], known: Sequence[str]) -> None:
+        super().__init__(f"inference on {model!r}", f"missing input {_listed(missing)}")
+        self.args = (model, tuple(missing), tuple(known))
+        self.model, self.missing, self.known = model, tuple(missing), tuple(known)
+
+    def __str__(self) -> str:
+        return (
+            f"Model {self.model!r} needs input {_listed(self.missing)}, which the request does not give; "
+            f"its inputs are {_listed(self.known)}: give a mapping from name to array."
+        )
+
+
+class SeveralOutputs(InvalidRequest):
+    """`Prediction.output` was read, and the answer does not have exactly one output."""
+
+    def __init__(self, model: str, known: Sequence[str]) -> None:
+        super().__init__(f"inference on {model!r}", f"the answer has outputs {_listed(known)}")
+        self.args = (model, tuple(known))
+        self.model, self.known = model, tuple(known)
+
+    def __str__(self) -> str:
+        return f"Model {self.model!r} answered with outputs {_listed(self.known)}; take one by its name from .outputs."
+
+
+class WrongDtype(InvalidRequest):
+    """An input has another dtype than the model takes, or values that its dtype cannot hold."""
+
+    def __init__(self, model: str, tensor: str, expected: str, found: str, advice: str) -> None:
+        super().__init__(f"inference on {model!r}", f"input {tensor!r} is {found}, not {expected}")
+        self.args = (model, tensor, expected, found, advice)
+        self.model, self.tensor, self.expected, self.found, self.advice = model, tensor, expected, found, advice
+
+    def __str__(self) -> str:
+        return (
+            f"Input {self.tensor!r} of model {self.model!r} takes {self.expected}, and got {self.found}; {self.advice}."
+        )
+
+
+class WrongShape(InvalidRequest):
+    """An input has another shape than the model takes; -1 in ``expected`` stands for any size."""
+
+    def __init__(self, model: str, tensor: str, expected: Sequence[int], found: Sequence[int], advice: str) -> None:
+        super().__init__(f"inference on {model!r}", f"input {tensor!r} has shape {list(found)}, not {list(expected)}")
+        self.args = (model, tensor, tuple(expected), tuple(found), advice)
+        self.model, self.tensor, self.advice = model, tensor, advice
+        self.expected, self.found = tuple(expected), tuple(found)
+
+    def __str__(self) -> str:
+        return (
+            f"Input {self.tensor!r} of model {self.model!r} takes shape {list(self.expected)} (-1 is any size), "
+            f"and got {list(self.found)}; {self.advice}."
+        )
+
+
+class RequestTooLarge(InvalidRequest):
+    """The request holds more bytes than the protocol or the server takes."""
+
+    _advice = "send fewer rows in one request"
+
+
+class ModelNotFound(_Told):
+    """The server has no model of that name, or no such version of it; ``known`` lists what it has, where it said so."""
+
+    def __init__(self, where: str, detail: str = "", known: Sequence[str] = ()) -> None:
+        super().__init__(where, detail)
+        self.args = (where, detail, tuple(known))
+        self.known = tuple(known)
+
+    def __str__(self) -> str:
+        found = f"the server has {_listed(self.known)}" if self.known else "`models` lists what the server has"
+        return f"{self.where} failed: {self.detail.strip().rstrip('.')}; {found}."
+
+
+class ModelNotReady(_Told):
+    """The server knows the model and does not serve it now: not loaded, unloaded, or failed to load."""
+
+    _happened = "failed"
+    _advice = "load the model (`load`), or look at the reason that `models` shows"
+
+
+class AccessDenied(_Told):
+    """The server wants credentials, or the header that guards this endpoint."""
+
+    _happened = "was denied"
+    _advice = "give the client the header that the server expects (headers=…)"
+
+
+class RequestCancelled(_Told):
+    """The request was cancelled, by this side or by the server, before it was answered."""
+
+    _happened = "was cancelled"
+    _advice = "send it again if the answer is still wanted"
+
+
+class DeadlineExceeded(_Told):
+    """No answer came within the deadline; ``deadline_s`` is the whole budget of the call in seconds, if known."""
+
+    def __init__(self, where: str, detail: str = "", deadline_s: float | None = None) -> None:
+        super().__init__(where, detail)
+        self.args = (where, detail, deadline_s)
+        self.deadline_s = deadline_s
+
+    def __str__(self) -> str:
+        budget = "its deadline" if self.deadline_s is None else f"its deadline of {self.deadline_s:g} s"
+        detail = f" ({self.detail.strip().rstrip('.')})" if self.detail else ""
+        return f"{self.where} was not answered within {budget}{detail}; allow more time or send fewer rows."
+
+
+class ServerUnavailable(_Told):
+    """Nobody answers there, or the server has no room for the request. ``attempts`` counts how often it was sent."""
+
+    def __init__(self, where: str, detail: str = "", attempts: int = 1) -> None:
+        super().__init__(where, detail)
+        self.args = (where, detail, attempts)
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        tries = f" after {self.attempts} attempts" if self.attempts > 1 else ""
+        detail = self.detail.strip().rstrip(".") or "no reason given"
+        return (
+            f"{self.where} failed{tries}, the server is unavailable: {detail}; "
+            "check that it runs there, or try again when it has less to do."
+        )
+
+
+class ConnectionLost(_Told):
+    """The connection broke after the request was sent; the server may have run it, so it is not sent again."""
+
+    _happened = "lost its connection"
+    _advice = "look at the server's log, and send the request again if running it twice does no harm"
+
+
+class ServerError(_Told):
+    """The server failed on a request that it accepted."""
+
+    _happened = "failed in the server"
+    _advice = "look at the server's log"
+
+
+class InvalidAnswer(ServerError):
+    """The server answered with something that breaks the contract: missing outputs, wrong sizes, unreadable bytes."""
+
+    _happened = "was answered wrongly"
+    _advice = "the model's backend is at fault: look at the server's log"

@@ -1,0 +1,142 @@
+"""gRPC, blocking and asyncio, over tritonclient.grpc."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, TypeVar
+
+from .calls import Call, Infer
+from .errors import ClientClosed, RequestTooLarge, UnderstudyClientError
+from .messages import read_answer, verb
+from .settings import Connection
+from .statuses import grpc_error
+
+__all__ = ["AsyncGrpcTransport", "GrpcTransport", "channel_arguments"]
+
+AnswerT = TypeVar("AnswerT")
+
+# gRPC counts a message's bytes in a signed 32-bit integer; some are for what is not tensors.
+_MOST_BYTES = 2**31 - 1
+_ENVELOPE_BYTES = 2**20
+
+# The server counts pings that come within 300 s of one another on an idle connection as strikes and then sends GOAWAY;
+# many load balancers forget a connection that was idle for 350 s. A ping lies between the two.
+_KEEPALIVE_MS = 310_000
+
+# Without these, gRPC waits a second and more before it connects again to a server that has come back, and fails every
+# call until then, which uses up the retries.
+_RECONNECT_MS = (100, 2_000)
+
+
+def channel_arguments(connection: Connection) -> list[tuple[str, int]]:
+    """Return gRPC's options for the channel; given at all, they replace tritonclient's own, message sizes included."""
+    first, longest = _RECONNECT_MS
+    options = [
+        ("grpc.max_send_message_length", _MOST_BYTES),
+        ("grpc.max_receive_message_length", _MOST_BYTES),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", first),
+        ("grpc.min_reconnect_backoff_ms", first),
+        ("grpc.max_reconnect_backoff_ms", longest),
+    ]
+    if connection.is_loopback:
+        options.append(("grpc.enable_http_proxy", 0))  # a proxy of the environment cannot reach this machine's loopback
+    return options
+
+
+def _client(wire: ModuleType, connection: Connection) -> Any:
+    files = {
+        name: None if file is None else str(file)
+        for name, file in (
+            ("root_certificates", connection.root_certificates),
+            ("private_key", connection.private_key),
+            ("certificate_chain", connection.certificate_chain),
+        )
+    }
+    return wire.InferenceServerClient(
+        connection.address, ssl=connection.ssl, channel_args=channel_arguments(connection), **files
+    )
+
+
+def _request(call: Call[Any], wire: ModuleType, connection: Connection, timeout_s: float) -> tuple[str, dict[str, Any]]:
+    if isinstance(call, Infer):
+        size = sum(tensor.array.nbytes for tensor in call.inputs)
+        if size > _MOST_BYTES - _ENVELOPE_BYTES:
+            detail = f"its inputs hold {size:,} bytes and gRPC carries at most {_MOST_BYTES:,} in a message"
+            raise RequestTooLarge(connection.place(call.title), detail)
+    method, arguments = verb(call, wire)
+    if method.startswith("get_"):
+        arguments["as_json"] = True
+    arguments["headers"] = dict(connection.headers)
+    arguments["client_timeout"] = timeout_s
+    return method, arguments
+
+
+def _error(failure: Any, place: str) -> UnderstudyClientError:
+    return grpc_error(failure.status(), place, failure.message() or "")
+
+
+class GrpcTransport:
+    """Blocking gRPC; one channel, which every thread may use at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        import tritonclient.grpc
+        import tritonclient.utils
+
+        self._connection = connection
+        self._wire: ModuleType = tritonclient.grpc
+        self._failure: type[Exception] = tritonclient.utils.InferenceServerException
+        self._client = _client(self._wire, connection)
+        self._closed = False
+
+    def send(self, call: Call[AnswerT], timeout_s: float) -> AnswerT:
+        """See `Transport.send`."""
+        place = self._connection.place(call.title)
+        method, arguments = _request(call, self._wire, self._connection, timeout_s)
+        try:
+            result = getattr(self._client, method)(**arguments)
+        except self._failure as error:
+            raise _error(error, place) from error
+        except ValueError as error:
+            if self._closed:  # gRPC's word for it, seen where another thread closed the client
+                raise ClientClosed("it is closed") from error
+            raise
+        return read_answer(call, result, place)
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        self._closed = True
+        self._client.close()
+
+
+class AsyncGrpcTransport:
+    """asyncio gRPC; one channel, for the event loop of the first call."""
+
+    def __init__(self, connection: Connection) -> None:
+        import tritonclient.grpc.aio
+        import tritonclient.utils
+
+        self._connection = connection
+        self._wire: ModuleType = tritonclient.grpc.aio
+        self._failure: type[Exception] = tritonclient.utils.InferenceServerException
+        self._client: Any = None
+
+    async def asend(self, call: Call[AnswerT], timeout_s: float) -> AnswerT:
+        """See `AsyncTransport.asend`."""
+        place = self._connection.place(call.title)
+        method, arguments = _request(call, self._wire, self._connection, timeout_s)
+        if self._client is None:
+            self._client = _client(self._wire, self._connection)
+        try:
+            result = await getattr(self._client, method)(**arguments)
+        except self._failure as error:
+            raise _error(error, place) from error
+        return read_answer(call, result, place)
+
+    async def aclose(self) -> None:
+        """See `AsyncTransport.aclose`."""
+        if self._client is not None:
+            await self._client.close()

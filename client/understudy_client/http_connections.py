@@ -1,0 +1,134 @@
+"""Kept-alive HTTP/1.1 connections for any number of threads, with one deadline over a whole exchange."""
+
+from __future__ import annotations
+
+import http.client
+import selectors
+import socket
+import ssl
+import threading
+import time
+
+from .errors import ClientClosed, ConnectionLost, DeadlineExceeded, ServerUnavailable
+from .http_messages import Request, Response
+from .settings import Connection
+from .tls import tls_context
+
+__all__ = ["Connections"]
+
+# Idle connections beyond this many are closed rather than kept.
+_MOST_IDLE = 32
+# The deadline is looked at between blocks of an answer's body.
+_BLOCK_BYTES = 2**16
+
+
+class Connections:
+    """A pool: a connection belongs to one exchange at a time, and goes back only when its answer was read whole."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._context = tls_context(connection) if connection.ssl else None
+        self._idle: list[http.client.HTTPConnection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def exchange(self, request: Request, timeout_s: float, place: str) -> Response:
+        """Send one request and read its answer, all within ``timeout_s`` seconds.
+
+        Raises `ServerUnavailable` where no connection comes about, `DeadlineExceeded`, and `ConnectionLost` where one
+        breaks later: the server may then have done what was asked.
+        """
+        end = time.monotonic() + timeout_s
+        connection = self._take() or self._connect(timeout_s, place)
+        try:
+            _limit(connection, end)
+            headers = {**self._connection.headers, **request.headers}
+            connection.request(request.method, self._connection.path + request.path, request.body, headers)
+            _limit(connection, end)
+            response = _read(connection, end)
+        except TimeoutError as error:
+            connection.close()
+            raise DeadlineExceeded(place, "no answer in time") from error
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise ConnectionLost(place, str(error) or type(error).__name__) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
+        return response
+
+    def close(self) -> None:
+        """Close the idle connections, and those in use as they come back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _take(self) -> http.client.HTTPConnection | None:
+        """Return the connection used last that the server has not closed in the meantime, if there is one."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise ClientClosed("it is closed")
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if _is_quiet(connection.sock):
+                return connection
+            connection.close()
+
+    def _connect(self, timeout_s: float, place: str) -> http.client.HTTPConnection:
+        host, port = self._connection.host.strip("[]"), self._connection.port
+        connection: http.client.HTTPConnection
+        if self._context is None:
+            connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        else:
+            connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=self._context)
+        try:
+            connection.connect()
+        except TimeoutError as error:
+            connection.close()
+            raise DeadlineExceeded(place, "no connection in time") from error
+        except OSError as error:
+            connection.close()
+            raise ServerUnavailable(place, str(error)) from error
+        return connection
+
+    def _give_back(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if connection.sock is not None and not self._closed and len(self._idle) < _MOST_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+def _limit(connection: http.client.HTTPConnection, end: float) -> None:
+    """Give the socket the time that is left; each of its operations then ends by itself."""
+    remaining = end - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    if connection.sock is not None:
+        connection.sock.settimeout(remaining)
+
+
+def _read(connection: http.client.HTTPConnection, end: float) -> Response:
+    response = connection.getresponse()
+    blocks = []
+    while block := response.read(_BLOCK_BYTES):
+        blocks.append(block)
+        _limit(connection, end)
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Response(response.status, headers, b"".join(blocks))
+
+
+def _is_quiet(sock: socket.socket | ssl.SSLSocket | None) -> bool:
+    """Tell whether an idle connection is still open: one that has something to read was closed by the server."""
+    if sock is None:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return not selector.select(0)

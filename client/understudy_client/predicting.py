@@ -1,0 +1,116 @@
+"""One prediction, from the caller's arrays to the caller's arrays."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from .batches import join_outputs, serving_rows, split
+from .calls import Infer, InferAnswer
+from .description import SERVED_BY, ModelDescription, check_inputs, check_outputs
+from .descriptions import Descriptions, send_to_model
+from .errors import InvalidRequest, UnderstudyClientError
+from .prediction import Prediction
+from .steps import Backoff, Clock, Deadline, Steps, Together
+
+__all__ = ["Parameters", "Question", "predict"]
+
+Parameters: TypeAlias = Mapping[str, str | int | float | bool]
+
+# What this client or Triton's protocols set themselves (TRITON_RESERVED_REQUEST_PARAMS in tritonclient.utils).
+_RESERVED = ("binary_data_output", "headers", "priority", "sequence_end", "sequence_id", "sequence_start", "timeout")
+_RESERVED_PREFIX = "triton_"
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a caller asked `predict`; None stands for the client's default, or for nothing."""
+
+    data: object
+    model: str
+    version: str
+    outputs: Sequence[str] | None
+    request_id: str | None
+    parameters: Parameters | None
+
+
+def predict(
+    question: Question, deadline: Deadline, descriptions: Descriptions, backoff: Backoff, clock: Clock
+) -> Steps[Prediction]:
+    """Check, split, send and join one prediction; raises the errors of `errors`."""
+    started = clock()
+    call = Infer(
+        question.model,
+        question.version,
+        request_id=question.request_id or uuid.uuid4().hex,
+        parameters=_checked(question.parameters, question.model),
+    )
+    description, remembered = yield from descriptions.get(call.model, call.version, deadline)
+    try:
+        calls, answers = yield from _infer(call, question, description, deadline, backoff)
+    except InvalidRequest:
+        # A model that was replaced since it was described may take what the old description forbids, and the reverse.
+        fresh = (yield from _reread(call, descriptions, deadline)) if remembered else None
+        if fresh is None or fresh == description:
+            raise
+        description = fresh
+        calls, answers = yield from _infer(call, question, description, deadline, backoff)
+    outputs = join_outputs(calls, answers)
+    rows = serving_rows(calls, outputs, description) if description.is_hybrid else ()
+    order = {spec.name: place for place, spec in enumerate(description.outputs)}
+    own = [name for name in outputs if not (name == SERVED_BY and description.is_hybrid)]
+    return Prediction(
+        model=call.model,
+        model_version=",".join(dict.fromkeys(answer.version for answer in answers)),
+        outputs={name: outputs[name] for name in sorted(own, key=lambda name: order.get(name, len(order)))},
+        served_by=(rows[0] if len(set(rows)) == 1 else "mixed") if rows else None,
+        served_by_rows=rows,
+        inference_time_ms=(clock() - started) * 1000,
+        request_id=call.request_id,
+    )
+
+
+def _infer(
+    call: Infer, question: Question, description: ModelDescription, deadline: Deadline, backoff: Backoff
+) -> Steps[tuple[Sequence[Infer], Sequence[InferAnswer]]]:
+    batch = check_inputs(question.data, description)
+    calls = split(
+        replace(call, outputs=check_outputs(question.outputs, description)), batch, description.max_batch_size
+    )
+    steps = tuple(_send(part, deadline, backoff) for part in calls)
+    answers = (yield Together(steps)) if len(steps) > 1 else [(yield from steps[0])]
+    return calls, answers
+
+
+def _send(call: Infer, deadline: Deadline, backoff: Backoff) -> Steps[InferAnswer]:
+    """Send one request with the milliseconds that are left, which is what a hybrid divides between its twins."""
+
+    def with_deadline(remaining_s: float) -> Infer:
+        return replace(call, parameters={**call.parameters, "deadline_ms": max(1, int(remaining_s * 1000))})
+
+    return (yield from send_to_model(with_deadline, call.model, call.version, deadline, backoff))
+
+
+def _reread(call: Infer, descriptions: Descriptions, deadline: Deadline) -> Steps[ModelDescription | None]:
+    """Return a fresh description, or None where none is to be had: the caller then gets the error of the request."""
+    try:
+        return (yield from descriptions.read(call.model, call.version, deadline))
+    except UnderstudyClientError:
+        descriptions.forget(call.model)
+        return None
+
+
+def _checked(parameters: Parameters | None, model: str) -> Parameters:
+    """Raise `InvalidRequest` for parameters that cannot be sent."""
+    where = f"inference on {model!r}"
+    for name, value in (parameters or {}).items():
+        if name == "deadline_ms":
+            raise InvalidRequest(where, "the parameter 'deadline_ms' is made from deadline_s")
+        if name in _RESERVED or name.startswith(_RESERVED_PREFIX):
+            raise InvalidRequest(where, f"the parameter {name!r} is reserved by Triton")
+        if not isinstance(value, str | int | float | bool):
+            kind = type(value).__name__
+            raise InvalidRequest(where, f"the parameter {name!r} is {kind}; expected str, int, float or bool")
+    return dict(parameters or {})

@@ -1,0 +1,116 @@
+"""How the logic above the transports is written once: as generators that ask for effects and get their results.
+
+A ``Steps[T]`` yields `Send`, `Pause` or `Together` and returns a T. `HybridClient` performs the effects with blocking
+calls and threads, `AsyncHybridClient` with awaits and tasks, a test with a list. Nothing here waits or opens anything.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from .calls import Call
+from .errors import DeadlineExceeded, InvalidRequest, ServerUnavailable, UnderstudyClientError
+
+__all__ = ["Backoff", "Clock", "Deadline", "Effect", "Pause", "Send", "Steps", "Together", "advance", "send"]
+
+T = TypeVar("T")
+AnswerT = TypeVar("AnswerT")
+
+Clock: TypeAlias = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send one call; the result is its answer, or the error is thrown into the generator."""
+
+    call: Call[Any]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait that many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Together:
+    """Run several generators side by side; the results come in their order, the first error ends all."""
+
+    steps: tuple[Steps[Any], ...]
+
+
+Effect: TypeAlias = Send | Pause | Together
+Steps: TypeAlias = Generator[Effect, Any, T]
+
+
+def advance(steps: Steps[Any], result: object, error: UnderstudyClientError | None) -> Effect:
+    """Hand a generator the outcome of its last effect and return the next one; StopIteration carries its value."""
+    return steps.send(result) if error is None else steps.throw(error)
+
+
+class Deadline:
+    """The time budget of one call, in seconds, counted from its creation."""
+
+    def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
+        if not (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0):
+            raise InvalidRequest(f"a call with deadline_s={seconds!r}", "a deadline is a finite number above 0")
+        self.seconds = float(seconds)
+        self._clock = clock
+        self._end = clock() + self.seconds
+
+    def remaining(self) -> float:
+        """Return the seconds left, below zero after the end."""
+        return self._end - self._clock()
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How often and how long after one another a call is sent again.
+
+    The n-th pause is ``first_s`` · 2ⁿ, at most ``longest_s``, times a random factor from ½ to 1, so that callers who
+    failed together do not come back together.
+    """
+
+    retries: int
+    first_s: float = 0.1
+    longest_s: float = 2.0
+    jitter: Callable[[], float] = random.random
+
+    def pause(self, attempt: int) -> float:
+        """Return the seconds to wait after the ``attempt``-th try, counted from 1."""
+        whole = min(self.longest_s, self.first_s * 2.0 ** (attempt - 1))
+        return whole * (0.5 + 0.5 * self.jitter())
+
+
+def send(make: Callable[[float], Call[AnswerT]], deadline: Deadline, backoff: Backoff) -> Steps[AnswerT]:
+    """Send a call, again after a pause while the server is unavailable and time is left.
+
+    ``make`` builds the call for the seconds that are left, so that a request can say so to the server.
+    Raises `DeadlineExceeded` when the time is up, and whatever the transport raises; nothing but
+    `ServerUnavailable` is ever sent again.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        remaining = deadline.remaining()
+        call = make(remaining)
+        if remaining <= 0:
+            raise DeadlineExceeded(call.title, "its time was up before it was sent", deadline.seconds)
+        try:
+            answer: AnswerT = yield Send(call, remaining)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(error.where, error.detail, deadline.seconds) from error
+        except ServerUnavailable as error:
+            pause = backoff.pause(attempt)
+            if attempt > backoff.retries or pause >= deadline.remaining():
+                raise ServerUnavailable(error.where, error.detail, attempt) from error
+        else:
+            return answer
+        yield Pause(pause)
