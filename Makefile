@@ -26,3 +26,51 @@ build/triton/.installed: requirements/triton.txt $(VENV)/.installed
 
 .PHONY: setup
 setup: $(VENV)/.installed build/triton/.installed ## install the pinned packages and the embedded Triton
+
+.PHONY: demo
+demo: setup ## convert the models in models/, serve them, ask them, take the ONNX twins away and ask again
+	@$(PY) -m demo
+
+.PHONY: convert
+convert: $(VENV)/.installed ## publish what has changed (MODEL=path/to/folder for one model, FORCE=1 to do it anyway)
+	@$(PY) -m conversion convert $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
+		--repository $(REPOSITORY) $(if $(FORCE),--force)
+
+.PHONY: releases
+releases: $(VENV)/.installed ## list the releases of every model and which one is served
+	@$(PY) -m conversion releases --repository $(REPOSITORY)
+
+.PHONY: rollback
+rollback: $(VENV)/.installed ## serve the release before (MODEL=name, TO=N for another one)
+	@test -n "$(MODEL)" || { echo "make rollback: name the model with MODEL=name" >&2; exit 2; }
+	@$(PY) -m conversion rollback $(MODEL) $(if $(TO),--to $(TO)) --repository $(REPOSITORY)
+
+.PHONY: serve
+serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRPC), :8002 (metrics)
+	@$(PY) -m serving serve --repository $(REPOSITORY)
+
+.PHONY: overhead
+overhead: setup ## the hybrid against its ONNX twin called directly, interleaved; writes build/overhead.json
+	@$(PY) -m loadtests.overhead
+
+.PHONY: doctor
+doctor: ## tell what is wrong with this machine; needs nothing installed
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m serving.doctor
+
+.PHONY: check
+check: $(VENV)/.installed ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: test
+test: setup ## all tests: unit, contract, and on a real Triton
+	$(PY) -m pytest
+
+.PHONY: test-unit
+test-unit: $(VENV)/.installed ## the tests that need no server: under a minute
+	$(PY) -m pytest tests/unit tests/contract
+
+.PHONY: clean
+clean: ## remove what was built and published; the installed packages stay
+	rm -rf build/work build/logs build/*.json build/*.log model_repository/*/ .model_repository-staging

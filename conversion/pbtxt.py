@@ -32,9 +32,9 @@ def model_configs(spec: ModelSpec, inputs: Sequence[Facts], outputs: Sequence[Fa
             max_batch_size=serving.max_batch_size,
         )
         for fact in inputs:
-            _add(config.input, fact, spec)
+            _add(config.input, fact, spec, role)
         for fact in outputs:
-            _add(config.output, fact, spec)
+            _add(config.output, fact, spec, role)
         # The original is the last resort: a queue that batches for it costs nothing while it idles.
         if serving.max_batch_size and (serving.dynamic_batching or role == "original"):
             delay = serving.max_queue_delay_microseconds if role == "hybrid" else 0
@@ -69,7 +69,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec) -> None:
         "prefer": serving.prefer,
         "fallback_enabled": str(serving.fallback_enabled).lower(),
         "deadline_ms": str(serving.deadline_ms),
-        "primary_budget_ms": str(serving.primary_budget_ms),
+        "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),
         "max_concurrency": str(serving.max_concurrency),
         "allow_non_finite_inputs": ",".join(serving.allow_non_finite_inputs),
         "allow_non_finite_outputs": ",".join(serving.allow_non_finite_outputs),
@@ -78,12 +78,13 @@ def _fill_hybrid(config: Any, spec: ModelSpec) -> None:
         config.parameters[key].string_value = value
 
 
-def _add(field: Any, fact: Facts, spec: ModelSpec) -> None:
+def _add(field: Any, fact: Facts, spec: ModelSpec, role: str) -> None:
     shape = fact.shape[1:] if spec.serving.max_batch_size else fact.shape
     dims = [-1 if isinstance(size, str) else size for size in shape]
     tensor = field.add(name=fact.name, data_type=getattr(model_config_pb2, DTYPES[fact.dtype].triton), dims=dims or [1])
-    if not dims:
-        # Triton has no tensor without dimensions: it is announced as one element and reshaped for the model.
+    if not dims and role != "hybrid":
+        # Triton has no tensor without dimensions: it is announced as one element and reshaped for the model. The hybrid
+        # hands on what callers send and get, so it sees the announced shape.
         tensor.reshape.SetInParent()
 
 

@@ -91,7 +91,10 @@ class ExportSpec:
 
 @dataclass(frozen=True)
 class ServingSpec:
-    """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton."""
+    """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton.
+
+    `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline.
+    """
 
     max_batch_size: int = 32
     dynamic_batching: bool = True
@@ -103,7 +106,7 @@ class ServingSpec:
     prefer: str = "onnx"
     fallback_enabled: bool = True
     deadline_ms: int = 10000
-    primary_budget_ms: int = 5000
+    primary_budget_ms: int = 0
     max_concurrency: int = 16
     allow_non_finite_inputs: tuple[str, ...] = ()
     allow_non_finite_outputs: tuple[str, ...] = ()

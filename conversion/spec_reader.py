@@ -110,7 +110,9 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
     source = spec.source
     found = source.format
     if not found:
-        if bool(source.factory) == bool(source.path):
+        if source.factory and source.path:
+            raise WrongValue(path, "source.path", "left out where a factory builds the model", source.path)
+        if not (source.factory or source.path):
             raise KeyMissing(path, "source.path", "give either path (a file or SavedModel folder) or factory")
         suffix = Path(source.path).suffix.lower()
         found = "torch_module" if source.factory else SUFFIXES.get(suffix, "" if suffix else "saved_model")
@@ -160,7 +162,7 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "serving.max_batch_size": (serving.max_batch_size, 0, 1 << 16),
         "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds, 0, 10_000_000),
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
-        "serving.primary_budget_ms": (serving.primary_budget_ms, 1, serving.deadline_ms),
+        "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
         "parity.atol": (parity.atol, 0, float("inf")),
         "parity.rtol": (parity.rtol, 0, float("inf")),
         "samples.seed": (spec.samples.seed, 0, 2**63),

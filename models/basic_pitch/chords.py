@@ -31,8 +31,8 @@ def chord(notes: Sequence[int], seconds_before: float = 0.1) -> NDArray[np.float
 def make(count: int, seed: int) -> dict[str, NDArray[np.float32]]:
     """`count` samples for parity: chords of one to four random notes, and now and then noise, soft or loud.
 
-    Digital silence is left out. The model scales each row to its own loudest value, which for silence is rounding error,
-    so the original's own answer to it moves by 0.05 between a batch of 1 and one of 7: there is nothing to match.
+    Digital silence is left out. The model scales each row to its own loudest value, which for silence is rounding
+    error, so the original's own answer to it moves by 0.05 between a batch of 1 and one of 7: nothing to match.
     """
     rng = np.random.default_rng(seed)
     rows = []

@@ -10,7 +10,7 @@ C_MAJOR = (60, 64, 67)
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # The lowest of the model's 88 notes is the piano's lowest A.
 LOWEST_NOTE = 21
-# A note counts when it sounds above this for an eighth of a second: the model's own default length, 11 frames of 11.6 ms.
+# A note counts when it is above this for 11 frames of 11.6 ms, the least length of a note in the package's defaults.
 THRESHOLD = 0.5
 FRAMES = 11
 

@@ -1,0 +1,120 @@
+"""`make demo`: three real models converted, published, served and called; then each ONNX twin is taken away.
+
+Ends with 0 when every answer is right and comes from the twin that should give it, with 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from understudy_client import HybridClient, Prediction
+
+from conversion.evidence import EVIDENCE, read_evidence
+from conversion.repository import Repository
+from python_backend.original.factory import find_callable
+from serving import ModelControl, TritonServer
+
+MODELS = Path("models")
+REPOSITORY = Path("model_repository")
+LOG = Path("build/demo-triton.log")
+# How far the original's answer may be from the twin's: the default tolerances of a conversion.
+ATOL, RTOL = 1e-4, 1e-3
+# The first answers of a freshly loaded original include its framework's own start.
+DEADLINE_S = 60.0
+
+
+def main() -> int:
+    """Run the whole demo; gives the exit code."""
+    names = sorted(path.parent.name for path in MODELS.glob("*/demo.py"))
+    say(f"1. Convert and publish {', '.join(names)} (only what has changed; the first time takes minutes)\n")
+    converted = subprocess.run(
+        [sys.executable, "-m", "conversion", "convert", *(str(MODELS / name) for name in names), "--server", "none"],
+        check=False,
+    )
+    if converted.returncode:
+        return 1
+    for name in names:
+        tell_release(name)
+    say("\n2. Start Triton on the repository\n")
+    public = [f"{name}{suffix}" for name in names for suffix in ("_onnx", "_original", "")]
+    failures: list[str] = []
+    with TritonServer(REPOSITORY, load=public, log_path=LOG) as server, ModelControl(server.grpc_url) as control:
+        say(f"   gRPC {server.grpc_url}, HTTP {server.http_url}, log {LOG}")
+        with HybridClient(server.grpc_url, timeout_s=DEADLINE_S) as client:
+            say("\n3. Ask each model by its public name\n")
+            twins = {name: ask(client, name, "onnx", failures) for name in names}
+            say("\n4. Unload each ONNX twin, and ask again\n")
+            for name in names:
+                control.unload(f"{name}_onnx")
+                original = ask(client, name, "original", failures)
+                compare(name, twins[name], original, failures)
+                control.load(f"{name}_onnx")
+            say("\n5. What the server counted\n")
+            for name in names:
+                client.print_statistics(name)
+    for failure in failures:
+        print(f"FAILED: {failure}", file=sys.stderr)
+    say("\nThe demo failed." if failures else "\nEvery answer was right, with the ONNX twin and without it.")
+    return 1 if failures else 0
+
+
+def tell_release(name: str) -> None:
+    """What was converted, how near the twin is, and how fast both are."""
+    repository = Repository(REPOSITORY)
+    version = repository.served(name)
+    if version is None:
+        raise SystemExit(f"{name} has no release in {REPOSITORY}")
+    evidence = read_evidence(repository.release_folder(name, "hybrid", version) / EVIDENCE)
+    speed, graph = evidence["speed"], evidence["graph"]
+    say(f"\n   {name}, release {version}")
+    say(f"     converted   {evidence['source']['format']} by {evidence['export']['exporter']}: {graph['nodes']} nodes,")
+    say(f"                 {graph['parameters']:,} parameters, {graph['bytes'] / 1e6:.1f} MB")
+    for output, worst in evidence["parity"]["worst"].items():
+        say(f"     parity      {output}: off by at most {worst['max_abs']:.2g} ({worst['worst']:.1%} of the tolerance)")
+    ratio = speed["original_ms"] / speed["twin_ms"]
+    say(
+        f"     at batch 1  original {speed['original_ms']:.1f} ms, twin {speed['twin_ms']:.1f} ms "
+        f"({ratio:.1f} times as fast, {speed['threads']} threads each, when it was converted)"
+    )
+
+
+def ask(client: HybridClient, name: str, expected: str, failures: list[str]) -> Prediction:
+    """Send the model's demo inputs, show and check the answer and who gave it."""
+    inputs = find_callable("demo.py:inputs", MODELS / name)()
+    prediction = client.predict(inputs, model=name)
+    say(f"   {name}, served by {prediction.served_by} in {prediction.inference_time_ms:.1f} ms")
+    outputs: dict[str, NDArray[Any]] = dict(prediction.outputs)
+    for line in find_callable("demo.py:show", MODELS / name)(outputs):
+        say(f"     {line}")
+    try:
+        find_callable("demo.py:check", MODELS / name)(outputs)
+    except ValueError as error:
+        failures.append(f"{name}, served by {prediction.served_by}: {error}")
+    if prediction.served_by != expected:
+        failures.append(f"{name} was served by {prediction.served_by}, expected {expected}")
+    return prediction
+
+
+def compare(name: str, twin: Prediction, original: Prediction, failures: list[str]) -> None:
+    """The original has to say the same as the twin did."""
+    worst = 0.0
+    for output, expected in original.outputs.items():
+        got = twin.outputs[output]
+        if not np.allclose(got, expected, atol=ATOL, rtol=RTOL):
+            failures.append(f"{name}: output '{output}' of the twin is not that of the original")
+        worst = max(worst, float(np.abs(got - expected).max()))
+    say(f"     the same result, worst difference to the twin's {worst:.2g}")
+
+
+def say(text: str) -> None:
+    """Show progress at once, in a pipe too."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from conversion.spec import ModelSpec
+from conversion.spec_reader import read_spec
+
+
+def write(folder: Path, text: str) -> ModelSpec:
+    folder.mkdir(exist_ok=True)
+    (folder / "model.toml").write_text(text)
+    return read_spec(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("net.h5", "keras"),
+        ("net.keras", "keras"),
+        ("folder", "saved_model"),
+        ("net.pt", "torchscript"),
+        ("net.pt2", "exported_program"),
+    ],
+)
+def test_the_artefacts_name_tells_its_format(tmp_path, path, kind):
+    inputs = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
+    spec = write(tmp_path, f'{inputs}[source]\npath = "{path}"\n')
+    assert spec.source.format == kind
+
+
+def test_a_spec_of_two_lines_has_a_default_for_everything_else(tmp_path):
+    spec = write(tmp_path / "speech", '[source]\npath = "net.keras"\n')
+    assert spec.name == "speech"
+    assert spec.folder == tmp_path / "speech"
+    assert (spec.parity.atol, spec.parity.rtol) == (1e-4, 1e-3)
+    assert spec.exporters == ("tf2onnx",)
+
+
+def test_named_dimensions_and_ranges_are_kept(tmp_path):
+    spec = write(
+        tmp_path,
+        '[source]\nfactory = "net.py:build"\n'
+        '[[inputs]]\nname = "x"\ndtype = "int64"\nshape = ["batch", "time", 3]\nrange = [0, 9]\n',
+    )
+    assert spec.inputs[0].shape == ("batch", "time", 3)
+    assert spec.inputs[0].range == (0.0, 9.0)
+    assert spec.exporters == ("dynamo", "torchscript")
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"), [(32, (1, 2, 7, 32)), (1, (1,)), (2, (1, 2)), (7, (1, 2, 7)), (0, (1,))]
+)
+def test_parity_is_shown_at_one_two_an_odd_one_and_the_maximum(tmp_path, largest, expected):
+    spec = write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\nmax_batch_size = {largest}\n')
+    assert spec.batch_sizes == expected
+
+
+def test_the_specs_of_this_repository_are_valid():
+    folders = sorted(path.parent for path in Path("models").glob("*/model.toml"))
+    assert {read_spec(folder).name for folder in folders} >= {"basic_pitch", "efficientnet_lite0"}
