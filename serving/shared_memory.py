@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
-PREFIX = "triton_python_backend_shm_region_"
+# "python" is the name in the middle for Python models; a Python-based backend, as the stand-in, puts in its own.
+_REGION = re.compile(r"triton_[^/]+_backend_shm_region_[0-9a-f-]+")
 SHM = Path("/dev/shm")
 MIB = 1 << 20
 # Two looks this far apart: a server maps a region right after it has made it, so only what stays unmapped is orphaned.
@@ -31,20 +33,15 @@ def sweep_orphans(shm: Path = SHM, proc: Path = Path("/proc"), pause_s: float = 
 
 def _unmapped(shm: Path, proc: Path) -> set[Path]:
     """Regions of this user that no process maps. A process of another user cannot be looked into, nor need it be."""
-    regions = {path for path in shm.glob(f"{PREFIX}*") if _owned(path)}
-    if not regions:
-        return regions
-    names = {path.name: path for path in regions}
-    for process in proc.glob("[0-9]*"):
+    regions = {path.name: path for path in shm.iterdir() if _REGION.fullmatch(path.name) and _owned(path)}
+    for process in proc.glob("[0-9]*") if regions else ():
         try:
             maps = (process / "maps").read_text(errors="replace")
         except OSError:
             continue
-        for line in maps.splitlines():
-            at = line.find(PREFIX)
-            if at >= 0:
-                regions.discard(names.get(line[at:].removesuffix(" (deleted)"), shm))
-    return regions
+        for name in _REGION.findall(maps):
+            regions.pop(name, None)
+    return set(regions.values())
 
 
 def _owned(path: Path) -> bool:
@@ -55,13 +52,12 @@ def _owned(path: Path) -> bool:
 
 
 def region_bytes(free_bytes: int) -> tuple[int, int]:
-    """First size and growth of a stub's region, in bytes, for that much free /dev/shm.
+    """First size and growth of a stub's region, in bytes, where that much /dev/shm is free.
 
-    Large regions save the growing, which stalls requests; they never shrink. Docker gives a container 64 MiB, where
-    regions of 128 MiB would leave no room for the second model.
+    The whole size is taken from memory at once and never given back, for each instance of each model. Small regions
+    have to grow under the first load, which stalls requests; after that there is no difference. Docker gives a
+    container 64 MiB, where regions of 16 MiB would leave no room for the third model.
     """
-    if free_bytes >= 2048 * MIB:
-        return 128 * MIB, 64 * MIB
-    if free_bytes >= 512 * MIB:
-        return 16 * MIB, 16 * MIB
+    if free_bytes >= 1024 * MIB:
+        return 16 * MIB, 32 * MIB
     return MIB, MIB
