@@ -191,7 +191,7 @@ class ReleaseUnknown(PublishError):
 
     def __init__(self, name: str, version: int | None, known: Iterable[int]) -> None:
         listed = ", ".join(map(str, known)) or "none"
-        what = f"release {version} of {name}" if version else f"an earlier release of {name}"
+        what = f"release {version} of {name}" if version else f"earlier release of {name}"
         super().__init__(f"there is no {what} to serve; releases on disk: {listed}")
 
 

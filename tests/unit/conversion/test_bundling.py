@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+
+from conversion.bundling import make_bundle, source_files
+from conversion.errors import ArtefactError
+from conversion.fingerprint import fingerprint
+from conversion.spec import SourceSpec
+from python_backend.original.bundle import read_bundle
+
+
+def with_source(spec, **keys):
+    return replace(spec, source=SourceSpec(**keys))
+
+
+def test_a_bundle_holds_every_file_and_reads_back(spec, tmp_path):
+    home = spec.folder
+    (home / "net.py").write_text("def build(): ...")
+    (home / "shards").mkdir()
+    for name in ("b.safetensors", "a.safetensors", "index.json"):
+        (home / "shards" / name).write_text(name)
+    (home / "vocabulary.txt").write_text("words")
+    made = with_source(spec, format="torch_module", factory="net.py:build", weights="shards", files=("vocabulary.txt",))
+    target = tmp_path / "bundle"
+    target.mkdir()
+    bundle = make_bundle(made, target)
+    assert bundle.weights == ("shards/a.safetensors", "shards/b.safetensors")
+    assert read_bundle(target) == bundle
+    found = {p.relative_to(target / "source").as_posix() for p in (target / "source").rglob("*") if p.is_file()}
+    assert found == {"net.py", "vocabulary.txt", *bundle.weights}
+
+
+def test_a_file_from_elsewhere_lies_under_its_own_name(spec, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "net.keras").write_text("x")
+    nested = replace(with_source(spec, format="keras", path="../other/net.keras"), folder=tmp_path / "home")
+    (tmp_path / "home").mkdir()
+    assert list(source_files(nested)) == ["net.keras"]
+
+
+def test_a_place_in_a_package_is_found_without_importing_it(spec):
+    made = with_source(spec, format="keras", path="package:conversion/errors.py")
+    assert list(source_files(made)) == ["errors.py"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"format": "keras", "path": "absent.h5"}, r"absent\.h5 does not exist"),
+        ({"format": "keras", "path": "package:no_such_package/x"}, "package 'no_such_package' .* is not installed"),
+        ({"format": "torch_module", "factory": "net.py:f"}, r"net\.py does not exist"),
+        ({"format": "torch_module", "factory": "p.q:f", "weights": "empty"}, "'empty' holds no weights"),
+    ],
+)
+def test_what_is_not_there_is_named(spec, keys, sentence):
+    (spec.folder / "empty").mkdir()
+    with pytest.raises(ArtefactError, match=sentence):
+        source_files(with_source(spec, **keys))
+
+
+def test_the_fingerprint_changes_with_the_spec_the_files_and_nothing_else(spec):
+    (spec.folder / "net.keras").write_text("one")
+    first, sources = fingerprint(spec)
+    assert list(sources) == ["net.keras"]
+    assert fingerprint(spec)[0] == first
+    (spec.folder / "notes.txt").write_text("not part of the model")
+    assert fingerprint(spec)[0] == first
+    assert fingerprint(replace(spec, description="other"))[0] != first
+    (spec.folder / "net.keras").write_text("two")
+    assert fingerprint(spec)[0] != first

@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import pytest
+
+from conversion.errors import PublishError
+from conversion.interface import Facts
+from conversion.pbtxt import interface_difference, model_configs, pin, read_config, write_config
+from conversion.spec import ServingSpec
+
+IMAGE = Facts("image", "float32", ("batch", 3, "height", "width"))
+LABEL = Facts("label", "string", ("batch",))
+
+
+@pytest.fixture
+def configs(spec):
+    return model_configs(spec, [IMAGE], [LABEL])
+
+
+def test_dynamic_dimensions_become_minus_one_and_the_batch_is_left_out(configs):
+    for config in configs.values():
+        assert list(config.input[0].dims) == [3, -1, -1]
+        assert config.max_batch_size == 32
+
+
+def test_a_scalar_a_row_is_reshaped_for_the_twins_and_handed_on_by_the_hybrid(configs):
+    for role, config in configs.items():
+        assert list(config.output[0].dims) == [1]
+        assert config.output[0].HasField("reshape") == (role != "hybrid")
+
+
+def test_the_hybrid_says_who_served(configs):
+    assert [output.name for output in configs["hybrid"].output] == ["label", "served_by"]
+    assert [output.name for output in configs["onnx"].output] == ["label"]
+
+
+def test_the_python_runtime_is_never_forced_upon_the_onnx_twin(configs):
+    assert configs["onnx"].backend == "onnxruntime"
+    assert configs["onnx"].runtime == ""
+
+
+@pytest.mark.parametrize(("deadline", "budget", "expected"), [(10000, 0, "5000"), (900, 0, "450"), (900, 300, "300")])
+def test_the_primary_gets_half_the_deadline_unless_the_spec_says_otherwise(spec, deadline, budget, expected):
+    serving = ServingSpec(deadline_ms=deadline, primary_budget_ms=budget)
+    config = model_configs(replace(spec, serving=serving), [IMAGE], [LABEL])["hybrid"]
+    assert config.parameters["primary_budget_ms"].string_value == expected
+    assert config.parameters["deadline_ms"].string_value == str(deadline)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_twin_and_hybrid_batch_only_where_the_spec_says_so(spec, wanted):
+    made = model_configs(replace(spec, serving=ServingSpec(dynamic_batching=wanted)), [IMAGE], [LABEL])
+    assert [made[role].HasField("dynamic_batching") for role in ("onnx", "hybrid")] == [wanted] * 2
+
+
+def test_without_a_batch_the_first_dimension_stays(spec):
+    made = model_configs(replace(spec, serving=ServingSpec(max_batch_size=0)), [Facts("x", "int64", (5,))], [LABEL])
+    assert list(made["onnx"].input[0].dims) == [5]
+    assert not made["onnx"].HasField("dynamic_batching")
+
+
+def test_a_written_config_is_read_back_the_same(configs, tmp_path):
+    pinned = pin(configs["hybrid"], [3])
+    write_config(pinned, tmp_path / "config.pbtxt")
+    assert read_config(tmp_path / "config.pbtxt") == pinned
+    assert list(pinned.version_policy.specific.versions) == [3]
+    assert [path.name for path in tmp_path.iterdir()] == ["config.pbtxt"]
+
+
+def test_a_broken_config_is_named(tmp_path):
+    (tmp_path / "config.pbtxt").write_text("max_batch: 3")
+    with pytest.raises(PublishError, match=r"config\.pbtxt is not a Triton model configuration"):
+        read_config(tmp_path / "config.pbtxt")
+
+
+def test_what_callers_would_find_changed_is_told(spec, configs):
+    assert interface_difference(configs["hybrid"], configs["hybrid"]) is None
+    other = model_configs(spec, [replace(IMAGE, dtype="uint8")], [LABEL])["hybrid"]
+    told = interface_difference(configs["hybrid"], other)
+    assert told == "input 'image' was TYPE_FP32 [3, -1, -1] and becomes TYPE_UINT8 [3, -1, -1]"
+    fewer = model_configs(spec, [IMAGE], [])["hybrid"]
+    assert interface_difference(configs["hybrid"], fewer) == "output 'label' was TYPE_STRING [1] and becomes absent"

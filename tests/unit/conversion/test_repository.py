@@ -1,0 +1,224 @@
+"""The repository under a publisher that works, fails, is interrupted or killed at any step."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conversion.errors import InterfaceChanged, PublishError, ReleaseUnknown, RepositoryLocked, RepositoryUnwritable
+from conversion.interface import Facts
+from conversion.pbtxt import ROLES, model_configs, read_config
+from conversion.repository import Repository
+
+X = (Facts("x", "float32", ("batch", 4)),)
+Y = (Facts("y", "float32", ("batch", 4)),)
+
+
+def publish(repository, spec, content="weights", outputs=Y, **options):
+    """Publish a release whose files all hold `content`; gives its number."""
+    staged = repository.stage(spec.name)
+    for role in ROLES:
+        (staged / role / "file").write_text(content)
+    return repository.publish(spec.name, staged, model_configs(spec, X, outputs), **options)
+
+
+def pins(repository, name="net"):
+    return {
+        role: list(read_config(repository.root / f"{name}{suffix}" / "config.pbtxt").version_policy.specific.versions)
+        for role, suffix in ROLES.items()
+    }
+
+
+def tree(root: Path) -> dict[str, str]:
+    return {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def repository(tmp_path):
+    made = Repository(tmp_path / "repository")
+    with made.locked():
+        yield made
+
+
+def test_the_first_release_is_number_one_and_pinned_in_all_three_models(repository, spec):
+    assert publish(repository, spec) == 1
+    assert pins(repository) == {"onnx": [1], "original": [1], "hybrid": [1]}
+    assert (repository.root / "net_onnx" / "1" / "file").read_text() == "weights"
+    assert repository.names() == ["net"]
+
+
+def test_a_version_is_never_overwritten(repository, spec):
+    publish(repository, spec, "first")
+    assert publish(repository, spec, "second") == 2
+    assert (repository.root / "net" / "1" / "file").read_text() == "first"
+    assert pins(repository) == {"onnx": [2], "original": [2], "hybrid": [2]}
+
+
+def test_the_twins_serve_both_releases_while_the_hybrid_switches(repository, spec):
+    publish(repository, spec)
+    seen = []
+    publish(repository, spec, load=lambda model: seen.append((model, pins(repository))))
+    both, last = [1, 2], [2]
+    assert seen == [
+        ("net_onnx", {"onnx": both, "original": both, "hybrid": [1]}),
+        ("net_original", {"onnx": both, "original": both, "hybrid": [1]}),
+        ("net", {"onnx": both, "original": both, "hybrid": last}),
+        ("net_onnx", {"onnx": last, "original": last, "hybrid": last}),
+        ("net_original", {"onnx": last, "original": last, "hybrid": last}),
+    ]
+
+
+@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("error", [PublishError("refused"), KeyboardInterrupt()], ids=["refused", "interrupted"])
+def test_a_failed_switch_leaves_the_old_release_as_it_was(repository, spec, step, error):
+    publish(repository, spec, "first")
+    before = tree(repository.root)
+    calls = []
+
+    def load(model):
+        calls.append(model)
+        if len(calls) == step + 1:
+            raise error
+
+    with pytest.raises(type(error)):
+        publish(repository, spec, "second", load=load)
+    assert tree(repository.root) == before
+    # The server is told of the old configuration again.
+    assert calls[step + 1 :] == ["net_onnx", "net_original", "net"]
+    assert publish(repository, spec, "third") == 2
+
+
+def test_a_failed_first_release_leaves_nothing(repository, spec):
+    def load(model):
+        raise PublishError("refused")
+
+    with pytest.raises(PublishError):
+        publish(repository, spec, load=load)
+    assert tree(repository.root) == {}
+
+
+def test_rollback_serves_the_release_before(repository, spec):
+    for content in ("first", "second", "third"):
+        publish(repository, spec, content)
+    assert repository.switch("net", None) == 2
+    assert repository.served("net") == 2
+    assert repository.switch("net", None) == 1
+    with pytest.raises(ReleaseUnknown, match="no earlier release of net to serve; releases on disk: 1, 2, 3"):
+        repository.switch("net", None)
+    assert repository.switch("net", 3) == 3
+    with pytest.raises(ReleaseUnknown, match="no release 9 of net"):
+        repository.switch("net", 9)
+
+
+def test_a_changed_interface_is_refused_unless_accepted(repository, spec):
+    publish(repository, spec)
+    before = tree(repository.root)
+    wider = (Facts("y", "float32", ("batch", 5)),)
+    with pytest.raises(InterfaceChanged, match=r"output 'y' was TYPE_FP32 \[4\] and becomes TYPE_FP32 \[5\]"):
+        publish(repository, spec, outputs=wider)
+    assert tree(repository.root) == before
+    assert publish(repository, spec, outputs=wider, new_interface=True) == 2
+    assert list(read_config(repository.root / "net" / "config.pbtxt").output[0].dims) == [5]
+    assert repository.switch("net", 1) == 1
+    assert list(read_config(repository.root / "net" / "config.pbtxt").output[0].dims) == [4]
+
+
+def test_two_publishers_do_not_meet(repository):
+    with pytest.raises(RepositoryLocked, match=f"by process {os.getpid()}"), Repository(repository.root).locked():
+        pass
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_changes(tmp_path, spec):
+    """The limit on file sizes makes the kernel refuse a write half-way, as a full disk does."""
+    program = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_repository import publish
+from conversion.repository import Repository
+from conversion.errors import RepositoryUnwritable
+from conversion.spec import ModelSpec, SourceSpec
+from pathlib import Path
+spec = ModelSpec("net", Path("."), SourceSpec("keras", "net.keras"))
+repository = Repository(Path({str(tmp_path / "repository")!r}))
+with repository.locked():
+    publish(repository, spec)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    try:
+        publish(repository, spec)
+    except RepositoryUnwritable as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == (
+        f"cannot publish to {tmp_path / 'repository'}: File too large; what was served before is untouched\n"
+    )
+    repository = Repository(tmp_path / "repository")
+    assert repository.releases("net") == [1]
+    assert pins(repository) == {"onnx": [1], "original": [1], "hybrid": [1]}
+    assert all(path.stat().st_size for path in repository.root.rglob("config.pbtxt"))
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RepositoryUnwritable, match="Not a directory"), Repository(tmp_path / "file" / "r").locked():
+        pass
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {here!r})
+import test_repository
+from test_repository import publish
+from conversion import repository as module
+from conversion.spec import ModelSpec, SourceSpec
+from pathlib import Path
+spec = ModelSpec("net", Path("."), SourceSpec("keras", "net.keras"))
+repository = module.Repository(Path({root!r}))
+steps = 0
+
+def counted(event, arguments):
+    global steps
+    if event in ("os.rename", "os.mkdir", "open") and {root!r} in str(arguments[0]):
+        steps += 1
+        if steps == {step}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+with repository.locked():
+    sys.addaudithook(counted)
+    publish(repository, spec, "second")
+print("done")
+"""
+
+
+def test_a_publisher_killed_at_any_step_is_repaired_by_the_next(tmp_path, spec):
+    """Every file that it opens and every folder that it makes or renames is a place to be killed at."""
+    outcomes = set()
+    for step in range(1, 200):
+        root = tmp_path / str(step) / "repository"
+        repository = Repository(root)
+        with repository.locked():
+            publish(repository, spec, "first")
+        program = KILLED.format(here=str(Path(__file__).parent), root=str(root), step=step)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+        with repository.locked():
+            repository.repair("net")
+        served = repository.served("net")
+        assert pins(repository) == {role: [served] for role in ROLES}
+        assert served in repository.releases("net")
+        for role in ROLES:
+            content = (repository.release_folder("net", role, served) / "file").read_text()
+            assert content == {1: "first", 2: "second"}[served]
+            assert {v.name for v in (root / f"net{ROLES[role]}").iterdir() if v.is_dir()} == {
+                str(v) for v in repository.releases("net")
+            }
+        outcomes.add((done.returncode, served))
+        if done.stdout == "done\n":
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    # Killed early the old release is served, killed late the new one, and at the end nothing was left to kill.
+    assert outcomes == {(-signal.SIGKILL, 1), (-signal.SIGKILL, 2), (0, 2)}
+    assert step > 15
