@@ -15,8 +15,6 @@ def refuse_missing_features(config: dict[str, Any]) -> None:
 
 
 def _missing(config: dict[str, Any]) -> Iterator[str]:
-    if (config.get("sequence_batching") or {}).get("state"):
-        yield "sequence_batching.state"
     for field in ("batch_input", "batch_output"):
         if config.get(field):
             yield field

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,7 @@ def _load_package() -> None:
 
 
 if TYPE_CHECKING:
-    from . import autocomplete, errors, features, graph, runner, session, settings, threads, validate
+    from . import autocomplete, errors, features, graph, runner, sequences, session, settings, threads, validate
 else:
     _load_package()
     from understudy_onnxruntime_stand_in import (
@@ -42,6 +44,7 @@ else:
         features,
         graph,
         runner,
+        sequences,
         session,
         settings,
         threads,
@@ -78,7 +81,7 @@ class TritonPythonModel:
         signature = graph.read_graph(opened)
         validate.validate(config, signature)
         run_options = session.run_options(options)
-        self._runner = runner.Runner(
+        batch_runner = runner.Runner(
             config["name"],
             signature,
             lambda names, feeds: opened.run(names, feeds, run_options),
@@ -89,12 +92,18 @@ class TritonPythonModel:
                 if not signature.outputs[entry["name"]].shape
             },
         )
+        self._run: Callable[[list[Any]], list[runner.Arrays | errors.RequestRefused]]
+        self._run = lambda requests: batch_runner.run([_request(request) for request in requests])
+        states = sequences.read_states(config, signature)
+        if states:
+            idle_s = int(config["sequence_batching"]["max_sequence_idle_microseconds"]) / 1e6
+            sequence_runner = sequences.SequenceRunner(batch_runner, states, idle_s, time.monotonic)
+            self._run = lambda requests: sequence_runner.run([_step(request) for request in requests])
         self._decoupled = pb_utils.using_decoupled_model_transaction_policy(config)
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
         """Answer each request; what one of them holds never fails another."""
-        answers = self._runner.run([_request(request) for request in requests])
-        responses = [_response(answer) for answer in answers]
+        responses = [_response(answer) for answer in self._run(requests)]
         if not self._decoupled:
             return responses
         for request, response in zip(requests, responses, strict=True):
@@ -106,6 +115,16 @@ def _request(request: Any) -> runner.Request:
     # as_numpy is the copy out of shared memory that Triton makes in any case; a DLPack view would not spare it.
     inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
     return runner.Request(inputs, tuple(request.requested_output_names()))
+
+
+def _step(request: Any) -> sequences.Step:
+    flags = request.flags()
+    return sequences.Step(
+        _request(request),
+        request.correlation_id(),
+        starts=bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START),
+        ends=bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END),
+    )
 
 
 def _response(answer: runner.Arrays | errors.RequestRefused) -> Any:

@@ -28,9 +28,9 @@ def validate(config: dict[str, Any], graph: Graph) -> None:
     for name, data_type in controls:
         _validate_control(config, graph, name, data_type)
     entries = config.get("input") or []
-    expected = sum(not entry.get("optional") for entry in entries) + len(controls)
+    states = (config.get("sequence_batching") or {}).get("state") or []
+    expected = sum(not entry.get("optional") for entry in entries) + len(controls) + len(states)
     if expected != len(graph.inputs):
-        # A wrong name is more use to a reader than a wrong count, and the C++ backend reaches it for equal counts only.
         raise SignatureRefused(
             f"unable to load model '{config['name']}', configuration expects {expected} inputs, model provides "
             f"{len(graph.inputs)}"
