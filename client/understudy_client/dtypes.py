@@ -63,8 +63,10 @@ def to_array(value: object, spec: TensorSpec, model: str) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise _wrong(spec, model, "a masked array", "fill it first, array.filled(value): a tensor has no mask")
     plain = _is_plain(value)
+    # As strings of one length, which NumPy would make of a list, bytes lose the zeros at their end.
+    as_objects = spec.datatype == "BYTES" and isinstance(value, list | tuple | str | bytes)
     try:
-        array = np.asarray(value)
+        array = np.asarray(value, dtype=np.object_ if as_objects else None)
     except ValueError as error:
         raise _wrong(spec, model, "lists of unequal lengths", "make every row equally long") from error
     if spec.datatype == "BYTES":

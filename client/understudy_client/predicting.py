@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from .batches import join_outputs, serving_rows, split
-from .calls import Infer, InferAnswer
+from .calls import Array, Infer, InferAnswer
 from .description import SERVED_BY, ModelDescription, check_inputs, check_outputs
 from .descriptions import Descriptions, send_to_model
 from .errors import InvalidRequest, UnderstudyClientError
@@ -57,19 +57,29 @@ def predict(
             raise
         description = fresh
         calls, answers = yield from _infer(call, question, description, deadline, backoff)
-    outputs = join_outputs(calls, answers)
-    rows = serving_rows(calls, outputs, description) if description.is_hybrid else ()
-    order = {spec.name: place for place, spec in enumerate(description.outputs)}
-    own = [name for name in outputs if not (name == SERVED_BY and description.is_hybrid)]
+    outputs, rows = _joined(calls, answers, description)
     return Prediction(
         model=call.model,
         model_version=",".join(dict.fromkeys(answer.version for answer in answers)),
-        outputs={name: outputs[name] for name in sorted(own, key=lambda name: order.get(name, len(order)))},
+        outputs=outputs,
         served_by=(rows[0] if len(set(rows)) == 1 else "mixed") if rows else None,
         served_by_rows=rows,
         inference_time_ms=(clock() - started) * 1000,
         request_id=call.request_id,
     )
+
+
+def _joined(
+    calls: Sequence[Infer], answers: Sequence[InferAnswer], description: ModelDescription
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the outputs in the model's order without a hybrid's `served_by`, and that by row."""
+    outputs = join_outputs(calls, answers)
+    rows: tuple[str, ...] = ()
+    if description.is_hybrid:
+        rows = serving_rows(calls, outputs, description)
+        del outputs[SERVED_BY]
+    order = [spec.name for spec in description.outputs if spec.name in outputs]
+    return {name: outputs[name] for name in dict.fromkeys([*order, *outputs])}, rows
 
 
 def _infer(

@@ -18,7 +18,8 @@ class Prediction:
     """The answer to one `predict`.
 
     ``outputs``: name → array in the server's dtype and shape, the batch first, in the model's order and without a
-    hybrid's ``served_by``; the arrays are the caller's to write to; strings are object arrays of bytes (`text` decodes them).
+    hybrid's ``served_by``. The arrays are the caller's to write to. Strings are object arrays of bytes, which `text`
+    decodes.
     ``served_by``: "onnx" or "original", "mixed" where rows differ, None for a model that is not a hybrid.
     ``served_by_rows``: the same for each row (one value for a model without a batch dimension); empty for no hybrid.
     ``inference_time_ms``: wall time of the whole call as its caller saw it, in milliseconds.

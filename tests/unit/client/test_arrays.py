@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from understudy_client import TensorSpec
+from understudy_client.arrays import ArrayFileError, head, random_inputs, read_inputs, write_outputs
+from understudy_client.calls import Config, Metadata
+from understudy_client.description import ModelDescription, check_inputs
+from understudy_client.dtypes import NUMPY_DTYPES
+
+
+def test_a_npy_is_one_array_and_a_npz_is_several(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.npy", tmp_path / "two.npz"
+    np.save(one, np.arange(3))
+    np.savez(two, x=np.zeros(2), y=np.array(["a"]))
+    alone = read_inputs(str(one), [])
+    assert isinstance(alone, np.ndarray)
+    assert alone.tolist() == [0, 1, 2]
+    several = read_inputs(str(two), [f"z={one}"])
+    assert isinstance(several, dict)
+    assert sorted(several) == ["x", "y", "z"]
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    one, two, text, pickled = (tmp_path / name for name in ("one.npy", "two.npz", "text.npy", "pickled.npy"))
+    np.save(one, np.arange(3))
+    np.savez(two, x=np.zeros(2))
+    text.write_text("hello")
+    np.save(pickled, np.array([None]), allow_pickle=True)
+    for file, named, problem in (
+        (str(tmp_path / "none.npy"), [], "cannot be read"),
+        (str(tmp_path), [], "cannot be read"),
+        (str(text), [], "no .npy or .npz"),
+        (str(pickled), [], "without pickle"),
+        (str(one), [f"x={one}"], "names no input"),
+        (None, [f"x={two}"], "several arrays"),
+        (None, ["x"], "no input and file"),
+    ):
+        with pytest.raises(ArrayFileError, match=problem):
+            read_inputs(file, named)
+
+
+@pytest.mark.parametrize("datatype", [*NUMPY_DTYPES, "BF16"])
+@pytest.mark.parametrize("batch", [0, 4])
+def test_made_up_values_are_what_the_model_takes(datatype: str, batch: int) -> None:
+    spec = TensorSpec("x", datatype, (-1, -1, 2))
+    model = ModelDescription.of(Metadata("m", ("1",), (spec,), ()), Config(batch))
+    made = random_inputs(model, rows=3, size=5, seed=1)
+    (tensor,) = check_inputs(made, model).tensors
+    assert tensor.array.shape == ((3, 5, 2) if batch else (5, 5, 2))
+    again = random_inputs(model, rows=3, size=5, seed=1)
+    assert made["x"].tobytes() == again["x"].tobytes() or datatype == "BYTES"
+
+
+def test_outputs_load_again_without_pickle(tmp_path: Path) -> None:
+    from tritonclient.utils import triton_to_np_dtype
+
+    file = tmp_path / "out.npz"
+    outputs = {
+        "y": np.ones((2, 2), np.float16),
+        "label": np.array([["ä".encode()], [b"b"]], dtype=object),
+        "blob": np.array([b"\xff"], dtype=object),
+        "brain": np.array([1.5], dtype=triton_to_np_dtype("BF16")),
+        "none": np.array([], dtype=object),
+    }
+    write_outputs(str(file), outputs)
+    with np.load(file, allow_pickle=False) as loaded:
+        assert loaded["y"].dtype == np.float16
+        assert loaded["label"].tolist() == [["ä"], ["b"]]
+        assert loaded["blob"].tolist() == [b"\xff"]
+        assert loaded["brain"].tolist() == [1.5]
+        assert loaded["none"].shape == (0,)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ArrayFileError, match="cannot be written"):
+        write_outputs(str(tmp_path / "none" / "out.npz"), {"y": np.ones(2)})
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(ArrayFileError, match="cannot be written"):
+        write_outputs(str(target), {"y": np.ones(2)})
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_head_is_plain_values() -> None:
+    assert head(np.arange(9).reshape(3, 3), 4) == [0, 1, 2, 3]
+    assert head(np.array([np.nan, np.inf, 0.5], np.float32)) == ["nan", "inf", 0.5]
+    assert head(np.array([b"a", b"\xff"], dtype=object)) == ["a", "\\xff"]
+    assert head(np.array([True])) == [True]

@@ -1,0 +1,125 @@
+"""The verbs beside `predict`."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+from understudy_client import (
+    AsyncHybridClient,
+    DeadlineExceeded,
+    FakeModel,
+    FakeTransport,
+    HybridClient,
+    ModelNotFound,
+    ServerError,
+)
+from understudy_client.calls import IndexEntry, Load, ReadIndex, Unload
+
+
+def test_models_have_roles_by_their_names(fake: FakeTransport) -> None:
+    with HybridClient(transport=fake) as client:
+        client.unload("plain")
+        models = client.models()
+    assert [(model.name, model.role, model.state, model.versions) for model in models] == [
+        ("m", "hybrid", "READY", ("1",)),
+        ("m_onnx", "onnx", "READY", ("1",)),
+        ("m_original", "original", "READY", ("1",)),
+        ("plain", "", "UNAVAILABLE", ()),
+    ]
+    assert models[-1].reason == "unloaded"
+
+
+def test_unload_returns_when_the_model_is_gone(fake: FakeTransport) -> None:
+    polls = iter(
+        [[IndexEntry("m", "1", "READY")], [IndexEntry("m", "1", "UNLOADING")], [IndexEntry("m", "1", "UNAVAILABLE")]]
+    )
+
+    class Draining(FakeTransport):
+        def _read(self, call: object) -> object:
+            return tuple(next(polls)) if isinstance(call, ReadIndex) else super()._read(call)  # type: ignore[arg-type]
+
+    draining = Draining(*fake._models.values())
+    with HybridClient(transport=draining) as client:
+        client.unload("m")
+    assert next(polls, None) is None
+
+
+def test_unload_ends_at_its_deadline(fake: FakeTransport) -> None:
+    class Stuck(FakeTransport):
+        def _read(self, call: object) -> object:
+            stuck = (IndexEntry("m", "1", "UNLOADING"),)
+            return stuck if isinstance(call, ReadIndex) else super()._read(call)  # type: ignore[arg-type]
+
+    with (
+        HybridClient(transport=Stuck(*fake._models.values())) as client,
+        pytest.raises(DeadlineExceeded, match="requests in flight still hold it"),
+    ):
+        client.unload("m", deadline_s=0.1)
+
+
+def test_unloading_what_nobody_knows_is_not_found_though_triton_says_success(fake: FakeTransport) -> None:
+    with HybridClient(transport=fake) as client, pytest.raises(ModelNotFound, match="'plain'"):
+        client.unload("nope")
+    assert not any(isinstance(sent.call, Unload) for sent in fake.sent)
+
+
+def test_a_failed_load_is_the_servers_error_and_an_unknown_name_is_not_found(fake: FakeTransport) -> None:
+    class Failing(FakeTransport):
+        def _read(self, call: object) -> object:
+            if isinstance(call, Load):
+                raise ServerError("here", "failed to load")
+            return super()._read(call)  # type: ignore[arg-type]
+
+    with HybridClient(transport=Failing(*fake._models.values())) as client:
+        with pytest.raises(ServerError, match="failed to load"):
+            client.load("m")
+        with pytest.raises(ModelNotFound, match="'m_onnx'"):
+            client.load("nope")
+
+
+def test_a_load_makes_the_client_read_the_description_again(fake: FakeTransport) -> None:
+    with HybridClient(model="m", transport=fake) as client:
+        client.predict([[1.0, 2.0]])
+        client.load("m")
+        before = len(fake.sent)
+        client.predict([[1.0, 2.0]])
+    assert len(fake.sent) == before + 3
+
+
+def test_describe_tells_what_a_model_takes(fake: FakeTransport) -> None:
+    with HybridClient(transport=fake) as client:
+        description = client.describe("m")
+    assert description.is_hybrid
+    assert description.max_batch_size == 4
+    assert [(spec.name, spec.datatype, spec.shape) for spec in description.inputs] == [("x", "FP32", (-1, 2))]
+
+
+def test_statistics_of_a_model_without_counters_say_why(fake: FakeTransport) -> None:
+    with HybridClient(transport=fake) as client:
+        with pytest.raises(ModelNotFound, match="the server has 'm'"):
+            client.statistics("nope")
+        assert client.statistics("plain").onnx is None
+
+
+def test_statistics_are_printed_where_one_wants_them(fake: FakeTransport, capsys: pytest.CaptureFixture[str]) -> None:
+    with HybridClient(model="m", transport=fake) as client:
+        client.predict([[1.0, 2.0]] * 3)
+        client.print_statistics()
+        out = io.StringIO()
+        client.print_statistics(file=out)
+    printed = capsys.readouterr().out
+    assert printed == out.getvalue()
+    assert printed.splitlines()[1].split() == ["m", "hybrid", "1", "0", "100.0%", "3", "-", "-"]
+
+
+async def test_the_asyncio_client_has_the_same_verbs(
+    fake: FakeTransport, doubling: Callable[..., FakeModel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with AsyncHybridClient(model="m", transport=fake) as client:
+        assert (await client.describe()).name == "m"
+        await client.unload("m_onnx")
+        await client.load("m_onnx")
+        assert [model.name for model in await client.models()] == ["m", "m_onnx", "m_original", "plain"]
+        assert (await client.statistics()).hybrid is not None
+        await client.print_statistics()
+    assert capsys.readouterr().out.startswith("model")

@@ -1,0 +1,120 @@
+from collections.abc import Callable
+
+import pytest
+from understudy_client import DeadlineExceeded, InvalidRequest, ServerError, ServerUnavailable, UnderstudyClientError
+from understudy_client.calls import ReadIndex
+from understudy_client.steps import Backoff, Deadline, Pause, Send, advance, send
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _steady(retries: int = 3) -> Backoff:
+    return Backoff(retries, first_s=0.1, longest_s=0.4, jitter=lambda: 1.0)
+
+
+def _play(
+    clock: Clock, deadline: Deadline, backoff: Backoff, turns: list[Callable[[], object]]
+) -> tuple[object, list[float], list[float]]:
+    """Run `send` against scripted turns; return the answer, the pauses, and the time that each attempt had."""
+    steps = send(lambda _: ReadIndex(), deadline, backoff)
+    result: object = None
+    error: UnderstudyClientError | None = None
+    pauses: list[float] = []
+    timeouts: list[float] = []
+    while True:
+        try:
+            effect = advance(steps, result, error)
+        except StopIteration as stop:
+            return stop.value, pauses, timeouts
+        result = error = None
+        if isinstance(effect, Pause):
+            pauses.append(effect.seconds)
+            clock.now += effect.seconds
+            continue
+        assert isinstance(effect, Send)
+        timeouts.append(effect.timeout_s)
+        try:
+            result = turns.pop(0)()
+        except UnderstudyClientError as caught:
+            error = caught
+
+
+def _fail(error: UnderstudyClientError) -> Callable[[], object]:
+    def turn() -> object:
+        raise error
+
+    return turn
+
+
+UNAVAILABLE = ServerUnavailable("here", "queue full")
+
+
+def test_a_call_is_sent_again_while_the_server_is_unavailable_with_growing_pauses() -> None:
+    clock = Clock()
+    turns = [_fail(UNAVAILABLE)] * 4 + [lambda: "answer"]
+    answer, pauses, timeouts = _play(clock, Deadline(10, clock), _steady(retries=4), turns)
+    assert answer == "answer"
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.4])
+    assert timeouts == pytest.approx([10, 9.9, 9.7, 9.3, 8.9])
+
+
+def test_retries_end_and_the_error_counts_the_attempts() -> None:
+    clock = Clock()
+    with pytest.raises(ServerUnavailable) as caught:
+        _play(clock, Deadline(10, clock), _steady(retries=2), [_fail(UNAVAILABLE)] * 9)
+    assert caught.value.attempts == 3
+    assert caught.value.detail == "queue full"
+
+
+def test_no_pause_goes_beyond_the_deadline() -> None:
+    clock = Clock()
+    with pytest.raises(ServerUnavailable) as caught:
+        _play(clock, Deadline(0.25, clock), _steady(), [_fail(UNAVAILABLE)] * 9)
+    assert caught.value.attempts == 2
+    assert clock.now == pytest.approx(100.1)
+
+
+@pytest.mark.parametrize("error", [ServerError("here", "x"), InvalidRequest("here", "x")])
+def test_no_other_error_is_sent_again(error: UnderstudyClientError) -> None:
+    clock = Clock()
+    turns = [_fail(error), lambda: "never"]
+    with pytest.raises(type(error)):
+        _play(clock, Deadline(10, clock), _steady(), turns)
+    assert len(turns) == 1
+
+
+def test_a_deadline_that_has_passed_sends_nothing() -> None:
+    clock = Clock()
+    deadline = Deadline(1, clock)
+    clock.now += 1
+    with pytest.raises(DeadlineExceeded, match="deadline of 1 s"):
+        _play(clock, deadline, _steady(), [])
+
+
+def test_the_transports_deadline_error_gets_the_whole_budget() -> None:
+    clock = Clock()
+    with pytest.raises(DeadlineExceeded, match="deadline of 2 s") as caught:
+        _play(clock, Deadline(2, clock), _steady(), [_fail(DeadlineExceeded("here", "no answer"))])
+    assert caught.value.deadline_s == 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), "1"])
+def test_a_deadline_is_finite_and_above_zero(seconds: float) -> None:
+    with pytest.raises(InvalidRequest, match="finite number above 0"):
+        Deadline(seconds)
+
+
+def test_pauses_are_random_between_half_and_whole() -> None:
+    assert Backoff(3, jitter=lambda: 0.0).pause(1) == pytest.approx(0.05)
+    assert Backoff(3, jitter=lambda: 0.999).pause(1) < 0.1
+    pauses = {Backoff(3).pause(2) for _ in range(20)}
+    assert len(pauses) > 1
+    assert all(0.1 <= pause <= 0.2 for pause in pauses)
