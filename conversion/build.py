@@ -11,18 +11,19 @@ from typing import Any, cast
 import onnx
 
 from python_backend.original.bundle import Tensor
-from python_backend.original.errors import OriginalError, first_line
+from python_backend.original.errors import DtypeUnknown, OriginalError, first_line
 from python_backend.original.loading import Device, OriginalModel, load, tensors_of
 from python_backend.original.tensorflow_runtime import TensorFlowModel
 
 from .bundling import make_bundle
-from .errors import ArtefactError, ConversionError, ExportFailed, ParityBroken
+from .dtypes import DTYPES
+from .errors import ArtefactError, ConversionError, ExportFailed, ParityBroken, RowsMixed, UnsupportedDtype
 from .export_tensorflow import export_tensorflow
 from .export_torch import export_torch
 from .graph import check_servable, describe, tensor_facts
 from .interface import Facts, input_facts, output_names
 from .optimise import PassResult, run_passes
-from .parity import Case, Parity, Twin, prove
+from .parity import Case, Parity, Twin, compare, prove
 from .rewrite import declare, save
 from .samples import Batch, batch_maker
 from .spec import ModelSpec
@@ -110,10 +111,15 @@ def _load(spec: ModelSpec, work: Path) -> _Subject:
         bundle = replace(bundle, inputs=tuple(fact.tensor for fact in inputs), outputs=model.outputs)
         model.inputs = bundle.inputs
         found = model.run(make(2 if spec.serving.max_batch_size else 1, 0))
+    except DtypeUnknown as error:
+        raise UnsupportedDtype(error.output, error.dtype, DTYPES) from error
     except OriginalError as error:
         raise ArtefactError(f"{spec.name}: {error}") from error
     names = output_names(spec, list(found))
     outputs = tuple(Tensor(name, t.dtype, t.shape) for name, t in zip(names, tensors_of(found), strict=True))
+    for tensor in outputs:
+        if tensor.dtype not in DTYPES:
+            raise UnsupportedDtype(tensor.name, tensor.dtype, DTYPES)
     replace(bundle, outputs=outputs).write(directory)
     # Loaded again as Triton will load it: from the manifest, with the names that are served.
     model = load(directory, device)
@@ -123,10 +129,29 @@ def _load(spec: ModelSpec, work: Path) -> _Subject:
 def _cases(subject: _Subject) -> list[Case]:
     sizes = subject.spec.batch_sizes if subject.batched else (1, 1)
     try:
-        batches = [subject.make(size, number) for number, size in enumerate(sizes)]
-        return [Case(batch, subject.model.run(batch)) for batch in batches]
+        cases = []
+        for number, size in enumerate(sizes):
+            batch = subject.make(size, number)
+            cases.append(Case(batch, subject.model.run(batch)))
     except OriginalError as error:
-        raise ArtefactError(f"{subject.spec.name}: {error}") from error
+        raise ArtefactError(f"{subject.spec.name}: on a batch of {size}, {error}") from error
+    if subject.batched:
+        _refuse_mixed_rows(subject, next((case for case in cases if case.rows > 1), cases[0]))
+    return cases
+
+
+def _refuse_mixed_rows(subject: _Subject, case: Case) -> None:
+    """Batching is only for models that treat each row alone: a batch has to give what its rows give one by one."""
+    for name, value in case.expected.items():
+        if value.shape[:1] != (case.rows,):
+            raise RowsMixed(name, f"has the shape {list(value.shape)} for a batch of {case.rows}")
+    if case.rows == 1:
+        return
+    alone = {name: array[:1] for name, array in case.inputs.items()}
+    expected = {name: value[:1] for name, value in case.expected.items()}
+    for comparison in compare(Case(alone, subject.model.run(alone)), expected, subject.spec.parity):
+        if comparison.failure:
+            raise RowsMixed(comparison.output, f"changes with the other rows of its batch ({comparison.failure})")
 
 
 def _export(

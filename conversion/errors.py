@@ -12,6 +12,7 @@ ConversionError                        exit code
 ├── Unsupported                                6   the graph cannot be served as the spec asks
 │   ├── UnsupportedDtype
 │   ├── FixedDimension
+│   ├── RowsMixed
 │   ├── UnsupportedGraph
 │   └── NameMismatch
 ├── ParityBroken                               7   the twin does not match the original
@@ -116,14 +117,24 @@ class UnsupportedDtype(Unsupported):
 
 
 class FixedDimension(Unsupported):
-    """A dimension that must be dynamic came out of the export as a number."""
+    """A dimension that must be dynamic is a number in the artefact, or came out of the export as one."""
 
     def __init__(self, tensor: str, dimension: str, found: Sequence[object]) -> None:
         shape = ", ".join(str(size) for size in found)
         super().__init__(
-            f"dimension '{dimension}' of tensor '{tensor}' is fixed in the graph [{shape}] and must be dynamic; "
+            f"dimension '{dimension}' of tensor '{tensor}' is fixed, [{shape}], and must be dynamic; "
             "make the model accept any size there"
             + (", or set max_batch_size = 0 in [serving] to serve it unbatched" if dimension == "batch" else "")
+        )
+
+
+class RowsMixed(Unsupported):
+    """A row of an output depends on more than its own row of the inputs, so that batching would change answers."""
+
+    def __init__(self, output: str, how: str) -> None:
+        super().__init__(
+            f"output '{output}' {how}: requests that Triton batches would change each other's answers; "
+            "make each row depend on its own input alone, or set max_batch_size = 0 in [serving]"
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from python_backend.original.bundle import Tensor
 
 from .dtypes import DTYPES
-from .errors import NameMismatch, Unsupported, UnsupportedDtype
+from .errors import FixedDimension, NameMismatch, Unsupported, UnsupportedDtype
 from .spec import InputSpec, ModelSpec
 
 __all__ = ["BATCH", "Facts", "input_facts", "output_names"]
@@ -34,7 +34,7 @@ class Facts:
 def input_facts(spec: ModelSpec, told: Sequence[Tensor]) -> tuple[Facts, ...]:
     """Join the spec's inputs with those that the artefact tells of (none for a bare PyTorch module).
 
-    Raises NameMismatch, UnsupportedDtype, Unsupported.
+    Raises NameMismatch, UnsupportedDtype, FixedDimension, Unsupported.
     """
     if not told:
         facts = tuple(Facts(i.name, i.dtype, i.shape, i.range) for i in spec.inputs)
@@ -46,6 +46,8 @@ def input_facts(spec: ModelSpec, told: Sequence[Tensor]) -> tuple[Facts, ...]:
         batched = spec.serving.max_batch_size > 0
         facts = tuple(_join(tensor, named.get(tensor.name), batched) for tensor in told)
     for fact in facts:
+        if spec.serving.max_batch_size and not (fact.shape and isinstance(fact.shape[0], str)):
+            raise FixedDimension(fact.name, BATCH, fact.shape)
         if fact.dtype not in DTYPES:
             raise UnsupportedDtype(fact.name, fact.dtype, DTYPES)
     return facts

@@ -7,7 +7,8 @@ OriginalError
 ├── FactoryFailed       the factory was not found, raised, or gave no module
 ├── WeightsMismatch     the weights do not fit the module
 ├── SignatureMissing    a SavedModel has no such signature
-└── RunFailed           the framework refused these inputs
+├── RunFailed           the framework refused these inputs
+└── DtypeUnknown        an output has a dtype that NumPy lacks
 """
 
 from __future__ import annotations
@@ -71,6 +72,15 @@ class RunFailed(OriginalError):
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"the original model failed: {cause}")
+
+
+class DtypeUnknown(OriginalError):
+    """An output has a dtype that no NumPy array, and so no response, can hold."""
+
+    def __init__(self, output: str, dtype: str) -> None:
+        super().__init__(f"output '{output}' has dtype {dtype}, which NumPy lacks; cast it inside the model")
+        self.output = output
+        self.dtype = dtype
 
 
 def first_line(error: BaseException) -> str:

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import SOURCE, Bundle, Tensor, source_file
-from .errors import ArtefactUnreadable, CodeNotTrusted, FactoryFailed, RunFailed, WeightsMismatch, first_line
+from .errors import (
+    ArtefactUnreadable,
+    CodeNotTrusted,
+    DtypeUnknown,
+    FactoryFailed,
+    RunFailed,
+    WeightsMismatch,
+    first_line,
+)
 from .factory import find_callable
 from .loading import Arrays, Device, name_outputs
 
@@ -32,6 +40,11 @@ class TorchModel:
         else:
             self._call = self.native.eval()
 
+    def _array(self, name: str, value: Any) -> NDArray[Any]:
+        if value.dtype == self._torch.bfloat16:
+            raise DtypeUnknown(name, "bfloat16")
+        return np.asarray(value.cpu().numpy())
+
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """See OriginalModel.run."""
         torch = self._torch
@@ -43,7 +56,7 @@ class TorchModel:
                     for t in self.inputs
                 ]
                 raw = name_outputs(self._call(*tensors), self.outputs)
-                return {name: value.cpu().numpy() for name, value in raw.items()}
+                return {name: self._array(name, value) for name, value in raw.items()}
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
             raise RunFailed(first_line(error)) from error
 

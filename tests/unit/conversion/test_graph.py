@@ -50,7 +50,7 @@ def test_a_servable_graph_passes(affine):
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
-        ("fixed_input", FixedDimension, "dimension 'batch' of tensor 'x' is fixed in the graph [1, 4]"),
+        ("fixed_input", FixedDimension, "dimension 'batch' of tensor 'x' is fixed, [1, 4], and must be dynamic"),
         ("fixed_output", FixedDimension, "dimension 'batch' of tensor 'y' is fixed"),
         ("domain", UnsupportedGraph, "operators of com.microsoft"),
         ("opset", UnsupportedGraph, "opset 24 and IR 9 are above 21 and 10"),

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from conversion.errors import NameMismatch, Unsupported, UnsupportedDtype
+from conversion.errors import FixedDimension, NameMismatch, Unsupported, UnsupportedDtype
 from conversion.interface import Facts, input_facts, output_names
 from conversion.spec import InputSpec, OutputSpec, ServingSpec
 from python_backend.original.bundle import Tensor
@@ -48,6 +48,13 @@ def test_a_spec_that_contradicts_the_artefact_is_refused(spec, given, error, sen
 def test_a_dtype_that_cannot_be_served_is_refused(spec):
     with pytest.raises(UnsupportedDtype, match="tensor 'x' has dtype bfloat16"):
         input_facts(spec, [Tensor("x", "bfloat16", (None, 3))])
+
+
+def test_an_artefact_with_a_fixed_batch_is_refused(spec):
+    with pytest.raises(
+        FixedDimension, match=r"dimension 'batch' of tensor 'x' is fixed, \[2, 3\], and must be dynamic"
+    ):
+        input_facts(spec, [Tensor("x", "float32", (2, 3))])
 
 
 def test_without_a_batch_the_first_dynamic_dimension_has_a_name_of_its_own(spec):
