@@ -359,7 +359,6 @@ def test_both_clients_have_the_same_verbs() -> None:
 
 
 def _signature(verb: Callable[..., object] | Callable[..., Awaitable[object]]) -> list[str]:
-    import inspect
 
     return [
         str(parameter).replace("AsyncTransport", "Transport")

@@ -1,0 +1,251 @@
+"""The HTTP transports against servers that misbehave, over real sockets."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from understudy_client import (
+    AsyncHybridClient,
+    ClientClosed,
+    ConnectionLost,
+    DeadlineExceeded,
+    HybridClient,
+    InvalidAnswer,
+    ServerUnavailable,
+    UnderstudyClientError,
+)
+
+Talk = Callable[[socket.socket], None]
+INDEX = json.dumps([{"name": "m", "version": "1", "state": "READY"}]).encode()
+
+
+def _request(sock: socket.socket) -> bytes:
+    """Read one request whole; b"" where the caller has closed the connection."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        block = sock.recv(65536)
+        if not block:
+            return b""
+        text += block
+    head, _, body = text.partition(b"\r\n\r\n")
+    sizes = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
+    while sizes and len(body) < sizes[0]:
+        body += sock.recv(65536)
+    return head
+
+
+def _answer(body: bytes = INDEX, *, length: int | None = None, extra: str = "") -> bytes:
+    size = len(body) if length is None else length
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n{extra}\r\n".encode() + body
+
+
+@contextmanager
+def _server(*talks: Talk) -> Iterator[tuple[str, list[int]]]:
+    """Give each connection the next of `talks`, the last one again and again; yield the url and who came."""
+    came: list[int] = []
+    threads = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    sock, _ = listening.accept()
+                except OSError:
+                    return
+                came.append(len(came))
+                with sock:
+                    sock.settimeout(5)
+                    try:
+                        talks[min(came[-1], len(talks) - 1)](sock)
+                    except OSError:
+                        continue
+
+        threads.append(threading.Thread(target=serve))
+        threads[0].start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}", came
+        listening.shutdown(socket.SHUT_RDWR)
+    threads[0].join(timeout=10)
+
+
+def _politely(sock: socket.socket) -> None:
+    while _request(sock):
+        sock.sendall(_answer())
+
+
+def _once(sock: socket.socket) -> None:
+    _request(sock)
+    sock.sendall(_answer())
+
+
+def _silently(sock: socket.socket) -> None:
+    _request(sock)
+    sock.recv(1)
+
+
+def _drop(sock: socket.socket) -> None:
+    _request(sock)
+
+
+def _break_off(sock: socket.socket) -> None:
+    _request(sock)
+    sock.sendall(_answer(INDEX, length=len(INDEX) + 10))
+
+
+def _babble(sock: socket.socket) -> None:
+    _request(sock)
+    sock.sendall(b"220 mail.example ready\r\n")
+
+
+def _drip(sock: socket.socket) -> None:
+    _request(sock)
+    sock.sendall(_answer(b"", length=10_000_000))
+    while True:
+        sock.sendall(b" " * 70_000)
+        time.sleep(0.05)
+
+
+def _ask(url: str, **settings: Any) -> list[str]:
+    with HybridClient(url, protocol="http", **settings) as client:
+        return [model.name for model in client.models()]
+
+
+def _ask_async(url: str, **settings: Any) -> list[str]:
+    async def ask() -> list[str]:
+        async with AsyncHybridClient(url, protocol="http", **settings) as client:
+            return [model.name for model in await client.models()]
+
+    return asyncio.run(ask())
+
+
+asking = pytest.mark.parametrize("ask", [_ask, _ask_async], ids=["blocking", "asyncio"])
+
+
+@asking
+@pytest.mark.parametrize(
+    ("talk", "error"),
+    [(_silently, DeadlineExceeded), (_drip, DeadlineExceeded), (_drop, ConnectionLost), (_break_off, ConnectionLost)],
+)
+def test_a_server_that_misbehaves_ends_in_time_with_its_error(
+    ask: Callable[..., list[str]], talk: Talk, error: type[UnderstudyClientError]
+) -> None:
+    with _server(talk) as (url, came):
+        started = time.monotonic()
+        with pytest.raises(error):
+            ask(url, timeout_s=0.5)
+        assert time.monotonic() - started < 2
+    assert len(came) == 1  # none of these is sent again
+
+
+@asking
+def test_what_is_no_http_is_a_lost_connection(ask: Callable[..., list[str]]) -> None:
+    with _server(_babble) as (url, _), pytest.raises(ConnectionLost):
+        ask(url, timeout_s=2)
+
+
+@asking
+def test_a_page_of_another_server_is_an_invalid_answer(ask: Callable[..., list[str]]) -> None:
+    def page(sock: socket.socket) -> None:
+        _request(sock)
+        sock.sendall(_answer(b"<html>welcome</html>"))
+
+    with _server(page) as (url, _), pytest.raises(InvalidAnswer, match="does not read as Triton's"):
+        ask(url, timeout_s=2)
+
+
+@asking
+def test_a_chunked_answer_and_one_that_ends_with_its_connection_are_read(ask: Callable[..., list[str]]) -> None:
+    def chunked(sock: socket.socket) -> None:
+        _request(sock)
+        chunk = f"{len(INDEX):x}\r\n".encode() + INDEX + b"\r\n0\r\n\r\n"
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
+
+    def until_closed(sock: socket.socket) -> None:
+        _request(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + INDEX)
+
+    for talk in (chunked, until_closed):
+        with _server(talk) as (url, _):
+            assert ask(url, timeout_s=2) == ["m"]
+
+
+def test_a_connection_is_kept_and_used_again() -> None:
+    with _server(_politely) as (url, came), HybridClient(url, protocol="http", timeout_s=2) as client:
+        for _ in range(5):
+            client.models()
+        assert len(came) == 1
+
+
+def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
+    with _server(_once) as (url, came), HybridClient(url, protocol="http", timeout_s=2) as client:
+        for _ in range(3):
+            client.models()
+            time.sleep(0.05)
+        assert len(came) == 3
+
+
+def test_a_server_that_comes_back_is_found_by_the_retries() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    later = threading.Timer(0.15, _serve_once, [port])
+    later.start()
+    try:
+        assert _ask(f"127.0.0.1:{port}", timeout_s=5, retries=5) == ["m"]
+    finally:
+        later.join()
+
+
+def _serve_once(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        sock, _ = listening.accept()
+        with sock:
+            _once(sock)
+
+
+def test_without_retries_a_refused_connection_is_unavailable_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(ServerUnavailable) as caught:
+        _ask(f"127.0.0.1:{port}", retries=0)
+    assert time.monotonic() - started < 1
+    assert caught.value.attempts == 1
+
+
+def test_the_base_path_and_headers_of_the_client_are_sent() -> None:
+    heads: list[bytes] = []
+
+    def note(sock: socket.socket) -> None:
+        heads.append(_request(sock))
+        sock.sendall(_answer())
+
+    for ask in (_ask, _ask_async):
+        with _server(note) as (url, _):
+            ask(url + "/behind/proxy", headers={"Authorization": "Bearer x"}, timeout_s=2)
+    for head in heads:
+        assert head.startswith(b"POST /behind/proxy/v2/repository/index HTTP/1.1\r\n")
+        assert b"authorization: bearer x" in head.lower()
+
+
+def test_an_asyncio_client_belongs_to_one_event_loop() -> None:
+    with _server(_politely) as (url, _):
+        client = AsyncHybridClient(url, protocol="http", timeout_s=2)
+
+        async def use() -> None:
+            await client.models()
+
+        async def use_and_close() -> None:
+            await client.models()
+            await client.close()
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(use())
+        with pytest.raises(ClientClosed, match="another event loop"):
+            asyncio.run(use())
+        loop.run_until_complete(use_and_close())
+        loop.close()
