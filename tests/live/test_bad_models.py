@@ -123,7 +123,7 @@ CASES = {
         {},
         MAKE_FIXED_PROGRAM,
         6,
-        "dimension 'batch' of tensor 'x' is fixed",
+        "dimension 'batch' of tensor 'input' is fixed, [2, 4]",
     ),
     "bfloat16 output": (FACTORY + SMALL, {"net.py": BFLOAT}, "", 6, "bfloat16"),
     "complex output": (FACTORY + SMALL, {"net.py": COMPLEX}, "", 6, "complex64"),

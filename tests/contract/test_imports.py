@@ -1,0 +1,130 @@
+"""Who may import whom: the table of docs/architecture.md, held to the syntax trees of the code."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = ("conversion", "python_backend", "serving", "understudy_client", "loadtests", "demo")
+HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
+LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.spec"}
+# What a package (or the module named) may import of ours, beside its own modules.
+ALLOWED = {
+    "conversion": {"python_backend.original"},
+    "conversion.__main__": {"python_backend.original", "serving"},
+    "serving": set(),
+    "understudy_client": set(),
+    "python_backend.hybrid": set(),
+    "python_backend.original": set(),
+    "python_backend.onnxruntime": set(),
+    "loadtests": {"understudy_client", "serving"},
+    "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},
+}
+HEAVY = ("tensorflow", "torch", "keras", "tf_keras", "onnxruntime", "tf2onnx", "onnxslim", "jax")
+
+
+def modules():
+    """Every module of ours: its dotted name and its path."""
+    for name in OURS:
+        home = HOMES.get(name, ROOT / name)
+        for path in sorted(home.rglob("*.py")):
+            inside = path.relative_to(home).with_suffix("").parts
+            yield ".".join((name, *(part for part in inside if part != "__init__"))), path
+
+
+def imports(module, path):
+    """Every module that `path` imports, anywhere in it, as a dotted name, and whether at import time."""
+    tree = ast.parse(path.read_text())
+    late = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) not in late
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            yield ".".join([*base, node.module or ""]).strip("."), id(node) not in late
+
+
+def home_of(module):
+    """The package that a module belongs to, in the table's sense."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "python_backend" else parts[0]
+
+
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_the_table_allows(module):
+    home = home_of(module)
+    allowed = ALLOWED.get(module, ALLOWED.get(home, set()))
+    for imported, _ in imports(module, MODULES[module]):
+        if imported.split(".")[0] in OURS and home_of(imported) != home:
+            assert home_of(imported) in allowed, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", sorted(LEAVES))
+def test_the_leaves_import_nothing_of_ours(module):
+    assert [i for i, _ in imports(module, MODULES[module]) if i.split(".")[0] in OURS] == []
+
+
+def test_only_the_entries_know_triton():
+    knowing = {
+        m
+        for m in MODULES
+        for i, _ in imports(m, MODULES[m])
+        if i in ("triton_python_backend_utils", "c_python_backend_utils")
+    }
+    assert knowing == {f"python_backend.{name}.model" for name in ("hybrid", "onnxruntime", "original")}
+
+
+def test_only_the_command_line_and_the_worker_use_the_pipeline():
+    using = {m for m in MODULES for i, _ in imports(m, MODULES[m]) if i == "conversion.pipeline"}
+    assert using == {"conversion.__main__"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_frameworks_load_late(module):
+    early = {i.split(".")[0] for i, at_import in imports(module, MODULES[module]) if at_import}
+    allowed = {"onnxruntime"} if home_of(module) == "python_backend.onnxruntime" else set()
+    assert early & set(HEAVY) <= allowed
+
+
+def test_the_hybrid_needs_the_standard_library_and_numpy_alone():
+    foreign = {
+        i.split(".")[0] for m in MODULES if home_of(m) == "python_backend.hybrid" for i, _ in imports(m, MODULES[m])
+    } - sys.stdlib_module_names
+    assert foreign <= {"numpy", "python_backend", "triton_python_backend_utils"}
+
+
+@pytest.mark.parametrize("package", ["conversion", "conversion.__main__", "serving", "understudy_client"])
+def test_importing_loads_no_framework(package):
+    program = f"import sys, {package}; print(*sorted({{n.split('.')[0] for n in sys.modules}} & set({HEAVY!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    )
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("package", ["conversion", "serving", "understudy_client"])
+def test_public_names_are_sorted_and_there(package):
+    program = (
+        f"import {package} as p; assert p.__all__ == sorted(p.__all__); "
+        "assert all(getattr(p, name) is not None for name in p.__all__)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=ROOT)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_is_longer_than_a_reader_bears(module):
+    assert len(MODULES[module].read_text().splitlines()) <= 270
