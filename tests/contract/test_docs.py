@@ -1,0 +1,70 @@
+"""The docs name every key, option and target that there is."""
+
+import argparse
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+from conversion import spec
+from conversion.__main__ import _parser
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def keys(cls):
+    """Every key that a table of model.toml may have, of all tables."""
+    for field in fields(cls):
+        yield field.name
+        hint = get_type_hints(cls)[field.name]
+        for kind in (hint, *get_args(hint)):
+            if is_dataclass(kind):
+                yield from keys(kind)
+
+
+@pytest.mark.parametrize(
+    "key", sorted(set(keys(spec.ModelSpec)) - {"folder", "source", "samples", "parity", "export", "serving"})
+)
+def test_every_key_of_a_spec_is_described(key):
+    assert f"`{key}`" in (DOCS / "model-toml.md").read_text()
+
+
+@pytest.mark.parametrize("table", ["source", "inputs", "samples", "parity", "export", "serving"])
+def test_every_table_of_a_spec_is_described(table):
+    assert re.search(rf"^## `\[+{table}\]+`", (DOCS / "model-toml.md").read_text(), re.MULTILINE)
+
+
+def test_every_key_of_the_evidence_is_described(tmp_path):
+    from conversion.evidence import make_evidence
+
+    built = {key: [] for key in ("inputs", "outputs", "attempts", "passes")}
+    built |= {"exporter": "", "graph": {}, "timing": {}, "parity": {"comparisons": []}}
+    model = spec.ModelSpec("net", tmp_path, spec.SourceSpec(format="keras"))
+    text = (DOCS / "evidence.md").read_text()
+    for key in make_evidence(model, built, "", {}, tmp_path):
+        assert f"`{key}" in text
+
+
+def options(parser):
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield name
+                yield from options(inner)
+        elif action.dest != "help":
+            yield max(action.option_strings, key=len) if action.option_strings else action.dest.upper()
+
+
+@pytest.mark.parametrize("option", sorted(set(options(_parser()))))
+def test_every_option_of_the_conversion_is_described(option):
+    assert f"`{option}" in (DOCS / "conversion.md").read_text()
+
+
+def test_every_exit_code_of_the_conversion_is_described():
+    from conversion.errors import by_name
+
+    text = (DOCS / "conversion.md").read_text()
+    for code in {cls.exit_code for cls in by_name().values()} | {0, 2, 130}:
+        assert re.search(rf"^\| {code} \|", text, re.MULTILINE)
