@@ -63,9 +63,9 @@ def name_outputs(raw: Any, known: Sequence[Tensor]) -> dict[str, Any]:
             by_name = dict(flat)
             return {name: by_name[name] for name in names}
         return dict(zip(names, (value for _, value in flat), strict=False))
-    if len(flat) == 1:
-        return {flat[0][0] or "output": flat[0][1]}
-    return {name if not name.isdigit() else f"output_{name}": value for name, value in flat}
+    if len(flat) == 1 and (not flat[0][0] or flat[0][0].isdigit()):
+        return {"output": flat[0][1]}
+    return {f"output_{name}" if name[0].isdigit() else name: value for name, value in flat}
 
 
 def _flatten(raw: Any, prefix: str) -> list[tuple[str, Any]]:

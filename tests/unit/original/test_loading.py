@@ -11,11 +11,11 @@ from python_backend.original.loading import name_outputs, tensors_of
     ("raw", "expected"),
     [
         (5, {"output": 5}),
-        ([5], {"output_0": 5}),
+        ([5], {"output": 5}),
         ((5, 6), {"output_0": 5, "output_1": 6}),
         ({"a": 5, "b": 6}, {"a": 5, "b": 6}),
         ({"a": (5, None, 6)}, {"a_0": 5, "a_2": 6}),
-        ((5, {"b": 6}), {"output_0": 5, "1_b": 6}),
+        ((5, {"b": 6}), {"output_0": 5, "output_1_b": 6}),
     ],
 )
 def test_outputs_without_names_get_some(raw, expected):
