@@ -16,7 +16,5 @@ class Smoother(nn.Module):
 
 torch.manual_seed(6)
 batch, time = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("time", min=5, max=4096)
-program = torch.export.export(
-    Smoother().eval(), (torch.randn(2, 2, 32),), dynamic_shapes={"wave": {0: batch, 2: time}}
-)
+program = torch.export.export(Smoother().eval(), (torch.randn(2, 2, 32),), dynamic_shapes={"wave": {0: batch, 2: time}})
 torch.export.save(program, "net.pt2")
