@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _add_infer(add)
     stats = add("stats", "show the counters of hybrids and their twins, and the speedup")
     stats.add_argument("models", nargs="*", metavar="NAME", help="a hybrid's name (default: every hybrid there is)")
-    for name, what in (("load", "load models, or load them anew"), ("unload", "unload models")):
+    for name, what in (("load", "load models, or what has changed of their files"), ("unload", "unload models")):
         verb = add(name, what)
         verb.add_argument("models", nargs="+", metavar="NAME", help="a model's name; several are taken in order")
     return top

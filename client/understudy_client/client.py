@@ -133,9 +133,9 @@ class HybridClient:
         (sys.stdout if file is None else file).write(table + "\n")
 
     def load(self, model: str, *, deadline_s: float | None = None) -> None:
-        """Load a model, or load it anew; returns when it is served.
+        """Load a model, or what has changed of its files since it was loaded; returns when it is served.
 
-        Raises `ModelNotFound`, or `ServerError` with the server's reason; a version served before stays served then.
+        Raises `ModelNotFound`, or `LoadFailed` with the server's reason; a version served before stays served then.
         """
         self._run(self._core.load(model, deadline_s))
 

@@ -9,7 +9,7 @@ from .calls import Load, ReadIndex, ReadStatistics, Unload
 from .catalogue import ServedModel, catalogue, explain_missing, is_busy
 from .description import ModelDescription
 from .descriptions import Descriptions
-from .errors import DeadlineExceeded, InvalidRequest, ModelNotFound, ServerError, UnderstudyClientError
+from .errors import DeadlineExceeded, InvalidRequest, LoadFailed, ModelNotFound, ServerError, UnderstudyClientError
 from .predicting import Parameters, Question, predict
 from .prediction import Prediction
 from .settings import count, seconds
@@ -85,8 +85,8 @@ class Core:
         self._descriptions.forget(model)
         try:
             yield from send(lambda _: Load(model), deadline, self._backoff)
-        except ServerError as error:
-            # Triton calls a name that it does not know an internal error too; only the index tells.
+        except (InvalidRequest, ServerError) as error:
+            # Triton says either of a name that it does not know and of a model that fails; only the index tells.
             try:
                 index = yield from send(lambda _: ReadIndex(), deadline, self._backoff)
             except UnderstudyClientError:
@@ -94,7 +94,7 @@ class Core:
             if all(entry.name != model for entry in index):
                 known = tuple(served.name for served in catalogue(index))
                 raise ModelNotFound(error.where, error.detail, known) from error
-            raise
+            raise LoadFailed(error.where, error.detail) from error
         finally:
             self._descriptions.forget(model)
 

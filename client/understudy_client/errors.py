@@ -18,7 +18,8 @@
     ├── ServerUnavailable      nobody answers there, or the server has no room; the only error that is retried
     ├── ConnectionLost         the connection broke after the request was sent; it may have run
     └── ServerError            the server failed on a request that it accepted
-        └── InvalidAnswer      the server answered with something that breaks the contract
+        ├── InvalidAnswer      the server answered with something that breaks the contract
+        └── LoadFailed         a model did not load
 
 Each class takes facts, keeps them as attributes and in ``args`` (so it survives pickling), and makes one sentence:
 what happened, where, and what to do. ``where`` reads like "inference on 'm' at 127.0.0.1:8001 (grpc)".
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidAnswer",
     "InvalidRequest",
     "InvalidSettings",
+    "LoadFailed",
     "MissingInput",
     "ModelNotFound",
     "ModelNotReady",
@@ -92,9 +94,13 @@ class _Told(UnderstudyClientError):
         self.where, self.detail = where, detail
 
     def __str__(self) -> str:
-        detail = self.detail.strip().rstrip(".;")
-        said = f": {detail}" if detail else ""
+        said = f": {self._said}" if self._said else ""
         return f"{self.where} {self._happened}{said}; {self._advice}."
+
+    @property
+    def _said(self) -> str:
+        """What was said, as a part of one line: a server's words may be a traceback."""
+        return " ".join(self.detail.split()).rstrip(".; ")
 
 
 class InvalidRequest(_Told):
@@ -189,7 +195,7 @@ class ModelNotFound(_Told):
 
     def __str__(self) -> str:
         found = f"the server has {_listed(self.known)}" if self.known else "`models` lists what the server has"
-        return f"{self.where} failed: {self.detail.strip().rstrip('.')}; {found}."
+        return f"{self.where} failed: {self._said}; {found}."
 
 
 class ModelNotReady(_Told):
@@ -223,7 +229,7 @@ class DeadlineExceeded(_Told):
 
     def __str__(self) -> str:
         budget = "its deadline" if self.deadline_s is None else f"its deadline of {self.deadline_s:g} s"
-        detail = f" ({self.detail.strip().rstrip('.')})" if self.detail else ""
+        detail = f" ({self._said})" if self._said else ""
         return f"{self.where} was not answered within {budget}{detail}; allow more time or send fewer rows."
 
 
@@ -237,9 +243,8 @@ class ServerUnavailable(_Told):
 
     def __str__(self) -> str:
         tries = f" after {self.attempts} attempts" if self.attempts > 1 else ""
-        detail = self.detail.strip().rstrip(".") or "no reason given"
         return (
-            f"{self.where} failed{tries}, the server is unavailable: {detail}; "
+            f"{self.where} failed{tries}, the server is unavailable: {self._said or 'no reason given'}; "
             "check that it runs there, or try again when it has less to do."
         )
 
@@ -263,3 +268,9 @@ class InvalidAnswer(ServerError):
 
     _happened = "was answered wrongly"
     _advice = "the model's backend is at fault: look at the server's log"
+
+
+class LoadFailed(ServerError):
+    """A model did not load; a version that was served before is served as before."""
+
+    _advice = "correct the model's files, and see the server's log for the rest"

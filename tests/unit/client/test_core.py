@@ -10,6 +10,8 @@ from understudy_client import (
     FakeModel,
     FakeTransport,
     HybridClient,
+    InvalidRequest,
+    LoadFailed,
     ModelNotFound,
     ServerError,
 )
@@ -63,15 +65,18 @@ def test_unloading_what_nobody_knows_is_not_found_though_triton_says_success(fak
     assert not any(isinstance(sent.call, Unload) for sent in fake.sent)
 
 
-def test_a_failed_load_is_the_servers_error_and_an_unknown_name_is_not_found(fake: FakeTransport) -> None:
+@pytest.mark.parametrize("said", [ServerError, InvalidRequest])
+def test_a_failed_load_is_one_error_and_an_unknown_name_another(
+    fake: FakeTransport, said: type[ServerError | InvalidRequest]
+) -> None:
     class Failing(FakeTransport):
         def _read(self, call: object) -> object:
             if isinstance(call, Load):
-                raise ServerError("here", "failed to load")
+                raise said("here", "failed to load")
             return super()._read(call)  # type: ignore[arg-type]
 
     with HybridClient(transport=Failing(*fake._models.values())) as client:
-        with pytest.raises(ServerError, match="failed to load"):
+        with pytest.raises(LoadFailed, match="failed to load"):
             client.load("m")
         with pytest.raises(ModelNotFound, match="'m_onnx'"):
             client.load("nope")

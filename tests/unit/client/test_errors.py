@@ -62,6 +62,11 @@ EXAMPLES = [
     ),
     (errors.ServerError(PLACE, "oops"), f"{PLACE} failed in the server: oops; look at the server's log."),
     (
+        errors.LoadFailed("loading 'm' at x:1 (grpc)", "no weights\n  At: line 1;"),
+        "loading 'm' at x:1 (grpc) failed in the server: no weights At: line 1; "
+        "correct the model's files, and see the server's log for the rest.",
+    ),
+    (
         errors.InvalidAnswer(PLACE, "no 'y'"),
         f"{PLACE} was answered wrongly: no 'y'; the model's backend is at fault: look at the server's log.",
     ),

@@ -6,7 +6,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Sleeps `sleep_ms`, fails with the code named `fail`, and otherwise answers y = x and its parameters as JSON."""
+    """Sleeps `sleep_ms`, then answers y = x, and its parameters as JSON."""
 
     def execute(self, requests):
         return [self._answer(request) for request in requests]
@@ -14,11 +14,6 @@ class TritonPythonModel:
     def _answer(self, request):
         parameters = json.loads(request.parameters())
         time.sleep(parameters.get("sleep_ms", 0) / 1000)
-        if "fail" in parameters:
-            error = pb_utils.TritonError("told to fail", getattr(pb_utils.TritonError, parameters["fail"]))
-            return pb_utils.InferenceResponse(error=error)
         x = pb_utils.get_input_tensor_by_name(request, "x").as_numpy()
         text = np.array([json.dumps(parameters).encode()], dtype=object)
-        return pb_utils.InferenceResponse(
-            output_tensors=[pb_utils.Tensor("y", x), pb_utils.Tensor("parameters", text)]
-        )
+        return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor("y", x), pb_utils.Tensor("parameters", text)])
