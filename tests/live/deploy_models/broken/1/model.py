@@ -1,0 +1,3 @@
+"""Does not load."""
+
+raise ImportError("this model cannot be loaded")

@@ -1,0 +1,265 @@
+"""The container's start script and health check on a real Triton: the embedded one stands in for the image's."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from serving.command import server_environment
+from serving.layout import lay_out_backends
+from serving.locate import find_installation, find_python
+from serving.ports import LOOPBACK, choose
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+MODELS = Path(__file__).parent / "deploy_models"
+KEY = "a secret: with = and , in it"
+# Flags that docs/production.md offers and the embedded release does not have yet: the first release that has them.
+NEWER = {"--http-max-input-size": "25.06", "--allow-client-shm": "26.05"}
+
+
+def embedded() -> tuple[Path, dict[str, str]]:
+    """The embedded tritonserver, and an environment in which it is found and runs as in the image."""
+    installation, python = find_installation(os.environ), find_python()
+    environment = server_environment(os.environ, installation, python, cores=1)
+    environment["PATH"] = f"{installation.binary.parent}:{environment['PATH']}"
+    return installation.binary, environment
+
+
+@dataclass(frozen=True)
+class Container:
+    """A server that serve.sh started."""
+
+    process: subprocess.Popen[bytes]
+    ports: dict[str, int]
+    log: Path
+
+    def http(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
+        connection = HTTPConnection(LOOPBACK, self.ports["http"], timeout=20)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def health(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        given = {"UNDERSTUDY_HTTP": f"{LOOPBACK}:{self.ports['http']}", "UNDERSTUDY_CONTROL_KEY": KEY, **environment}
+        command = [sys.executable, str(DEPLOY / "healthcheck.py")]
+        return subprocess.run(command, check=False, env=given, capture_output=True, text=True, timeout=60)
+
+    def stub(self, model: str) -> int:
+        """The process id of the Python model's stub."""
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                status = (directory / "status").read_text()
+            except OSError:
+                continue
+            if f"PPid:\t{self.process.pid}\n" in status and any(
+                word.endswith(f"/{model}/1/model.py") for word in words
+            ):
+                return int(directory.name)
+        raise AssertionError(f"no stub of {model}")
+
+
+def start(directory: Path, *more: str) -> Container:
+    """Run serve.sh, with `more` arguments for tritonserver, until it is ready."""
+    installation, python = find_installation(os.environ), find_python()
+    _, environment = embedded()
+    shutil.copytree(MODELS, directory / "models")
+    (directory / "models" / "README.md").write_text("A repository has one, and Triton must not mind.")
+    environment |= {"UNDERSTUDY_CONTROL_KEY": KEY, "UNDERSTUDY_MODELS": str(directory / "models")}
+    ports = choose({"http": None, "grpc": None, "metrics": None})
+    arguments = [f"--{name}-port={port}" for name, port in ports.items()]
+    arguments += [f"--{name}-address={LOOPBACK}" for name in ports]
+    arguments += [f"--backend-directory={lay_out_backends(installation, python, directory)}"]
+    log = directory / "triton.log"
+    with log.open("wb") as stream:
+        command = [str(DEPLOY / "serve.sh"), *arguments, *more]
+        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+    container = Container(process, ports, log)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if container.http("GET", "/v2/health/ready")[0] == 200:
+                return container
+        except OSError:
+            pass
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(log.read_text(errors="replace")[-4000:])
+        time.sleep(0.1)
+
+
+def request(word: str) -> bytes:
+    """A request of one row of zeros and a word."""
+    x = {"name": "x", "shape": [1, 1, 3], "datatype": "FP32", "data": [0, 0, 0]}
+    return json.dumps({"inputs": [x, {"name": "word", "shape": [1, 1], "datatype": "BYTES", "data": [word]}]}).encode()
+
+
+def stop(container: Container) -> int:
+    container.process.send_signal(signal.SIGTERM)
+    try:
+        return container.process.wait(45)
+    finally:
+        container.process.kill()
+        container.process.wait()
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    started = start(tmp_path_factory.mktemp("container"))
+    yield started
+    stop(started)
+
+
+def test_every_flag_is_one_that_triton_knows() -> None:
+    binary, environment = embedded()
+    command = [binary, "--help"]
+    printed = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=60)
+    known = set(re.findall(r"^  (--[a-z0-9-]+)", printed.stdout + printed.stderr, re.MULTILINE))
+    script = (DEPLOY / "serve.sh").read_text()
+    used = set(re.findall(r"^    (--[a-z-]+)", script, re.MULTILINE))
+    offered = set(re.findall(r"`(--[a-z-]+)[=`]", (ROOT / "docs" / "production.md").read_text()))
+    assert used
+    assert used <= known
+    assert offered - known <= NEWER.keys()
+    assert not NEWER.keys() & known, "the embedded release has these by now: take them out of the table"
+
+
+def test_every_model_that_loads_is_served_and_one_that_does_not_stops_nothing(container: Container) -> None:
+    status, text = container.http("POST", "/v2/repository/index", understudy_control=KEY)
+    assert status == 200
+    states = {entry["name"]: (entry["state"], entry.get("reason", "")) for entry in json.loads(text)}
+    assert states["public"] == states["plain"] == ("READY", "")
+    assert states["broken"][0] == "UNAVAILABLE"
+    assert "this model cannot be loaded" in states["broken"][1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/repository/index",
+        "/v2/repository/models/plain/load",
+        "/v2/repository/models/plain/unload",
+        "/v2/systemsharedmemory/unregister",
+        "/v2/trace/setting",
+        "/v2/logging",
+    ],
+)
+def test_who_has_no_key_cannot_change_the_server_over_http(container: Container, path: str) -> None:
+    for headers in ({}, {"understudy_control": "a wrong key"}):
+        status, text = container.http("POST", path, b"{}", **headers)
+        assert status == 403
+        assert "restricted" in text
+    assert container.http("GET", "/v2/models/plain/ready")[0] == 200
+
+
+def test_who_has_no_key_cannot_change_the_server_over_grpc(container: Container) -> None:
+    with InferenceServerClient(f"{LOOPBACK}:{container.ports['grpc']}") as client:
+        with pytest.raises(InferenceServerException, match="restricted"):
+            client.unload_model("plain", client_timeout=20)
+        assert client.is_model_ready("plain", client_timeout=20)
+
+
+def test_who_has_the_key_unloads_and_loads(container: Container) -> None:
+    with InferenceServerClient(f"{LOOPBACK}:{container.ports['grpc']}") as client:
+        header = {"triton-grpc-protocol-understudy-control": KEY}
+        client.unload_model("plain", headers=header, client_timeout=20)
+        client.load_model("plain", headers=header, client_timeout=60)
+        assert client.is_model_ready("plain", client_timeout=20)
+
+
+def test_the_client_switches_with_the_header_of_the_how_to(container: Container) -> None:
+    header = "triton-grpc-protocol-understudy-control="
+    assert f'--header "{header}$UNDERSTUDY_CONTROL_KEY"' in (ROOT / "docs" / "production.md").read_text()
+    url = f"{LOOPBACK}:{container.ports['grpc']}"
+    command = [sys.executable, "-m", "understudy_client", "load", "plain", "public", "--url", url]
+    done = subprocess.run(
+        [*command, "--header", f"{header}{KEY}"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    refused = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert refused.returncode != 0
+    assert "restricted" in refused.stderr
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/models/public", "/v2/models/public/config", "/v2/models/public/stats"])
+def test_what_a_caller_needs_to_know_is_open(container: Container, path: str) -> None:
+    assert container.http("GET", path)[0] == 200
+
+
+def test_healthy_means_that_the_hybrids_answer_and_twins_are_not_asked(container: Container) -> None:
+    result = container.health()
+    assert (result.returncode, result.stdout) == (0, "answered: public\n"), result.stderr
+
+
+def test_the_health_check_sends_zeros_of_the_smallest_shape(container: Container) -> None:
+    specification = importlib.util.spec_from_file_location("healthcheck", DEPLOY / "healthcheck.py")
+    assert specification is not None
+    assert specification.loader is not None
+    healthcheck = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(healthcheck)
+    config = json.loads(container.http("GET", "/v2/models/public/config")[1])
+    body, header_bytes = healthcheck.zeros(config)
+    body = body.replace(b'"binary_data_output": true', b'"binary_data_output":false')
+    status, text = container.http(
+        "POST", "/v2/models/public/infer", body, Inference_Header_Content_Length=str(header_bytes)
+    )
+    assert status == 200, text
+    assert json.loads(text)["outputs"][0]["data"] == ["x[1, 1, 3] sum 0, word[1, 1] b''"]
+
+
+def test_a_health_check_without_the_key_says_what_is_wrong(container: Container) -> None:
+    result = container.health(UNDERSTUDY_CONTROL_KEY="")
+    assert result.returncode == 1
+    assert "/v2/repository/index: expected an answer, found status 403" in result.stderr
+
+
+def test_no_server_is_not_healthy() -> None:
+    ports = choose({"http": None})
+    environment = {"UNDERSTUDY_HTTP": f"{LOOPBACK}:{ports['http']}"}
+    command = [sys.executable, str(DEPLOY / "healthcheck.py")]
+    result = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "/v2/health/ready: expected an answer, found ConnectionRefusedError" in result.stderr
+
+
+def test_a_dead_hybrid_is_not_healthy_unless_it_is_skipped(tmp_path: Path) -> None:
+    # A dead stub never unloads: the server would wait for the whole of its drain.
+    container = start(tmp_path, "--exit-timeout-secs=1")
+    try:
+        os.kill(container.stub("public"), signal.SIGKILL)
+        result = container.health()
+        assert result.returncode == 1
+        assert "/v2/models/public/versions/1/infer: expected an answer, found" in result.stderr
+        skipped = container.health(UNDERSTUDY_HEALTH_SKIP="other,public")
+        assert (skipped.returncode, skipped.stdout) == (0, "answered: no hybrid is served yet\n")
+    finally:
+        stop(container)
+
+
+def test_sigterm_lets_the_request_in_flight_finish(tmp_path: Path) -> None:
+    container = start(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(container.http, "POST", "/v2/models/public/infer", request(word="2 seconds"))
+        time.sleep(0.7)
+        assert stop(container) == 0
+        status, text = answer.result()
+    assert status == 200, text
+    assert "2 seconds" in text
