@@ -8,7 +8,6 @@ from pathlib import Path
 
 from serving.locate import Installation, PythonRuntime
 from serving.ports import LOOPBACK
-from serving.shared_memory import region_bytes
 
 # Every BLS call holds one of these per instance until it returns; Triton's 32 would cap a hybrid before its own limit.
 _BLS_THREADS = 128
@@ -21,12 +20,15 @@ def server_arguments(
     backends: Path,
     ports: Mapping[str, int],
     drain_s: int,
-    shm_free_bytes: int,
+    regions: tuple[int, int],
     gpu: bool,
     extra: Sequence[str] = (),
 ) -> list[str]:
-    """The command line. `ports` has http, grpc and metrics; `extra` comes last, so that it wins over ours."""
-    first, growth = region_bytes(shm_free_bytes)
+    """The command line. `extra` comes last, so that it wins over ours.
+
+    `ports` has http, grpc and metrics; `regions` is a stub's first size and growth of shared memory in bytes.
+    """
+    first, growth = regions
     return [
         str(installation.binary),
         f"--model-repository={repository}",

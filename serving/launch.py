@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import shutil
 import socket
 import time
@@ -17,21 +18,27 @@ from serving.locate import find_installation, find_python
 from serving.ports import LOOPBACK, choose
 from serving.process import ServerProcess
 from serving.run_directory import make_run_directory, sweep_run_directories
-from serving.shared_memory import SHM, sweep_orphans
+from serving.shared_memory import free_bytes, region_bytes, sweep_orphans
 
 _TAIL_LINES = 15
+# Triton's own error lines ("E1123 08:52:26.6 …"), and what it prints before it can log.
+_ERROR = re.compile(r"E\d{4} |.*(unrecognized option|terminate called|[Ee]rror:|failed to )")
 _PORT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to start. Ports that are None are free ones; `log_path` None puts the log into the run directory."""
+    """What to start. Ports that are None are free ones; `log_path` None puts the log into the run directory.
+
+    `regions` is first size and growth of a stub's shared memory in bytes, None for what suits this machine.
+    """
 
     repository: Path
     ports: Mapping[str, int | None]
     log_path: Path | None
     start_timeout_s: float
     drain_s: int
+    regions: tuple[int, int] | None
     extra_arguments: Sequence[str]
     environ: Mapping[str, str]
 
@@ -44,9 +51,17 @@ class Launched:
     ports: Mapping[str, int]
     log_path: Path
     run_directory: Path
+    embedded: bool
+
+    def stop(self, drain_s: float) -> None:
+        """End the server, and remove what it leaves."""
+        # The embedded server has no other backend than the Python backend.
+        self.process.stop(drain_s, stubs_alone=self.embedded)
+        sweep_orphans()
+        shutil.rmtree(self.run_directory, ignore_errors=True)
 
     def tail(self) -> list[str]:
-        """The last lines of the log."""
+        """The last errors in the log, else its last lines."""
         return _tail(self.log_path)
 
 
@@ -69,6 +84,7 @@ def launch(order: Order) -> Launched:
     except BaseException:
         shutil.rmtree(run_directory, ignore_errors=True)
         raise
+    regions = order.regions or region_bytes(free_bytes())
     environment = server_environment(order.environ, installation, python, available_cores())
 
     def start() -> tuple[ServerProcess, dict[str, int]]:
@@ -79,14 +95,14 @@ def launch(order: Order) -> Launched:
             backends=backends,
             ports=ports,
             drain_s=order.drain_s,
-            shm_free_bytes=shutil.disk_usage(SHM).free,
+            regions=regions,
             gpu=Path("/dev/nvidiactl").exists(),
             extra=order.extra_arguments,
         )
         return ServerProcess(arguments, environment, log_path), ports
 
     process, ports = _run_on_free_ports(start, order, log_path, _PORT_ATTEMPTS)
-    return Launched(process, ports, log_path, run_directory)
+    return Launched(process, ports, log_path, run_directory, installation.embedded)
 
 
 def _run_on_free_ports(
@@ -145,7 +161,9 @@ def _live(ports: Mapping[str, int]) -> bool:
 
 
 def _tail(log_path: Path) -> list[str]:
+    """The last errors that the log tells of, or its last lines where it tells of none."""
     try:
-        return log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
+    return [line for line in lines if _ERROR.match(line)][-_TAIL_LINES:] or lines[-_TAIL_LINES:]

@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
+_LOOK_EVERY_S = 0.1
+# Longer than a server needs between the end of its last stub and its own.
+_IDLE_S = 3.0
 
 
 class ServerProcess:
@@ -83,17 +87,51 @@ class ServerProcess:
         """True once the process and its stubs are gone, False when they are not within `timeout_s`."""
         return self._ended.wait(timeout_s)
 
-    def stop(self, drain_s: float) -> bool:
-        """SIGTERM, then SIGKILL to all that is left after `drain_s`. True when it ended by itself."""
+    def stop(self, drain_s: float, *, stubs_alone: bool = False) -> bool:
+        """SIGTERM, then SIGKILL to all that is left after `drain_s`. True when it ended by itself.
+
+        `stubs_alone` says that every model runs in a stub: then a server without a living stub has nothing to drain.
+        It would wait its whole time for a model whose stub was killed.
+        """
         if self._process is None or self._ended.is_set():
             return True
         # One to the server alone: it ends its stubs itself, after what is in flight.
         os.kill(self._process.pid, signal.SIGTERM)
         try:
-            drained = self._ended.wait(drain_s)
+            drained = self._drain(drain_s, give_up_without_stubs=stubs_alone)
         finally:
             # Also when a second Ctrl-C cuts the waiting short: nothing may outlive this call.
             if not self._ended.is_set():
                 self._signal_group(signal.SIGKILL)
                 self._ended.wait()
         return drained
+
+    def _drain(self, drain_s: float, *, give_up_without_stubs: bool) -> bool:
+        deadline = idle_since = time.monotonic()
+        deadline += drain_s
+        while not self._ended.wait(_LOOK_EVERY_S):
+            now = time.monotonic()
+            if not give_up_without_stubs or self._has_stubs():
+                idle_since = now
+            if now > deadline or now - idle_since > _IDLE_S:
+                return False
+        return True
+
+    def _has_stubs(self) -> bool:
+        """Whether the server's group holds another living process."""
+        assert self._process is not None
+        return any(pid != self._process.pid for pid in group_members(self._process.pid))
+
+
+def group_members(group: int) -> list[int]:
+    """The living processes of a process group. A zombie is not living."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name, in parentheses, may hold anything; after the last one come state, parent and group.
+            state, _, of_group = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if state not in "ZX" and int(of_group) == group:
+            members.append(int(stat.parent.name))
+    return members

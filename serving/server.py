@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ from serving.errors import ModelError, ServerFailed, ServerUnreachable
 from serving.launch import Launched, Order, launch
 from serving.ports import LOOPBACK
 from serving.repository import load_stages, read_repository
-from serving.shared_memory import sweep_orphans
+from serving.shared_memory import MIB
 from serving.state import RunningServer, clear_state, started_ticks, write_state
 
 _KILL_AFTER_DRAIN_S = 5.0
@@ -27,8 +26,9 @@ class TritonServer:
     Ports that are None are free ones. `load` names the models to load, None stands for every one with a config.pbtxt;
     twins load before the hybrids that call them. With `strict` a model that does not load ends the start; without, it
     is kept in `failures` (name to the server's reason) and the others serve. With `state_path` the addresses are
-    written there while it runs. `extra_arguments` go to tritonserver as they are. The log is at `log_path`; None keeps
-    one for as long as the server runs. The server ends with this process, however this process ends.
+    written there while it runs. The log is at `log_path`; None keeps one for as long as the server runs. Each instance
+    of a Python model takes `shm_region_mib` of shared memory and grows by as much; None takes what suits this machine.
+    `extra_arguments` go to tritonserver as they are. The server ends with this process, however this process ends.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class TritonServer:
         start_timeout_s: float = 60.0,
         load_timeout_s: float = 300.0,
         drain_s: int = 30,
+        shm_region_mib: int | None = None,
         extra_arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
         state_path: Path | None = None,
@@ -56,6 +57,7 @@ class TritonServer:
             log_path=log_path,
             start_timeout_s=start_timeout_s,
             drain_s=drain_s,
+            regions=None if shm_region_mib is None else (shm_region_mib * MIB, shm_region_mib * MIB),
             extra_arguments=tuple(extra_arguments),
             environ=dict(os.environ if environ is None else environ),
         )
@@ -124,9 +126,7 @@ class TritonServer:
         launched, self._launched = self._launched, None
         if self._state_path is not None:
             clear_state(self._state_path, launched.process.pid)
-        launched.process.stop(self._order.drain_s + _KILL_AFTER_DRAIN_S)
-        sweep_orphans()
-        shutil.rmtree(launched.run_directory, ignore_errors=True)
+        launched.stop(self._order.drain_s + _KILL_AFTER_DRAIN_S)
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait while the server runs. Its exit status once it has ended, None when it has not within `timeout_s`."""
@@ -139,7 +139,7 @@ class TritonServer:
         return ModelControl(self.grpc_url, load_timeout_s=self._load_timeout_s)
 
     def log_tail(self) -> list[str]:
-        """The last lines of the log."""
+        """The last errors in the log, else its last lines."""
         return self._running().tail()
 
     def _running(self) -> Launched:

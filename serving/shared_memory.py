@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ SHM = Path("/dev/shm")
 MIB = 1 << 20
 # Two looks this far apart: a server maps a region right after it has made it, so only what stays unmapped is orphaned.
 _SECOND_LOOK_S = 0.2
+# Regions that must fit: a dozen models with a few instances each.
+_REGIONS = 64
 
 
 def sweep_orphans(shm: Path = SHM, proc: Path = Path("/proc"), pause_s: float = _SECOND_LOOK_S) -> list[Path]:
@@ -52,12 +55,22 @@ def _owned(path: Path) -> bool:
 
 
 def region_bytes(free_bytes: int) -> tuple[int, int]:
-    """First size and growth of a stub's region, in bytes, where that much /dev/shm is free.
+    """First size and growth of a stub's region, in bytes, where that much shared memory is free.
 
-    The whole size is taken from memory at once and never given back, for each instance of each model. Small regions
-    have to grow under the first load, which stalls requests; after that there is no difference. Docker gives a
-    container 64 MiB, where regions of 16 MiB would leave no room for the third model.
+    Every instance of every Python model takes its whole region from memory at once and never gives it back. One that
+    is too small has to grow under load, which stalls requests and is where this release is known to crash (issue 8882
+    of triton-inference-server/server). So: 128 MiB where there is plenty, less in proportion where there is not.
     """
-    if free_bytes >= 1024 * MIB:
-        return 16 * MIB, 32 * MIB
-    return MIB, MIB
+    share = free_bytes // _REGIONS
+    first = next((size for size in (128, 64, 32, 16, 8, 4, 2) if size * MIB <= share), 1) * MIB
+    return first, max(first // 2, MIB)
+
+
+def free_bytes() -> int:
+    """Shared memory that can still be taken: what /dev/shm allows, but no more than the memory that is available."""
+    available = [
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        if line.startswith("MemAvailable:")
+    ]
+    return min([shutil.disk_usage(SHM).free, *available])

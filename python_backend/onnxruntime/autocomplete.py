@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .dtypes import INVALID
 from .errors import SignatureRefused
 from .graph import Graph, GraphTensor
 
@@ -27,6 +28,11 @@ def complete(config: dict[str, Any], graph: Graph) -> None:
         config["input"] = _entries(graph.inputs.values(), batched=batched)
     if not config.get("output"):
         config["output"] = _entries(graph.outputs.values(), batched=batched)
+
+
+def is_carried(entry: dict[str, Any]) -> bool:
+    """Whether Triton can carry an input or output at all; where it cannot, it says so itself, naming the tensor."""
+    return bool(entry["data_type"] != INVALID)
 
 
 def _complete_batching(config: dict[str, Any], graph: Graph) -> None:

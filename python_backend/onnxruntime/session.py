@@ -18,13 +18,7 @@ def open_session(path: Path, settings: Settings, providers: Sequence[Provider], 
     """
     import onnxruntime
 
-    wanted = [provider.name for provider in providers]
-    absent = sorted(set(wanted) - set(onnxruntime.get_available_providers()))
-    if absent:
-        raise SettingRefused(
-            f"this ONNX Runtime ({onnxruntime.__version__}) has no {', '.join(absent)}, only "
-            f"{', '.join(onnxruntime.get_available_providers())}; install one that has, or use KIND_CPU"
-        )
+    require_providers(providers)
     options = _session_options(onnxruntime, settings, threads)
     try:
         session = onnxruntime.InferenceSession(
@@ -32,15 +26,28 @@ def open_session(path: Path, settings: Settings, providers: Sequence[Provider], 
         )
     except Exception as error:  # ONNX Runtime raises a class per status, which have no base of their own
         raise GraphRefused(f"onnx runtime error: {error}") from error
-    missing = sorted(set(wanted) - set(session.get_providers()))
+    missing = sorted({provider.name for provider in providers} - set(session.get_providers()))
     if missing:
         raise SettingRefused(f"ONNX Runtime could not start {', '.join(missing)}; its log says why")
     return session
 
 
-def open_signature(path: Path) -> Any:
+def require_providers(providers: Sequence[Provider]) -> None:
+    """Raise SettingRefused when the installed ONNX Runtime lacks one of `providers`."""
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    absent = sorted({provider.name for provider in providers} - set(available))
+    if absent:
+        raise SettingRefused(
+            f"this ONNX Runtime ({onnxruntime.__version__}) has no {', '.join(absent)}, only {', '.join(available)}; "
+            "install one that has, or use KIND_CPU"
+        )
+
+
+def open_signature(path: Path, op_libraries: tuple[str, ...]) -> Any:
     """A session to read the signature from: on one CPU thread, without any optimisation. Raises GraphRefused."""
-    return open_session(path, Settings(graph_level="disabled"), [CPU], threads=1)
+    return open_session(path, Settings(graph_level="disabled", op_libraries=op_libraries), [CPU], threads=1)
 
 
 def _session_options(onnxruntime: Any, settings: Settings, threads: int) -> Any:

@@ -34,7 +34,7 @@ REFUSED: dict[str, str] = {}
 def conformance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("conformance") / "repository"
     shutil.copytree(CASES / "repository", repository)
-    with TritonServer(repository, load=NAMES, strict=False, extra_arguments=["--exit-on-error=false"]) as server:
+    with TritonServer(repository, load=NAMES, strict=False, shm_region_mib=1) as server:
         yield server
 
 

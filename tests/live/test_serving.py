@@ -1,0 +1,286 @@
+"""TritonServer and its command line on the real server."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from serving import LoadFailed, ModelNotFound, PortTaken, ProbeFailed, ServerFailed, TritonServer, read_state
+from serving.shared_memory import SHM
+
+MODELS = Path(__file__).parent / "serving_models"
+PROJECT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    shutil.copytree(MODELS / "echo", tmp_path / "repository" / "echo")
+    return tmp_path / "repository"
+
+
+def infer(grpc_url: str, value: float, name: str = "echo") -> float:
+    data = np.full((1, 1), value, np.float32)
+    with InferenceServerClient(grpc_url) as client:
+        tensor = InferInput("x", [1, 1], "FP32").set_data_from_numpy(data)
+        return float(client.infer(name, [tensor], client_timeout=20).as_numpy("y")[0, 0])
+
+
+def regions() -> set[Path]:
+    return set(SHM.glob("triton_*_backend_shm_region_*"))
+
+
+def mapped_by(pid: int) -> set[Path]:
+    return {region for region in regions() if region.name in Path(f"/proc/{pid}/maps").read_text()}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_serves_what_is_in_the_repository_and_leaves_nothing_behind(repository: Path, tmp_path: Path) -> None:
+    log, state = tmp_path / "logs" / "triton.log", tmp_path / "server.json"
+    with TritonServer(repository, log_path=log, state_path=state) as server:
+        assert infer(server.grpc_url, 0.0) == 0.0
+        running = read_state(state)
+        assert running is not None
+        assert (running.grpc_url, running.pid) == (server.grpc_url, server.pid)
+        pid, mine = server.pid, mapped_by(server.pid)
+        assert mine
+    assert not alive(pid)
+    assert not mine & regions()
+    assert read_state(state) is None
+    assert "successfully loaded 'echo'" in log.read_text()
+
+
+def test_listens_on_loopback_alone(triton) -> None:
+    inodes = {
+        os.readlink(descriptor)
+        for descriptor in Path(f"/proc/{triton.server.pid}/fd").iterdir()
+        if os.path.lexists(descriptor)
+    }
+    listening = [
+        fields[1]
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for fields in (line.split() for line in Path(table).read_text().splitlines()[1:])
+        if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes
+    ]
+    assert len(listening) == 3
+    assert {address.split(":")[0] for address in listening} == {"0100007F", "0000000000000000FFFF00000100007F"}, (
+        "127.0.0.1, as IPv4 or inside IPv6"
+    )
+
+
+def test_a_taken_port_is_said_before_anything_starts(repository: Path, triton) -> None:
+    port = int(triton.server.grpc_url.rpartition(":")[2])
+    with pytest.raises(PortTaken, match=rf"port {port} \(grpc\) is taken by process {triton.server.pid} \(tritonserv"):
+        TritonServer(repository, grpc_port=port).start()
+
+
+def test_two_servers_run_side_by_side_and_one_sweeps_only_what_a_dead_one_left(repository: Path, triton) -> None:
+    triton.add(MODELS / "echo", "neighbour")
+    killed = TritonServer(repository)
+    killed.start()
+    orphans, living = mapped_by(killed.pid), mapped_by(triton.server.pid)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait(10.0) == -signal.SIGKILL
+    assert orphans
+    assert orphans <= regions(), "a killed server cannot clean up"
+    with TritonServer(repository) as server:
+        assert not orphans & regions()
+        assert living <= regions()
+        assert infer(server.grpc_url, 0.0) == 0.0
+        assert infer(triton.server.grpc_url, 0.0, "neighbour") == 0.0
+    killed.stop()
+    triton.drop("neighbour")
+
+
+def test_the_server_ends_when_its_parent_is_killed(repository: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from serving import TritonServer\n"
+        "server = TritonServer(Path(sys.argv[1])); server.start(); print(server.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(repository)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        stubs = children(pid)
+        assert stubs
+        parent.kill()
+        wait_until(lambda: not any(alive(one) for one in (pid, *stubs)))
+
+
+def test_a_model_that_does_not_load_ends_the_start_with_the_servers_reason(repository: Path) -> None:
+    shutil.copytree(MODELS / "broken", repository / "broken")
+    server = TritonServer(repository)
+    with pytest.raises(LoadFailed, match="the weights are not here") as raised:
+        server.start()
+    assert raised.value.name == "broken"
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.pid
+
+
+def test_without_strict_the_others_serve(repository: Path) -> None:
+    shutil.copytree(MODELS / "broken", repository / "broken")
+    with TritonServer(repository, strict=False) as server:
+        assert list(server.failures) == ["broken"]
+        assert "the weights are not here" in server.failures["broken"]
+        assert infer(server.grpc_url, 0.0) == 0.0
+
+
+def test_a_death_while_starting_shows_what_the_log_says(repository: Path, tmp_path: Path, triton) -> None:
+    log, taken = tmp_path / "triton.log", triton.server.grpc_url.rpartition(":")[2]
+    with pytest.raises(ServerFailed, match=rf"ended with 1 while starting(.|\n)*{taken}' already in use") as raised:
+        TritonServer(repository, log_path=log, extra_arguments=[f"--grpc-port={taken}"]).start()
+    assert raised.value.log_path == log
+
+
+def test_a_path_that_a_shell_would_split_is_served(repository: Path, tmp_path: Path) -> None:
+    spaced = tmp_path / "my models; (new)"
+    repository.rename(spaced)
+    with TritonServer(spaced) as server:
+        assert infer(server.grpc_url, 0.0) == 0.0
+
+
+def test_a_request_in_flight_is_answered_when_the_server_stops(repository: Path) -> None:
+    answers = []
+    with TritonServer(repository) as server:
+        url = server.grpc_url
+        caller = threading.Thread(target=lambda: answers.append(infer(url, 2.0)))
+        caller.start()
+        time.sleep(1.0)
+    caller.join(20)
+    assert answers == [2.0]
+
+
+def test_a_dead_stub_is_found_by_a_probe_and_repaired_by_unload_and_load(triton) -> None:
+    name = triton.add(MODELS / "echo", "mortal")
+    triton.control.load(name)  # this release loads an unchanged model once more, and only once
+    os.kill(int(infer(triton.server.grpc_url, -1.0, name)), signal.SIGKILL)
+    with pytest.raises(ProbeFailed, match="not healthy"):
+        triton.control.probe(name, timeout_s=20)
+    assert triton.control.ready(name), "this release believes a dead model to be ready"
+    triton.control.load(name)
+    with pytest.raises(ProbeFailed):
+        triton.control.probe(name, timeout_s=20)
+    triton.control.reload(name)
+    assert triton.control.probe(name) < 5.0
+    triton.drop(name)
+
+
+def test_stopping_does_not_wait_for_a_model_whose_stub_was_killed(repository: Path) -> None:
+    with TritonServer(repository, drain_s=60) as server:
+        os.kill(int(infer(server.grpc_url, -1.0)), signal.SIGKILL)
+        with server.control() as control, pytest.raises(ProbeFailed):
+            control.probe("echo")
+        started = time.monotonic()
+    assert time.monotonic() - started < 30
+
+
+def test_switch_serves_the_newly_pinned_version_of_all_three(triton) -> None:
+    names = ["trio_onnx", "trio_original", "trio"]
+    for name in names:
+        triton.add(MODELS / "echo", name)
+        folder = triton.repository / name
+        shutil.copytree(folder / "1", folder / "2")
+        with (folder / "config.pbtxt").open("a") as config:
+            config.write("version_policy { specific { versions: 2 } }\n")
+    assert triton.control.switch("trio") == names
+    for name in names:
+        assert triton.control.ready(name, 2)
+        assert not triton.control.ready(name, 1)
+    triton.drop(*names)
+
+
+def test_a_switch_that_fails_leaves_what_served_before(triton) -> None:
+    names = ["duo_onnx", "duo"]
+    for name in names:
+        triton.add(MODELS / "echo", name)
+    twin = triton.repository / "duo_onnx"
+    shutil.copytree(MODELS / "broken" / "1", twin / "2")
+    (twin / "config.pbtxt").write_text(
+        (twin / "config.pbtxt").read_text() + "version_policy { specific { versions: [1, 2] } }\n"
+    )
+    with pytest.raises(LoadFailed, match="the weights are not here"):
+        triton.control.switch("duo")
+    assert infer(triton.server.grpc_url, 0.0, "duo_onnx") == 0.0
+    assert infer(triton.server.grpc_url, 0.0, "duo") == 0.0
+    triton.drop(*names)
+
+
+def test_an_unknown_model_is_said_with_what_there_is(triton) -> None:
+    name = triton.add(MODELS / "echo", "known")
+    with pytest.raises(ModelNotFound, match=r"'nope': the server's repository holds .*known"):
+        triton.control.load("nope")
+    triton.control.unload(name)
+    assert not triton.control.ready(name)
+    with pytest.raises(InferenceServerException):
+        infer(triton.server.grpc_url, 0.0, name)
+    triton.drop(name)
+
+
+def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, tmp_path: Path) -> None:
+    state = tmp_path / "server.json"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "serving", *arguments, "--state", str(state)]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+
+    serve = [sys.executable, "-m", "serving", "serve", "--repository", str(repository), "--state", str(state)]
+    ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--log", str(tmp_path / "triton.log")]
+    with subprocess.Popen([*serve, *ports], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        shown = dict(server.stdout.readline().rstrip("\n").split("\t") for _ in range(4))
+        assert list(shown) == ["http", "grpc", "metrics", "log"]
+        assert infer(shown["grpc"], 0.0) == 0.0
+
+        assert run("unload", "echo").returncode == 0
+        assert "UNAVAILABLE" in run("status").stdout
+        assert run("load", "echo").returncode == 0
+        assert "answers in" in run("status", "--probe").stdout
+        assert run("load", "nope").returncode == 6
+
+        taken = run(
+            "serve", "--repository", str(repository), "--grpc-port", shown["grpc"].partition(":")[2], "--http-port", "0"
+        )
+        assert taken.returncode == 4
+        assert "is taken by process" in taken.stderr
+
+        running = read_state(state)
+        assert running is not None
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+    assert not alive(running.pid)
+    assert run("status", "--grpc-url", shown["grpc"]).returncode == 7
+
+
+def test_a_port_held_by_somebody_else_is_not_stolen(repository: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"port {port} \(http\) is taken by process {os.getpid()}"):
+            TritonServer(repository, http_port=port).start()
