@@ -1,0 +1,86 @@
+"""What goes to a twin in one call, and what comes back. Arrays are made only when something needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .settings import Wishes
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one call. `native` is the server's own form of `inputs()`, handed on as it is where there is one.
+
+    A batch is one `request`, or joins several: then `parts` are theirs, in the order of the rows.
+    """
+
+    rows: int
+    asked: frozenset[str]
+    wishes: Wishes
+    inputs: Callable[[], Arrays]
+    native: Any = None
+    request: Any = None
+    parts: tuple[Batch, ...] = ()
+
+    @property
+    def members(self) -> tuple[Batch, ...]:
+        """The batch of each request in it."""
+        return self.parts or (self,)
+
+    def take(self, mask: NDArray[np.bool_]) -> Batch:
+        """The same for the rows that are chosen."""
+        inputs = self.inputs
+        return replace(
+            self,
+            rows=int(mask.sum()),
+            inputs=lambda: {name: array[mask] for name, array in inputs().items()},
+            native=None,
+            parts=(),
+        )
+
+
+def join(parts: Sequence[Batch]) -> Batch:
+    """One batch of several requests that ask for the same, row below row; a single one stays itself."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def inputs() -> Arrays:
+        arrays = [part.inputs() for part in parts]
+        return {name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]}
+
+    first = parts[0]
+    asked = frozenset().union(*(part.asked for part in parts))
+    return Batch(sum(part.rows for part in parts), asked, first.wishes, inputs, parts=tuple(parts))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Outputs by name, batch first. `served_by` is one twin, or one for each row."""
+
+    outputs: Arrays
+    served_by: str | NDArray[np.object_]
+    native: Any = None
+
+    def slice(self, start: int, stop: int) -> Answer:
+        """The rows of one request out of those of its group."""
+        return Answer(
+            {name: array[start:stop] for name, array in self.outputs.items()},
+            self.served_by if isinstance(self.served_by, str) else self.served_by[start:stop],
+        )
+
+    def patched(self, mask: NDArray[np.bool_], other: Answer) -> Answer:
+        """This answer with the chosen rows taken from another one."""
+        outputs = {}
+        for name, array in self.outputs.items():
+            outputs[name] = np.array(array)
+            outputs[name][mask] = other.outputs[name]
+        served_by = np.full(len(mask), self.served_by, object)
+        served_by[mask] = other.served_by
+        return Answer(outputs, served_by)

@@ -1,0 +1,73 @@
+"""Is an array finite, and is a twin's answer one that may be handed on?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .settings import OutputSpec, Settings
+
+
+def all_finite(array: NDArray[Any]) -> bool:
+    """Whether a float array holds no NaN and no infinity.
+
+    One pass, and no array of truth values: a sum is finite only if every element is. The reverse does not hold (large
+    values may overflow), so a sum that is not finite is looked at again, exactly.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = np.float32 if array.dtype == np.float16 else None
+        total = np.add.reduce(array, axis=None, dtype=wide)
+        if total - total == 0:
+            return True
+    return bool(np.isfinite(array).all())
+
+
+def first_not_finite(array: NDArray[Any]) -> tuple[int, ...]:
+    """The position of the first NaN or infinity in an array that has one."""
+    flat = int(np.argmin(np.isfinite(array)))
+    return tuple(int(i) for i in np.unravel_index(flat, array.shape))
+
+
+def broken_output(
+    settings: Settings, outputs: Mapping[str, NDArray[Any]], asked: frozenset[str], rows: int
+) -> str | None:
+    """Why an answer as a whole cannot be handed on: an output missing, of another dtype, or of another shape."""
+    for name in asked:
+        array = outputs.get(name)
+        if array is None:
+            return f"output '{name}' is missing"
+        expected = settings.outputs[name]
+        if array.dtype != expected.dtype:
+            return f"output '{name}' has dtype {array.dtype}, expected {expected.dtype}"
+        if not _fits(array.shape, expected, rows if settings.batched else None):
+            first = [rows] if settings.batched else []
+            return f"output '{name}' has shape {list(array.shape)}, expected {[*first, *expected.dims]}"
+    return None
+
+
+def _fits(shape: tuple[int, ...], expected: OutputSpec, rows: int | None) -> bool:
+    if rows is not None:
+        if shape[:1] != (rows,):
+            return False
+        shape = shape[1:]
+    dims = expected.dims
+    return len(shape) == len(dims) and all(size in (-1, found) for size, found in zip(dims, shape, strict=True))
+
+
+def rows_not_finite(
+    settings: Settings, outputs: Mapping[str, NDArray[Any]], asked: frozenset[str], rows: int
+) -> NDArray[np.bool_] | None:
+    """Which rows hold a value that must be finite and is not; None if none does."""
+    bad = None
+    for name in asked:
+        array = outputs[name]
+        if settings.outputs[name].finite and not all_finite(array):
+            if not settings.batched:
+                return np.ones(1, np.bool_)
+            if bad is None:
+                bad = np.zeros(rows, np.bool_)
+            bad |= ~np.isfinite(array.reshape(rows, -1)).all(axis=1)
+    return bad

@@ -1,0 +1,105 @@
+"""One call in flight: how far it has come, and who may answer it. Every step is taken by exactly one thread."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+from .batch import Answer, Batch
+from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
+from .router import Router
+
+# Hands an answer, or the reason why there is none, to the caller of one request.
+Deliver = Callable[[Batch, "Answer | HybridError"], None]
+
+
+class Job:
+    """A batch on its way. The thread that asks the primary and the watchdog race for the turn to the fallback."""
+
+    def __init__(self, batch: Batch, router: Router, deliver: Deliver, now: float) -> None:
+        self.batch = batch
+        self._router = router
+        self._deliver = deliver
+        self._deadline = now + batch.wishes.deadline_s
+        # Once the turn to the fallback is taken, only the deadline is left to watch.
+        self.expires = now + batch.wishes.primary_budget_s if router.falls_back else self._deadline
+        self._turn = threading.Lock()
+        self._answered = [threading.Lock() for _ in batch.members]
+
+    @property
+    def falls_back_next(self) -> bool:
+        """Whether it is the primary's budget that `expires` tells of, not the deadline."""
+        return self._router.falls_back and not self._turn.locked()
+
+    def run(self) -> None:
+        """Ask the primary, then, unless the watchdog has turned to it already, the fallback."""
+        try:
+            answer = self._router.primary(self.batch)
+        except TwinFailed as error:
+            if self.turn():
+                self.fall_back(error)
+            return
+        except BothFailed as error:
+            self._fail(error)
+            return
+        self.answer(answer)
+
+    def turn(self) -> bool:
+        """Take the turn to the fallback; False where another thread has it."""
+        taken = self._turn.acquire(blocking=False)
+        if taken:
+            self.expires = self._deadline
+        return taken
+
+    def fall_back(self, cause: TwinFailed) -> None:
+        """Ask the fallback, after `cause`."""
+        try:
+            answer = self._router.fallback(self.batch, cause)
+        except HybridError as error:
+            self._fail(error)
+            return
+        self.answer(answer)
+
+    def late(self) -> TwinFailed:
+        """Note that the primary is late; gives the cause."""
+        return self._router.late(self.batch)
+
+    def pass_deadline(self) -> None:
+        """Answer that time ran out."""
+        self.expires = math.inf
+        primary = self.batch.wishes.prefer
+        self.answer(DeadlinePassed(self.batch.wishes.deadline_s, f"{primary} was asked first"))
+
+    def answer(self, answer: Answer | HybridError) -> None:
+        """Answer each caller that has not been answered."""
+        members = self.batch.members
+        start = 0
+        for number, member in enumerate(members):
+            rows = answer
+            if len(members) > 1 and isinstance(answer, Answer):
+                rows = answer.slice(start, start + member.rows)
+            start += member.rows
+            self._answer_one(number, rows)
+
+    def _answer_one(self, number: int, answer: Answer | HybridError) -> None:
+        if self._answered[number].acquire(blocking=False):
+            self._deliver(self.batch.members[number], answer)
+
+    def _fail(self, error: HybridError) -> None:
+        """Where several requests share a call, one of them may have spoilt it: ask for each alone."""
+        members = self.batch.members
+        if len(members) == 1:
+            self.answer(error)
+            return
+        for number, member in enumerate(members):
+            self._answer_one(number, self._alone(member))
+
+    def _alone(self, member: Batch) -> Answer | HybridError:
+        try:
+            try:
+                return self._router.primary(member)
+            except TwinFailed as error:
+                return self._router.fallback(member, error)
+        except HybridError as error:
+            return error

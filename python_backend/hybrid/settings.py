@@ -1,0 +1,163 @@
+"""The hybrid's configuration: what config.pbtxt says, checked once, when the model loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import RequestInvalid, SettingsInvalid
+
+SERVED_BY = "served_by"
+TWINS = ("onnx", "original")
+
+# Triton's config names and NumPy's; strings are object arrays of bytes.
+NUMPY = {
+    "TYPE_BOOL": np.bool_,
+    "TYPE_UINT8": np.uint8,
+    "TYPE_UINT16": np.uint16,
+    "TYPE_UINT32": np.uint32,
+    "TYPE_UINT64": np.uint64,
+    "TYPE_INT8": np.int8,
+    "TYPE_INT16": np.int16,
+    "TYPE_INT32": np.int32,
+    "TYPE_INT64": np.int64,
+    "TYPE_FP16": np.float16,
+    "TYPE_FP32": np.float32,
+    "TYPE_FP64": np.float64,
+    "TYPE_STRING": np.object_,
+}
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What a twin's output has to be: dtype, dimensions without the batch (-1 is any), and whether it is finite."""
+
+    dtype: np.dtype[Any]
+    dims: tuple[int, ...]
+    finite: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times are in seconds. `models` gives each twin's model; `guarded_inputs` must be finite."""
+
+    models: Mapping[str, str]
+    prefer: str
+    fallback_enabled: bool
+    deadline_s: float
+    primary_budget_s: float
+    max_concurrency: int
+    batched: bool
+    guarded_inputs: frozenset[str]
+    outputs: Mapping[str, OutputSpec]
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Read a model configuration as Triton gives it. Raises SettingsInvalid."""
+    values = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
+    deadline = _milliseconds(values, "deadline_ms", 10_000.0)
+    budget = _milliseconds(values, "primary_budget_ms", deadline / 2)
+    if budget > deadline:
+        raise SettingsInvalid("primary_budget_ms", f"at most deadline_ms {deadline:g}", f"{budget:g}")
+    free_inputs = _names(values, "allow_non_finite_inputs", config["input"])
+    free_outputs = _names(values, "allow_non_finite_outputs", config["output"])
+    return Settings(
+        models={
+            "onnx": _text(values, "primary_model", f"{config['name']}_onnx"),
+            "original": _text(values, "fallback_model", f"{config['name']}_original"),
+        },
+        prefer=_choice(values, "prefer", TWINS, "onnx"),
+        fallback_enabled=_choice(values, "fallback_enabled", ("true", "false"), "true") == "true",
+        deadline_s=deadline / 1e3,
+        primary_budget_s=budget / 1e3,
+        max_concurrency=_count(values, "max_concurrency", 16),
+        batched=config["max_batch_size"] > 0,
+        guarded_inputs=frozenset(
+            t["name"] for t in config["input"] if _float(t["data_type"]) and t["name"] not in free_inputs
+        ),
+        outputs={
+            t["name"]: OutputSpec(
+                np.dtype(NUMPY[t["data_type"]]),
+                tuple(int(size) for size in t["dims"]),
+                _float(t["data_type"]) and t["name"] not in free_outputs,
+            )
+            for t in config["output"]
+            if t["name"] != SERVED_BY
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What one request asks for. Requests that wish for the same may share a call."""
+
+    prefer: str
+    deadline_s: float
+    primary_budget_s: float
+
+
+def read_wishes(settings: Settings, parameters: Mapping[str, Any], timeout_us: int) -> Wishes:
+    """The request's own `prefer` and `deadline_ms`, else the model's. Raises RequestInvalid.
+
+    A deadline can only be shortened; the primary's share of it stays the same.
+    """
+    prefer = parameters.get("prefer", settings.prefer)
+    if prefer not in TWINS:
+        raise RequestInvalid(f"request parameter 'prefer' must be one of {', '.join(TWINS)}, found '{prefer}'")
+    deadline = settings.deadline_s
+    if "deadline_ms" in parameters:
+        try:
+            asked = float(parameters["deadline_ms"]) / 1e3
+        except (TypeError, ValueError):
+            asked = float("nan")
+        if not 0 < asked < float("inf"):
+            found = parameters["deadline_ms"]
+            raise RequestInvalid(f"request parameter 'deadline_ms' must be a positive number, found '{found}'")
+        deadline = min(deadline, asked)
+    if timeout_us > 0:
+        deadline = min(deadline, timeout_us / 1e6)
+    return Wishes(prefer, deadline, settings.primary_budget_s * deadline / settings.deadline_s)
+
+
+def _float(data_type: str) -> bool:
+    return data_type in ("TYPE_FP16", "TYPE_FP32", "TYPE_FP64")
+
+
+def _text(values: Mapping[str, str], key: str, default: str) -> str:
+    return values.get(key) or default
+
+
+def _choice(values: Mapping[str, str], key: str, allowed: Sequence[str], default: str) -> str:
+    value = values.get(key, default)
+    if value not in allowed:
+        raise SettingsInvalid(key, f"one of {', '.join(allowed)}", value)
+    return value
+
+
+def _milliseconds(values: Mapping[str, str], key: str, default: float) -> float:
+    text = values.get(key, "") or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value <= 3_600_000:
+        raise SettingsInvalid(key, "a number of milliseconds up to an hour", text)
+    return value
+
+
+def _count(values: Mapping[str, str], key: str, default: int) -> int:
+    text = values.get(key, "") or str(default)
+    if not (text.isdecimal() and 1 <= int(text) <= 1024):
+        raise SettingsInvalid(key, "a whole number from 1 to 1024", text)
+    return int(text)
+
+
+def _names(values: Mapping[str, str], key: str, tensors: Sequence[Mapping[str, Any]]) -> set[str]:
+    named = {name.strip() for name in values.get(key, "").split(",") if name.strip()}
+    known = {tensor["name"] for tensor in tensors}
+    if not named <= known:
+        raise SettingsInvalid(key, f"names out of {', '.join(sorted(known))}", values[key])
+    return named
