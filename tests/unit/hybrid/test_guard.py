@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from python_backend.hybrid.guard import all_finite, broken_output, first_not_finite, rows_not_finite
+
+FLOATS = st.sampled_from([np.float16, np.float32, np.float64])
+
+
+@given(FLOATS.flatmap(lambda d: arrays.arrays(d, arrays.array_shapes(max_dims=3, min_side=0))))
+def test_finite_is_what_numpy_calls_finite(array):
+    assert all_finite(array) == bool(np.isfinite(array).all())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_large_values_whose_sum_overflows_are_finite(dtype):
+    assert all_finite(np.full((64, 64), np.finfo(dtype).max, dtype))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (63, 17), (99, 99)])
+def test_one_value_among_many_is_found_and_placed(value, place):
+    array = np.zeros((100, 100), np.float32)
+    array[place] = value
+    assert not all_finite(array)
+    assert first_not_finite(array) == place
+
+
+def test_opposite_infinities_do_not_cancel():
+    assert not all_finite(np.array([np.inf, -np.inf], np.float32))
+
+
+def test_an_output_is_named_with_what_is_wrong(settings):
+    asked = frozenset({"y"})
+    good = np.zeros((3, 2), np.float32)
+    assert broken_output(settings, {"y": good}, asked, 3) is None
+    assert broken_output(settings, {}, asked, 3) == "output 'y' is missing"
+    assert broken_output(settings, {"y": good[:2]}, asked, 3) == "output 'y' has shape [2, 2], expected [3, 2]"
+    assert broken_output(settings, {"y": good.astype("i4")}, asked, 3) == "output 'y' has dtype int32, expected float32"
+
+
+def test_the_bad_rows_are_told(settings):
+    y = np.zeros((4, 2), np.float32)
+    assert rows_not_finite(settings, {"y": y}, frozenset({"y"}), 4) is None
+    y[1, 0], y[3, 1] = np.nan, np.inf
+    assert rows_not_finite(settings, {"y": y}, frozenset({"y"}), 4).tolist() == [False, True, False, True]

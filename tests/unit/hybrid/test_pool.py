@@ -1,0 +1,238 @@
+"""Real threads, real time, no Triton: every request is answered exactly once, whatever the twins do."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from python_backend.hybrid.batch import Answer, join
+from python_backend.hybrid.errors import DeadlinePassed, HybridError, TwinFailed
+from python_backend.hybrid.jobs import Job
+from python_backend.hybrid.pool import Pool
+from python_backend.hybrid.router import Router
+from python_backend.hybrid.settings import OutputSpec, Settings
+
+from .conftest import Twins, batch_of, refuses
+
+
+class Callers:
+    """What each request was answered, and when."""
+
+    def __init__(self):
+        self.answers = {}
+        self._lock = threading.Lock()
+        self._start = time.monotonic()
+
+    def __call__(self, batch, answer):
+        with self._lock:
+            self.answers.setdefault(batch.request, []).append((answer, time.monotonic() - self._start))
+
+    def wait(self, count, timeout_s=10.0):
+        end = time.monotonic() + timeout_s
+        while len(self.answers) < count:
+            assert time.monotonic() < end, f"{len(self.answers)} of {count} answered"
+            time.sleep(0.005)
+        return self.answers
+
+
+class Slow:
+    """Takes its time, or until it is let go."""
+
+    def __init__(self, seconds=60.0):
+        self._seconds = seconds
+        self.go = threading.Event()
+
+    def __call__(self, batch, outputs):
+        self.go.wait(self._seconds)
+        return outputs
+
+
+@pytest.fixture
+def pool():
+    made = Pool(4)
+    yield made
+    made.drain(5.0)
+
+
+@pytest.fixture
+def router(settings, twins):
+    return Router(settings, twins, time.monotonic)
+
+
+def submit(pool, router, callers, *batches):
+    pool.submit(Job(join(batches), router, callers, time.monotonic()))
+
+
+def one(answers):
+    ((answer, after_s),) = answers
+    return answer, after_s
+
+
+def test_a_group_is_one_call_and_each_request_gets_its_own_rows(pool, router, twins):
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1, 2), batch_of(3), batch_of(4, 5))
+    answers = callers.wait(3)
+    assert twins.calls == [("onnx", [1, 2, 3, 4, 5])]
+    for values in ((1, 2), (3,), (4, 5)):
+        answer, _ = one(answers[values])
+        assert answer.outputs["y"][:, 0].tolist() == [2 * value for value in values]
+
+
+def test_calls_of_successive_batches_overlap(pool, router, twins):
+    slow = twins.faults["onnx"] = Slow()
+    callers = Callers()
+    for value in range(4):
+        submit(pool, router, callers, batch_of(value))
+    end = time.monotonic() + 5
+    while len(twins.calls) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    slow.go.set()
+    assert len(callers.wait(4)) == 4
+
+
+def test_a_late_primary_is_overtaken_and_its_answer_dropped(pool, router, twins):
+    slow = twins.faults["onnx"] = Slow()
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1, primary_budget_s=0.1))
+    answer, after_s = one(callers.wait(1)[(1,)])
+    assert answer.served_by == "original"
+    assert 0.1 <= after_s < 1.0
+    assert pool.lost == 1
+    slow.go.set()
+    end = time.monotonic() + 5
+    while pool.lost:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    assert len(callers.answers[(1,)]) == 1
+
+
+def test_when_both_are_late_the_deadline_is_the_answer_and_the_threads_are_bounded(pool, router, twins):
+    slow = Slow()
+    twins.faults = {"onnx": slow, "original": slow}
+    callers = Callers()
+    before = threading.active_count()
+    for value in range(4):
+        submit(pool, router, callers, batch_of(value, primary_budget_s=0.1, deadline_s=0.3))
+    for value in range(4):
+        answer, after_s = one(callers.wait(4)[(value,)])
+        assert isinstance(answer, DeadlinePassed | TwinFailed)
+        assert after_s < 1.0
+    assert threading.active_count() - before <= 4
+    slow.go.set()
+
+
+def test_late_twins_are_left_alone_and_the_next_requests_do_not_wait(pool, router, twins):
+    slow = twins.faults["onnx"] = Slow()
+    callers = Callers()
+    for value in range(3):
+        submit(pool, router, callers, batch_of(value, primary_budget_s=0.1))
+    callers.wait(3)
+    start = time.monotonic()
+    submit(pool, router, callers, batch_of(9, primary_budget_s=5.0))
+    answer, _ = one(callers.wait(4)[(9,)])
+    assert answer.served_by == "original"
+    assert time.monotonic() - start < 1.0
+    slow.go.set()
+
+
+def test_a_poisonous_request_fails_alone(pool, router, twins):
+    def poisoned(batch, outputs):
+        if 3 in batch.inputs()["x"][:, 0]:
+            refuses(batch, outputs)
+        return outputs
+
+    twins.faults = {"onnx": poisoned, "original": poisoned}
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1), batch_of(3), batch_of(4))
+    answers = callers.wait(3)
+    assert one(answers[(1,)])[0].outputs["y"][0, 0] == 2
+    assert one(answers[(4,)])[0].outputs["y"][0, 0] == 8
+    assert isinstance(one(answers[(3,)])[0], HybridError)
+
+
+def test_an_error_that_nobody_foresaw_is_an_answer_too(pool, router, twins):
+    def bug(batch, outputs):
+        raise ZeroDivisionError("a bug")
+
+    twins.faults["onnx"] = bug
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1))
+    answer, _ = one(callers.wait(1)[(1,)])
+    assert "ZeroDivisionError: a bug" in str(answer)
+    twins.faults.clear()
+    for value in range(8):
+        submit(pool, router, callers, batch_of(value + 10))
+    assert len(callers.wait(9)) == 9
+
+
+def test_draining_answers_what_is_in_flight(router, twins):
+    pool = Pool(2)
+    twins.faults["onnx"] = Slow(0.2)
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1))
+    pool.drain(5.0)
+    assert one(callers.answers[(1,)])[0].served_by == "onnx"
+
+
+def test_draining_does_not_wait_for_ever(router, twins):
+    pool = Pool(2)
+    slow = twins.faults["onnx"] = Slow()
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1))
+    pool.drain(0.1)
+    assert "being unloaded" in str(one(callers.answers[(1,)])[0])
+    slow.go.set()
+
+
+FATE = st.sampled_from(["right", "refuses", "nan", "late", "bug"])
+
+
+def act(fates, which):
+    """A twin that treats each request as its fate says."""
+
+    def fault(batch, outputs):
+        for value in batch.inputs()["x"][:, 0].astype(int):
+            fate = fates[value][which]
+            if fate == "refuses":
+                refuses(batch, outputs)
+            elif fate == "bug":
+                raise ZeroDivisionError
+            elif fate == "late":
+                time.sleep(0.15)
+            elif fate == "nan":
+                outputs["y"][batch.inputs()["x"][:, 0] == value] = np.nan
+        return outputs
+
+    return fault
+
+
+@given(groups=st.lists(st.lists(st.tuples(FATE, FATE), min_size=1, max_size=3), min_size=1, max_size=6))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_every_request_is_answered_exactly_once_and_never_wrongly(groups):
+    """Each request carries its own fate at either twin; groups of them go through together."""
+    fates = [fate for group in groups for fate in group]
+    settings = Settings(
+        {}, "onnx", True, 0.3, 0.08, 4, True, frozenset(), {"y": OutputSpec(np.dtype(np.float32), (2,), True)}
+    )
+
+    twins = Twins()
+    twins.faults = {"onnx": act(fates, 0), "original": act(fates, 1)}
+    router, pool, callers = Router(settings, twins, time.monotonic), Pool(4), Callers()
+    numbers = iter(range(len(fates)))
+    for group in groups:
+        parts = [batch_of(next(numbers), deadline_s=0.3, primary_budget_s=0.08) for _ in group]
+        submit(pool, router, callers, *parts)
+    callers.wait(len(fates), timeout_s=20)
+    pool.drain(5.0)
+    assert sorted(callers.answers) == [(number,) for number in range(len(fates))]
+    for (number,), answers in callers.answers.items():
+        answer, _ = one(answers)
+        if isinstance(answer, Answer) and np.isfinite(answer.outputs["y"]).all():
+            assert answer.outputs["y"].tolist() == [[number * 2, 2]]
+        elif isinstance(answer, Answer):
+            assert fates[number][1] == "nan"

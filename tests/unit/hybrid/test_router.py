@@ -1,0 +1,165 @@
+"""Whom the router asks, and what it takes for an answer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from python_backend.hybrid.errors import BothFailed, HybridError, TwinFailed
+from python_backend.hybrid.router import Router
+
+from .conftest import Clock, Twins, batch_of, down, refuses
+
+
+def answer(router, batch):
+    """What a caller gets: the primary's answer, or the fallback's after its failure."""
+    try:
+        return router.primary(batch)
+    except TwinFailed as error:
+        return router.fallback(batch, error)
+
+
+def nan_where(*values):
+    def fault(batch, outputs):
+        y = outputs["y"].copy()
+        y[np.isin(batch.inputs()["x"][:, 0], values)] = np.nan
+        return {"y": y}
+
+    return fault
+
+
+def test_the_preferred_twin_answers_alone(settings, twins, clock):
+    got = answer(Router(settings, twins, clock), batch_of(1, 2))
+    assert got.served_by == "onnx"
+    assert got.outputs["y"].tolist() == [[2, 2], [4, 2]]
+    assert twins.calls == [("onnx", [1, 2])]
+
+
+def test_a_request_may_prefer_the_original(settings, twins, clock):
+    assert answer(Router(settings, twins, clock), batch_of(1, prefer="original")).served_by == "original"
+    assert [twin for twin, _ in twins.calls] == ["original"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        down,
+        refuses,
+        lambda batch, outputs: {},
+        lambda batch, outputs: {"y": outputs["y"].astype(np.float64)},
+        lambda batch, outputs: {"y": outputs["y"][:, :1]},
+        lambda batch, outputs: {"y": np.concatenate([outputs["y"], outputs["y"]])},
+        lambda batch, outputs: {"y": outputs["y"] * np.nan},
+        lambda batch, outputs: {"y": outputs["y"] * np.inf},
+    ],
+    ids=["down", "refuses", "missing", "dtype", "width", "rows", "nan", "infinity"],
+)
+def test_the_original_answers_whatever_is_wrong_with_the_twin(settings, twins, clock, fault):
+    twins.faults["onnx"] = fault
+    got = answer(Router(settings, twins, clock), batch_of(1, 2))
+    assert got.served_by == "original"
+    assert got.outputs["y"].tolist() == [[2, 2], [4, 2]]
+
+
+def test_rows_that_are_not_finite_fall_back_alone(settings, twins, clock):
+    twins.faults["onnx"] = nan_where(2)
+    got = answer(Router(settings, twins, clock), batch_of(1, 2, 3))
+    assert got.served_by.tolist() == ["onnx", "original", "onnx"]
+    assert got.outputs["y"].tolist() == [[2, 2], [4, 2], [6, 2]]
+    assert twins.calls == [("onnx", [1, 2, 3]), ("original", [2])]
+
+
+def test_outputs_that_may_be_anything_are_handed_on(settings, twins, clock):
+    free = replace(settings, outputs={"y": replace(settings.outputs["y"], finite=False)})
+    twins.faults["onnx"] = nan_where(1)
+    assert answer(Router(free, twins, clock), batch_of(1)).served_by == "onnx"
+
+
+def test_when_both_fail_both_causes_are_named(settings, twins, clock):
+    twins.faults = {"onnx": down, "original": refuses}
+    with pytest.raises(BothFailed, match=r"model is not ready.*cannot compute this") as caught:
+        answer(Router(settings, twins, clock), batch_of(1))
+    assert not caught.value.unavailable
+
+
+def test_when_neither_can_be_asked_the_answer_is_unavailable(settings, twins, clock):
+    twins.faults = {"onnx": down, "original": down}
+    with pytest.raises(BothFailed) as caught:
+        answer(Router(settings, twins, clock), batch_of(1))
+    assert caught.value.unavailable
+
+
+def test_without_fallback_the_twins_own_failure_is_told(settings, twins, clock):
+    twins.faults["onnx"] = refuses
+    with pytest.raises(TwinFailed, match="cannot compute this"):
+        answer(Router(replace(settings, fallback_enabled=False), twins, clock), batch_of(1))
+    assert [twin for twin, _ in twins.calls] == ["onnx"]
+
+
+def test_the_twin_never_answers_for_the_original_with_values_that_are_not_finite(settings, twins, clock):
+    twins.faults = {"original": refuses, "onnx": nan_where(1)}
+    with pytest.raises(BothFailed, match="rows are not finite"):
+        answer(Router(settings, twins, clock), batch_of(1, prefer="original"))
+
+
+def test_a_twin_that_cannot_be_asked_is_left_alone_then_probed_by_one(settings, twins, clock):
+    twins.faults["onnx"] = down
+    router = Router(settings, twins, clock)
+    for _ in range(5):
+        assert answer(router, batch_of(1)).served_by == "original"
+    assert [twin for twin, _ in twins.calls].count("onnx") == 1
+    clock.now += 1.01
+    for _ in range(5):
+        answer(router, batch_of(1))
+    assert [twin for twin, _ in twins.calls].count("onnx") == 2
+    twins.faults.clear()
+    clock.now += 2.01
+    assert [answer(router, batch_of(1)).served_by for _ in range(3)] == ["onnx"] * 3
+
+
+def test_a_request_that_the_twin_refuses_does_not_rest_it(settings, twins, clock):
+    router = Router(settings, twins, clock)
+    twins.faults["onnx"] = refuses
+    answer(router, batch_of(1))
+    twins.faults.clear()
+    assert answer(router, batch_of(1)).served_by == "onnx"
+
+
+FAULTS = st.sampled_from(
+    [None, down, refuses, nan_where(1), nan_where(2, 3), lambda b, o: {}, lambda b, o: {"y": o["y"][:1]}]
+)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            FAULTS, FAULTS, st.lists(st.integers(1, 4), min_size=1, max_size=6), st.sampled_from(["onnx", "original"])
+        ),
+        max_size=12,
+    )
+)
+def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
+    """A row of an answer is the double of its input, or not finite only where the original itself said so."""
+    from python_backend.hybrid.settings import OutputSpec, Settings
+
+    settings = Settings(
+        {}, "onnx", True, 10.0, 5.0, 4, True, frozenset({"x"}), {"y": OutputSpec(np.dtype(np.float32), (2,), True)}
+    )
+    clock, twins = Clock(), Twins()
+    router = Router(settings, twins, clock)
+    for onnx, original, values, prefer in steps:
+        twins.faults = {"onnx": onnx, "original": original}
+        clock.now += 0.7
+        try:
+            got = answer(router, batch_of(*values, prefer=prefer))
+        except HybridError:
+            assert onnx is not None or router.cooldowns["onnx"].resting or original is not None
+            continue
+        served = np.broadcast_to(np.asarray(got.served_by, object), len(values))
+        for row, value, twin in zip(got.outputs["y"], values, served, strict=True):
+            if np.isfinite(row).all():
+                assert row.tolist() == [value * 2, 2]
+            else:
+                assert twin == "original"

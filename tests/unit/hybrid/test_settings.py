@@ -1,0 +1,68 @@
+import pytest
+
+from python_backend.hybrid.errors import RequestInvalid, SettingsInvalid
+from python_backend.hybrid.settings import Wishes, read_settings, read_wishes
+
+
+def config(**parameters):
+    return {
+        "name": "net",
+        "max_batch_size": 8,
+        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["4"]}, {"name": "i", "data_type": "TYPE_INT64"}],
+        "output": [
+            {"name": "y", "data_type": "TYPE_FP32", "dims": ["-1", "2"]},
+            {"name": "served_by", "data_type": "TYPE_STRING", "dims": ["1"]},
+        ],
+        "parameters": {key: {"string_value": value} for key, value in parameters.items()},
+    }
+
+
+def test_everything_has_a_default():
+    settings = read_settings(config())
+    assert settings.models == {"onnx": "net_onnx", "original": "net_original"}
+    assert (settings.prefer, settings.fallback_enabled, settings.max_concurrency) == ("onnx", True, 16)
+    assert (settings.deadline_s, settings.primary_budget_s) == (10.0, 5.0)
+    assert settings.guarded_inputs == {"x"}
+    assert list(settings.outputs) == ["y"]
+    assert settings.outputs["y"].dims == (-1, 2)
+
+
+def test_non_finite_values_can_be_allowed():
+    settings = read_settings(config(allow_non_finite_inputs="x", allow_non_finite_outputs=" y "))
+    assert settings.guarded_inputs == frozenset()
+    assert not settings.outputs["y"].finite
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("prefer", "tensorrt", "parameter 'prefer' of the hybrid must be one of onnx, original, found 'tensorrt'"),
+        ("fallback_enabled", "yes", "must be one of true, false, found 'yes'"),
+        ("deadline_ms", "soon", "must be a number of milliseconds up to an hour, found 'soon'"),
+        ("deadline_ms", "0", "must be a number of milliseconds"),
+        ("deadline_ms", "nan", "must be a number of milliseconds"),
+        ("primary_budget_ms", "20000", "must be at most deadline_ms 10000, found '20000'"),
+        ("max_concurrency", "0", "must be a whole number from 1 to 1024, found '0'"),
+        ("max_concurrency", "2.5", "must be a whole number"),
+        ("allow_non_finite_inputs", "z", "must be names out of i, x, found 'z'"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(key, value, sentence):
+    with pytest.raises(SettingsInvalid, match=sentence):
+        read_settings(config(**{key: value}))
+
+
+def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it():
+    settings = read_settings(config(deadline_ms="1000", primary_budget_ms="400"))
+    assert read_wishes(settings, {}, 0) == Wishes("onnx", 1.0, 0.4)
+    assert read_wishes(settings, {"deadline_ms": "500"}, 0) == Wishes("onnx", 0.5, 0.2)
+    assert read_wishes(settings, {"deadline_ms": 5000, "prefer": "original"}, 0) == Wishes("original", 1.0, 0.4)
+    assert read_wishes(settings, {}, 250_000).deadline_s == 0.25
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"deadline_ms": "x"}, {"deadline_ms": -1}, {"deadline_ms": "nan"}, {"prefer": "both"}]
+)
+def test_bad_wishes_are_the_callers_mistake(parameters):
+    with pytest.raises(RequestInvalid, match="request parameter"):
+        read_wishes(read_settings(config()), parameters, 0)
