@@ -1,0 +1,39 @@
+"""Under what circumstances figures were taken: the machine, and how the server was configured."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
+    """The machine's processor and number of cores, its kernel, and this Python."""
+    lines = (proc / "cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": sum(line.startswith("processor") for line in lines),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def configuration(client: Any, models: Sequence[str]) -> dict[str, Any]:
+    """The server's version, and batching, instances and parameters of the models as it runs them.
+
+    `client` is a tritonclient gRPC client.
+    """
+    told: dict[str, Any] = {"triton": client.get_server_metadata().version}
+    for name in models:
+        config = client.get_model_config(name).config
+        told[name] = {
+            "backend": config.backend,
+            "max_batch_size": config.max_batch_size,
+            "dynamic_batching": config.HasField("dynamic_batching"),
+            "preferred_batch_size": list(config.dynamic_batching.preferred_batch_size),
+            "instances": sum(group.count for group in config.instance_group),
+            "parameters": {key: value.string_value for key, value in sorted(config.parameters.items())},
+        }
+    return told

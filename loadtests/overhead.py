@@ -1,0 +1,133 @@
+"""What the hybrid costs: measured against its ONNX twin called directly, in turns, on one server.
+
+Prints a table and writes build/overhead.json. A share of the answers is compared with the twin's first answer, and the
+hybrid's must come from the twin; a failed request or a wrong answer ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from loadtests.circumstances import configuration, machine
+from loadtests.closed_loop import Connections
+from loadtests.comparison import Comparison, Plan, WrongAnswer
+from loadtests.figures import RATIOS, Limits, Round, broken_limits, compare, report, table
+from loadtests.wire import random_inputs
+from serving import ServingError, TritonServer
+
+_EXIT_CODES = """exit codes:
+  0  every limit holds
+  1  a limit is broken, a request failed, or an answer was wrong
+  2  usage, or the server could not be started or asked
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write; return the exit code. Figures go to standard output, messages to standard error."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with contextlib.ExitStack() as stack:
+            url, pid = arguments.url, None
+            if url is None:
+                names = [f"{arguments.model}_onnx", f"{arguments.model}_original", arguments.model]
+                server = stack.enter_context(TritonServer(arguments.repository, load=names))
+                url, pid = server.grpc_url, server.pid
+            rounds, measured = _measure(url, pid, arguments)
+    except (ServingError, InferenceServerException, grpc.RpcError) as error:
+        _say(f"error: {_sentence(error)}")
+        return 2
+    except WrongAnswer as error:
+        _say(f"error: {error}")
+        return 1
+    print(table(rounds))
+    limits = Limits(arguments.min_throughput_ratio, arguments.max_p99_ratio, arguments.max_added_p50_ms)
+    broken = [line for clients, of in rounds.items() for line in broken_limits(clients, compare(of), limits)]
+    command = ["python", "-m", "loadtests.overhead", *(sys.argv[1:] if argv is None else argv)]
+    _write(arguments.output, rounds, measured | {"limits": asdict(limits), "broken": broken, "command": command})
+    for line in broken:
+        _say(f"limit broken: {line}")
+    return 1 if broken else 0
+
+
+def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[dict[int, list[Round]], dict[str, Any]]:
+    """The rounds, and under what circumstances they were run."""
+    hybrid, twin = arguments.model, f"{arguments.model}_onnx"
+    plan = Plan(
+        clients=tuple(arguments.clients),
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        quiet=arguments.quiet,
+        attempts=arguments.attempts,
+        tolerance=arguments.tolerance,
+    )
+    with InferenceServerClient(url) as client, Connections(url) as connections:
+        inputs = random_inputs(client.get_model_config(twin).config, seed=0)
+        circumstances = {"config": configuration(client, [twin, hybrid]), "machine": machine()}
+        comparison = Comparison(connections, hybrid, twin, inputs, pid)
+        rounds = comparison.measure(plan)
+    return rounds, circumstances | {"repeated_rounds": comparison.repeated}
+
+
+def _write(path: Path, rounds: dict[int, list[Round]], circumstances: dict[str, Any]) -> None:
+    content = {
+        **{name: report(rounds, name) for name in RATIOS},
+        **circumstances,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": {str(clients): [asdict(one) for one in of] for clients, of in rounds.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _sentence(error: Exception) -> str:
+    return f"{error.code().name}: {error.details()}" if isinstance(error, grpc.Call) else str(error)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.overhead",
+        description=__doc__,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", default="efficientnet_lite0", help="the hybrid; its twin is MODEL_onnx (default: %(default)s)")
+    add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
+    add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
+    add("--clients", type=_count, nargs="+", default=[1, 8, 64], help="numbers of clients (default: 1 8 64)")
+    add("--rounds", type=_count, default=7, help="rounds for each number of clients (default: %(default)s)")
+    add("--seconds", type=float, default=3.0, help="length of each run, two a round (default: %(default)s)")
+    add("--quiet", type=float, default=0.1, help="share of the processors that others may take (default: %(default)s)")
+    add("--attempts", type=_count, default=3, help="a disturbed round is repeated, up to so often (default: 3)")
+    add("--tolerance", type=float, default=1e-5, help="between an answer and the golden one (default: %(default)s)")
+    add("--output", type=Path, default=Path("build/overhead.json"), help="where to write (default: %(default)s)")
+    add("--min-throughput-ratio", type=float, default=0.95, help="with several clients (default: %(default)s)")
+    add("--max-p99-ratio", type=float, default=1.3, help="with several clients (default: %(default)s)")
+    add("--max-added-p50-ms", type=float, default=1.0, help="with one client (default: %(default)s)")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2
+
+import loadtests.comparison as comparison_module
+from loadtests.circumstances import machine
+from loadtests.closed_loop import Run
+from loadtests.comparison import Comparison, Plan, WrongAnswer
+from loadtests.overhead import main
+
+INPUTS = {"x": np.ones((1, 2), np.float32)}
+PLAN = Plan(clients=(1, 8), rounds=2, seconds=0.1, quiet=0.1, attempts=2, tolerance=1e-5)
+
+
+def reply(value=1.0, twin=None):
+    response = service_pb2.ModelInferResponse()
+    response.outputs.add(name="y", datatype="FP32", shape=[1, 1])
+    response.raw_output_contents.append(np.array([value], np.float32).tobytes())
+    if twin is not None:
+        response.outputs.add(name="served_by", datatype="BYTES", shape=[1, 1])
+        response.raw_output_contents.append(len(twin).to_bytes(4, "little") + twin)
+    return response.SerializeToString()
+
+
+class Connections:
+    """In place of a server: answers at once, and notes which model was under which load."""
+
+    def __init__(self, hybrid=None, errors=()):
+        self.loads = []
+        self.hybrid = reply(twin=b"onnx") if hybrid is None else hybrid
+        self.errors = list(errors)
+
+    def ask(self, request):
+        return reply()
+
+    def run(self, request, clients, seconds, keep_every):
+        model = service_pb2.ModelInferRequest.FromString(request).model_name
+        self.loads.append((model, clients))
+        hybrid = model == "net"
+        return Run(
+            seconds=1.0,
+            latencies=[0.002 if hybrid else 0.001] * 10,
+            errors=self.errors if hybrid else [],
+            kept=[self.hybrid if hybrid else reply()],
+        )
+
+
+def compared(connections, pid=None):
+    return Comparison(connections, "net", "net_onnx", INPUTS, pid)
+
+
+def test_both_are_warmed_up_and_then_take_turns_in_changing_order():
+    connections = Connections()
+    rounds = compared(connections).measure(PLAN)
+    assert {clients: len(of) for clients, of in rounds.items()} == {1: 2, 8: 2}
+    pairs = [connections.loads[n : n + 2] for n in range(2, len(connections.loads), 2)]
+    assert [[model for model, _ in pair] for pair in pairs[:2]] == [["net_onnx", "net"], ["net", "net_onnx"]]
+    assert all(pair[0][1] == pair[1][1] for pair in pairs)
+    assert rounds[1][0].hybrid.p50_ms == pytest.approx(2.0)
+    assert rounds[1][0].twin.p50_ms == pytest.approx(1.0)
+
+
+def test_a_disturbed_round_is_repeated(monkeypatch):
+    shares = iter([0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+    monkeypatch.setattr(comparison_module, "others_share", lambda before, after: next(shares))
+    comparison = compared(Connections(), pid=1)
+    (rounds,) = comparison.measure(Plan((1,), 2, 0.1, 0.1, 2, 1e-5)).values()
+    assert [one.others for one in rounds] == [0.0, 0.0]
+    assert comparison.repeated == 1
+
+
+def test_disturbed_rounds_count_once_the_attempts_are_spent(monkeypatch):
+    monkeypatch.setattr(comparison_module, "others_share", lambda before, after: 0.5)
+    comparison = compared(Connections(), pid=1)
+    (rounds,) = comparison.measure(Plan((1,), 2, 0.1, 0.1, 2, 1e-5)).values()
+    assert [one.others for one in rounds] == [0.5, 0.5]
+    assert comparison.repeated == 2
+
+
+@pytest.mark.parametrize(
+    ("connections", "told"),
+    [
+        (Connections(errors=["UNAVAILABLE: gone"]), "1 requests to net failed; the first: UNAVAILABLE: gone"),
+        (Connections(hybrid=reply(twin=b"original")), "answered by"),
+        (Connections(hybrid=reply(2.0, b"onnx")), "differs"),
+    ],
+)
+def test_a_failed_request_or_a_wrong_answer_ends_it(connections, told):
+    with pytest.raises(WrongAnswer, match=told):
+        compared(connections).measure(PLAN)
+
+
+def test_help_tells_the_options_and_exit_codes(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    for word in ("--clients", "--rounds", "--url", "--min-throughput-ratio", "exit codes"):
+        assert word in printed
+
+
+@pytest.mark.parametrize("wrong", [["--clients", "0"], ["--rounds", "x"], ["--nonsense"]])
+def test_a_wrong_argument_is_usage(wrong, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(wrong)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", [["--repository", "not/there"], ["--url", "127.0.0.1:1"]])
+def test_a_server_that_cannot_be_had_is_told_in_one_sentence(where, capsys):
+    assert main(where) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_the_machine_is_described():
+    told = machine()
+    assert told["cores"] >= 1
+    assert told["processor"]
