@@ -82,7 +82,6 @@ class Core:
     def load(self, model: str, deadline_s: float | None) -> Steps[None]:
         """See `HybridClient.load`."""
         deadline = self._deadline(deadline_s, self._load_timeout_s)
-        self._descriptions.forget(model)
         try:
             yield from send(lambda _: Load(model), deadline, self._backoff)
         except (InvalidRequest, ServerError) as error:

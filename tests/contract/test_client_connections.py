@@ -49,7 +49,6 @@ def _answer(body: bytes = INDEX, *, length: int | None = None, extra: str = "") 
 def _server(*talks: Talk) -> Iterator[tuple[str, list[int]]]:
     """Give each connection the next of `talks`, the last one again and again; yield the url and who came."""
     came: list[int] = []
-    threads = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -66,11 +65,13 @@ def _server(*talks: Talk) -> Iterator[tuple[str, list[int]]]:
                     except OSError:
                         continue
 
-        threads.append(threading.Thread(target=serve))
-        threads[0].start()
-        yield f"127.0.0.1:{listening.getsockname()[1]}", came
-        listening.shutdown(socket.SHUT_RDWR)
-    threads[0].join(timeout=10)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}", came
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(timeout=10)
 
 
 def _politely(sock: socket.socket) -> None:

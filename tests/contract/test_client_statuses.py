@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,9 +59,11 @@ def http_url() -> Iterator[str]:
         server.daemon_threads = True
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _error(url: str, protocol: Any, status: str) -> UnderstudyClientError:
@@ -112,8 +115,6 @@ def test_a_port_where_nobody_listens_is_unavailable(protocol: Any, free_port: in
 
 @pytest.fixture
 def free_port() -> int:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

@@ -1,6 +1,7 @@
 """The client against a real Triton: both protocols, blocking and asyncio."""
 
 import asyncio
+import shutil
 import threading
 import time
 import uuid
@@ -43,12 +44,15 @@ class Blocking:
 
 @pytest.fixture(scope="module")
 def served(triton: Any) -> Iterator[Any]:
-    folders = sorted(MODELS.iterdir())
+    names = sorted(folder.name for folder in MODELS.iterdir())
+    for name in names:
+        shutil.copytree(MODELS / name, triton.repository / name)
     with ThreadPoolExecutor() as threads:
-        names = list(threads.map(triton.add, folders))
+        list(threads.map(triton.control.load, names))
     yield triton.server
     with ThreadPoolExecutor() as threads:
-        list(threads.map(triton.drop, names))
+        list(threads.map(triton.control.unload, names))
+    triton.drop(*names)
 
 
 @pytest.fixture(params=["grpc", "http"])
@@ -245,11 +249,16 @@ def test_statistics_count_what_was_asked(client: Any) -> None:
         for _ in range(3):
             client.predict(_rows(rows), model=twin)
     statistics = client.statistics("client_twin")
+    waited = 0
+    while statistics.original.successes < 3 and waited < 50:  # Triton counts a request after it has answered it
+        time.sleep(0.1)
+        waited += 1
+        statistics = client.statistics("client_twin")
     assert (statistics.onnx.successes, statistics.onnx.rows, statistics.onnx.success_rate) == (3, 12, 1.0)
     assert (statistics.original.successes, statistics.original.rows, statistics.original.failures) == (3, 6, 0)
-    assert statistics.onnx.average_compute_ms >= 2
-    assert statistics.original.average_compute_ms >= 8
-    assert 1.2 < statistics.speedup < 12
+    assert statistics.onnx.average_compute_ms >= 5
+    assert statistics.original.average_compute_ms >= 50
+    assert 1.5 < statistics.speedup <= 10.5
     lines = statistics.table().splitlines()
     assert [line.split()[:3] for line in lines[2:4]] == [
         ["client_twin_onnx", "onnx", "3"],
