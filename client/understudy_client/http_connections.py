@@ -11,7 +11,7 @@ import time
 
 from .errors import ClientClosed, ConnectionLost, DeadlineExceeded, ServerUnavailable
 from .http_messages import Request, Response
-from .settings import Connection
+from .settings import IDLE_S, Connection
 from .tls import tls_context
 
 __all__ = ["Connections"]
@@ -28,7 +28,7 @@ class Connections:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._context = tls_context(connection) if connection.ssl else None
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[tuple[float, http.client.HTTPConnection]] = []  # with the time since when
         self._lock = threading.Lock()
         self._closed = False
 
@@ -63,7 +63,7 @@ class Connections:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-        for connection in idle:
+        for _, connection in idle:
             connection.close()
 
     def _take(self) -> http.client.HTTPConnection | None:
@@ -74,8 +74,8 @@ class Connections:
                     raise ClientClosed("it is closed")
                 if not self._idle:
                     return None
-                connection = self._idle.pop()
-            if _is_quiet(connection.sock):
+                since, connection = self._idle.pop()
+            if time.monotonic() - since < IDLE_S and _is_quiet(connection.sock):
                 return connection
             connection.close()
 
@@ -99,7 +99,7 @@ class Connections:
     def _give_back(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
             if connection.sock is not None and not self._closed and len(self._idle) < _MOST_IDLE:
-                self._idle.append(connection)
+                self._idle.append((time.monotonic(), connection))
                 return
         connection.close()
 

@@ -14,6 +14,7 @@ from .errors import InvalidSettings
 
 __all__ = [
     "DEFAULT_PORTS",
+    "IDLE_S",
     "LOAD_TIMEOUT_S",
     "TIMEOUT_S",
     "Connection",
@@ -31,6 +32,10 @@ DEFAULT_PORTS: dict[str, int] = {"grpc": 8001, "http": 8000}
 # Long enough for a batch on an original model without a GPU, and for a big model to be read from disk.
 TIMEOUT_S = 30.0
 LOAD_TIMEOUT_S = 300.0
+
+# Load balancers forget a connection that was idle for some minutes (350 s is common), and the next call on it hangs
+# until its deadline: a connection that was idle for this long is not used again.
+IDLE_S = 240.0
 
 _URL = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s/:\[\]]+)(:(?P<port>\d{1,5}))?(?P<path>/\S*)?")
 _LOOPBACK = ("localhost", "127.", "[::1]")

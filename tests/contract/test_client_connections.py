@@ -19,6 +19,7 @@ from understudy_client import (
     InvalidAnswer,
     ServerUnavailable,
     UnderstudyClientError,
+    http_connections,
 )
 
 Talk = Callable[[socket.socket], None]
@@ -188,6 +189,14 @@ def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
             client.models()
             time.sleep(0.05)
         assert len(came) == 3
+
+
+def test_a_connection_that_was_idle_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with _server(_politely) as (url, came), HybridClient(url, protocol="http", timeout_s=2) as client:
+        client.models()
+        monkeypatch.setattr(http_connections, "IDLE_S", 0.0)
+        client.models()
+        assert len(came) == 2
 
 
 def test_a_server_that_comes_back_is_found_by_the_retries() -> None:

@@ -118,6 +118,7 @@ def test_a_kept_connection_is_used_again_over_tls(http_url: str) -> None:
     settings = {"ssl": True, "root_certificates": SERVER[1], **OWN}
     with HybridClient(http_url, protocol="http", timeout_s=10, **settings) as client:  # type: ignore[arg-type]
         client.models()
-        (kept,) = client._transport._connections._idle  # type: ignore[attr-defined]
+        ((_, kept),) = client._transport._connections._idle  # type: ignore[attr-defined]
         client.models()
-        assert client._transport._connections._idle == [kept]  # type: ignore[attr-defined]
+        ((_, again),) = client._transport._connections._idle  # type: ignore[attr-defined]
+        assert again is kept
