@@ -25,22 +25,18 @@ from .errors import (
     InvalidRequest,
     InvalidSettings,
     LoadFailed,
-    MissingInput,
     ModelNotFound,
     ModelNotReady,
     RequestCancelled,
     RequestTooLarge,
     ServerError,
     ServerUnavailable,
-    SeveralOutputs,
     UnderstudyClientError,
-    UnknownTensor,
-    WrongDtype,
-    WrongShape,
 )
 from .fake import FakeModel, FakeTransport, SentCall
 from .prediction import Prediction
 from .statistics import ModelStatistics, Statistics
+from .tensor_errors import MissingInput, SeveralOutputs, UnknownTensor, WrongDtype, WrongShape
 
 __all__ = [
     "AccessDenied",

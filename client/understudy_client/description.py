@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .calls import Config, Metadata, Tensor, TensorSpec
 from .dtypes import to_array
-from .errors import MissingInput, UnknownTensor, WrongShape
+from .tensor_errors import MissingInput, UnknownTensor, WrongShape
 
 __all__ = ["SERVED_BY", "Batch", "ModelDescription", "check_inputs", "check_outputs"]
 

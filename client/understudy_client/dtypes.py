@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .calls import Array, TensorSpec
-from .errors import WrongDtype
+from .tensor_errors import WrongDtype
 
 __all__ = ["NUMPY_DTYPES", "dtype_name", "numpy_dtype", "to_array"]
 

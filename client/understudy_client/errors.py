@@ -21,8 +21,10 @@
         ├── InvalidAnswer      the server answered with something that breaks the contract
         └── LoadFailed         a model did not load
 
-Each class takes facts, keeps them as attributes and in ``args`` (so it survives pickling), and makes one sentence:
-what happened, where, and what to do. ``where`` reads like "inference on 'm' at 127.0.0.1:8001 (grpc)".
+The five kinds of `InvalidRequest` about tensors are in `tensor_errors`, all others here; the command line has one more
+of its own, for files (`arrays.ArrayFileError`). Each class takes facts, keeps them as attributes and in ``args`` (so it
+survives pickling), and makes one sentence: what happened, where, and what to do. ``where`` reads like "inference on 'm'
+at 127.0.0.1:8001 (grpc)".
 """
 
 from __future__ import annotations
@@ -38,22 +40,19 @@ __all__ = [
     "InvalidRequest",
     "InvalidSettings",
     "LoadFailed",
-    "MissingInput",
     "ModelNotFound",
     "ModelNotReady",
     "RequestCancelled",
     "RequestTooLarge",
     "ServerError",
     "ServerUnavailable",
-    "SeveralOutputs",
     "UnderstudyClientError",
-    "UnknownTensor",
-    "WrongDtype",
-    "WrongShape",
+    "listed",
 ]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names as they stand in a sentence."""
     return ", ".join(repr(name) for name in names) if names else "none"
 
 
@@ -110,75 +109,6 @@ class InvalidRequest(_Told):
     _advice = "correct the request"
 
 
-class UnknownTensor(InvalidRequest):
-    """Inputs or outputs were named that the model does not have. ``kind`` is "input" or "output"."""
-
-    def __init__(self, model: str, kind: str, unknown: Sequence[str], known: Sequence[str]) -> None:
-        super().__init__(f"inference on {model!r}", f"unknown {kind} {_listed(unknown)}")
-        self.args = (model, kind, tuple(unknown), tuple(known))
-        self.model, self.kind, self.unknown, self.known = model, kind, tuple(unknown), tuple(known)
-
-    def __str__(self) -> str:
-        return f"Model {self.model!r} has no {self.kind} {_listed(self.unknown)}; it has {_listed(self.known)}."
-
-
-class MissingInput(InvalidRequest):
-    """Inputs that the model needs were not given."""
-
-    def __init__(self, model: str, missing: Sequence[str], known: Sequence[str]) -> None:
-        super().__init__(f"inference on {model!r}", f"missing input {_listed(missing)}")
-        self.args = (model, tuple(missing), tuple(known))
-        self.model, self.missing, self.known = model, tuple(missing), tuple(known)
-
-    def __str__(self) -> str:
-        return (
-            f"Model {self.model!r} needs input {_listed(self.missing)}, which the request does not give; "
-            f"its inputs are {_listed(self.known)}: give a mapping from name to array."
-        )
-
-
-class SeveralOutputs(InvalidRequest):
-    """`Prediction.output` was read, and the answer does not have exactly one output."""
-
-    def __init__(self, model: str, known: Sequence[str]) -> None:
-        super().__init__(f"inference on {model!r}", f"the answer has outputs {_listed(known)}")
-        self.args = (model, tuple(known))
-        self.model, self.known = model, tuple(known)
-
-    def __str__(self) -> str:
-        return f"Model {self.model!r} answered with outputs {_listed(self.known)}; take one by its name from .outputs."
-
-
-class WrongDtype(InvalidRequest):
-    """An input has another dtype than the model takes, or values that its dtype cannot hold."""
-
-    def __init__(self, model: str, tensor: str, expected: str, found: str, advice: str) -> None:
-        super().__init__(f"inference on {model!r}", f"input {tensor!r} is {found}, not {expected}")
-        self.args = (model, tensor, expected, found, advice)
-        self.model, self.tensor, self.expected, self.found, self.advice = model, tensor, expected, found, advice
-
-    def __str__(self) -> str:
-        return (
-            f"Input {self.tensor!r} of model {self.model!r} takes {self.expected}, and got {self.found}; {self.advice}."
-        )
-
-
-class WrongShape(InvalidRequest):
-    """An input has another shape than the model takes; -1 in ``expected`` stands for any size."""
-
-    def __init__(self, model: str, tensor: str, expected: Sequence[int], found: Sequence[int], advice: str) -> None:
-        super().__init__(f"inference on {model!r}", f"input {tensor!r} has shape {list(found)}, not {list(expected)}")
-        self.args = (model, tensor, tuple(expected), tuple(found), advice)
-        self.model, self.tensor, self.advice = model, tensor, advice
-        self.expected, self.found = tuple(expected), tuple(found)
-
-    def __str__(self) -> str:
-        return (
-            f"Input {self.tensor!r} of model {self.model!r} takes shape {list(self.expected)} (-1 is any size), "
-            f"and got {list(self.found)}; {self.advice}."
-        )
-
-
 class RequestTooLarge(InvalidRequest):
     """The request holds more bytes than the protocol or the server takes."""
 
@@ -194,7 +124,7 @@ class ModelNotFound(_Told):
         self.known = tuple(known)
 
     def __str__(self) -> str:
-        found = f"the server has {_listed(self.known)}" if self.known else "`models` lists what the server has"
+        found = f"the server has {listed(self.known)}" if self.known else "`models` lists what the server has"
         return f"{self.where} failed: {self._said}; {found}."
 
 

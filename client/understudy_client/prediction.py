@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .calls import Array
-from .errors import SeveralOutputs, UnknownTensor
+from .tensor_errors import SeveralOutputs, UnknownTensor
 
 __all__ = ["Prediction"]
 

@@ -3,8 +3,15 @@ import pickle
 import re
 
 import pytest
-from understudy_client import errors
+import understudy_client
+from understudy_client import errors, tensor_errors
 
+CLASSES = {
+    value
+    for module in (errors, tensor_errors)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, Exception) and not name.startswith("_")
+}
 PLACE = "inference on 'm' at 127.0.0.1:8001 (grpc)"
 EXAMPLES = [
     (
@@ -13,22 +20,22 @@ EXAMPLES = [
     ),
     (errors.ClientClosed("it is closed"), "This client cannot be used: it is closed; make a new one."),
     (errors.InvalidRequest(PLACE, "no such shape."), f"{PLACE} was refused: no such shape; correct the request."),
-    (errors.UnknownTensor("m", "input", ["q"], ["x", "z"]), "Model 'm' has no input 'q'; it has 'x', 'z'."),
+    (tensor_errors.UnknownTensor("m", "input", ["q"], ["x", "z"]), "Model 'm' has no input 'q'; it has 'x', 'z'."),
     (
-        errors.MissingInput("m", ["z"], ["x", "z"]),
+        tensor_errors.MissingInput("m", ["z"], ["x", "z"]),
         "Model 'm' needs input 'z', which the request does not give; its inputs are 'x', 'z': "
         "give a mapping from name to array.",
     ),
     (
-        errors.SeveralOutputs("m", ["a", "b"]),
+        tensor_errors.SeveralOutputs("m", ["a", "b"]),
         "Model 'm' answered with outputs 'a', 'b'; take one by its name from .outputs.",
     ),
     (
-        errors.WrongDtype("m", "x", "float32 (FP32)", "float64", "convert it"),
+        tensor_errors.WrongDtype("m", "x", "float32 (FP32)", "float64", "convert it"),
         "Input 'x' of model 'm' takes float32 (FP32), and got float64; convert it.",
     ),
     (
-        errors.WrongShape("m", "x", [-1, 2], [3], "add a dimension"),
+        tensor_errors.WrongShape("m", "x", [-1, 2], [3], "add a dimension"),
         "Input 'x' of model 'm' takes shape [-1, 2] (-1 is any size), and got [3]; add a dimension.",
     ),
     (errors.RequestTooLarge(PLACE, "3 GB"), f"{PLACE} was refused: 3 GB; send fewer rows in one request."),
@@ -87,7 +94,7 @@ def test_an_error_survives_pickling(error: errors.UnderstudyClientError) -> None
 
 
 def test_every_error_has_an_example_here() -> None:
-    assert {type(error).__name__ for error, _ in EXAMPLES} | {"UnderstudyClientError"} == set(errors.__all__)
+    assert {type(error) for error, _ in EXAMPLES} | {errors.UnderstudyClientError} == CLASSES
 
 
 def test_the_drawn_tree_is_the_tree() -> None:
@@ -101,11 +108,16 @@ def test_the_drawn_tree_is_the_tree() -> None:
         above = [*above[:depth], found[2]]
         drawn[found[2]] = above[depth - 1] if depth else "Exception"
     real = {}
-    for name in errors.__all__:
-        bases = [base for base in inspect.getmro(getattr(errors, name))[1:] if not base.__name__.startswith("_")]
-        real[name] = bases[0].__name__
+    for kind in CLASSES:
+        bases = [base for base in inspect.getmro(kind)[1:] if not base.__name__.startswith("_")]
+        real[kind.__name__] = bases[0].__name__
     assert drawn == real
 
 
 def test_public_names_are_sorted() -> None:
-    assert errors.__all__ == sorted(errors.__all__)
+    for module in (errors, tensor_errors):
+        assert module.__all__ == sorted(module.__all__)
+
+
+def test_the_package_offers_every_error() -> None:
+    assert {kind.__name__ for kind in CLASSES} <= set(understudy_client.__all__)
