@@ -32,6 +32,9 @@ _UNAVAILABLE = (
     "no version",
 )
 
+# How Triton spells that a request carries none.
+_NO_PARAMETERS = ("", "{}", "null")
+
 
 class TritonPythonModel:
     """The public model. Answers go through response senders, so that the calls of successive batches overlap."""
@@ -94,7 +97,7 @@ class TritonPythonModel:
     def _wishes_of(self, request: Any) -> Wishes:
         text = request.parameters()
         timeout_us = request.timeout()
-        if not timeout_us and (not text or text in ("{}", "null")):
+        if not timeout_us and text in _NO_PARAMETERS:
             return self._wishes
         return read_wishes(self._settings, json.loads(text or "{}") or {}, timeout_us)
 
@@ -107,15 +110,13 @@ class TritonPythonModel:
         tensors = batch.native
         if tensors is None:
             tensors = [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in batch.inputs().items()]
-        first = batch.members[0].request
         response = pb_utils.InferenceRequest(
             model_name=self._settings.models[twin],
             model_version=self._version,
             inputs=tensors,
             requested_output_names=list(batch.asked),
-            request_id=first.request_id() if len(batch.members) == 1 else "",
-            correlation_id=first.correlation_id() if len(batch.members) == 1 else 0,
             preferred_memory=self._on_cpu,
+            **_handed_on(batch),
         ).exec()
         if response.has_error():
             text = response.error().message()
@@ -157,6 +158,22 @@ class TritonPythonModel:
     def _send(request: Any, tensors: list[Any] | None = None, error: Any = None) -> None:
         response = pb_utils.InferenceResponse(tensors or [], error) if error else pb_utils.InferenceResponse(tensors)
         request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def _handed_on(batch: Batch) -> dict[str, Any]:
+    """What the caller said beside its tensors; a call for several callers cannot say it for all of them."""
+    if len(batch.members) > 1:
+        return {}
+    request = batch.request
+    said = {
+        "request_id": request.request_id(),
+        "correlation_id": request.correlation_id(),
+        "trace": request.trace(),
+    }
+    parameters = request.parameters()
+    if parameters not in _NO_PARAMETERS:
+        said["parameters"] = json.loads(parameters)
+    return said
 
 
 def _status(error: HybridError) -> Any:
