@@ -27,7 +27,7 @@ from dataclasses import asdict
 from .arguments import INTERRUPTED, exit_code, parser
 from .arrays import head, random_inputs, read_inputs, write_outputs
 from .calls import Array, Transport
-from .catalogue import ServedModel
+from .catalogue import ServedModel, twin_names
 from .client import HybridClient
 from .errors import InvalidSettings, UnderstudyClientError
 from .prediction import Prediction
@@ -132,14 +132,23 @@ def _as_text(prediction: Prediction) -> str:
 
 
 def _stats(asked: argparse.Namespace, client: HybridClient) -> None:
-    names = asked.models or [model.name for model in client.models() if model.role == "hybrid"]
+    names = asked.models or _served_hybrids(client.models())
     statistics = [client.statistics(name) for name in names]
     if asked.json:
         print(json.dumps([entry.as_dict() for entry in statistics], indent=2))
     elif statistics:
         print("\n\n".join(entry.table() for entry in statistics))
     else:
-        print("understudy-client: the server has no hybrid; give a model's name", file=sys.stderr)
+        print("understudy-client: the server serves no hybrid; give a model's name", file=sys.stderr)
+
+
+def _served_hybrids(models: Sequence[ServedModel]) -> list[str]:
+    """Return the hybrids of which anything is served: they themselves, or a twin."""
+    served = {model.name for model in models if model.versions}
+    families = {
+        model.name: {model.name, *twin_names(model.name).values()} for model in models if model.role == "hybrid"
+    }
+    return [name for name, family in families.items() if family & served]
 
 
 def _load(asked: argparse.Namespace, client: HybridClient) -> None:

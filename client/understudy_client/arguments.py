@@ -70,7 +70,9 @@ def parser() -> argparse.ArgumentParser:
     add("models", "list the models of the server: versions, state, role and reason")
     _add_infer(add)
     stats = add("stats", "show the counters of hybrids and their twins, and the speedup")
-    stats.add_argument("models", nargs="*", metavar="NAME", help="a hybrid's name (default: every hybrid there is)")
+    stats.add_argument(
+        "models", nargs="*", metavar="NAME", help="a hybrid's name (default: every hybrid that is served)"
+    )
     for name, what in (("load", "load models, or what has changed of their files"), ("unload", "unload models")):
         verb = add(name, what)
         verb.add_argument("models", nargs="+", metavar="NAME", help="a model's name; several are taken in order")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from .calls import IndexEntry
 from .errors import ModelNotFound, ModelNotReady, ServerError, UnderstudyClientError
 
-__all__ = ["TWIN_SUFFIXES", "ServedModel", "catalogue", "explain_missing", "is_busy"]
+__all__ = ["ServedModel", "catalogue", "explain_missing", "is_busy", "twin_names"]
 
 # How the twins of a hybrid NAME are called, by role.
-TWIN_SUFFIXES = {"onnx": "_onnx", "original": "_original"}
+_SUFFIXES = {"onnx": "_onnx", "original": "_original"}
 
 # A model shows the state of the version that is furthest along this list.
 _STATES = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
@@ -33,6 +33,11 @@ class ServedModel:
     role: str
 
 
+def twin_names(hybrid: str) -> dict[str, str]:
+    """Return the names of a hybrid's twins by their roles, "onnx" and "original"."""
+    return {role: hybrid + suffix for role, suffix in _SUFFIXES.items()}
+
+
 def catalogue(index: Sequence[IndexEntry]) -> tuple[ServedModel, ...]:
     """Return one entry a model, sorted by name, from the index's one entry a version."""
     names = {entry.name for entry in index}
@@ -50,10 +55,10 @@ def _served(name: str, entries: Sequence[IndexEntry], names: set[str]) -> Served
 
 
 def _role(name: str, names: set[str]) -> str:
-    for role, suffix in TWIN_SUFFIXES.items():
+    for role, suffix in _SUFFIXES.items():
         if name.endswith(suffix) and name.removesuffix(suffix) in names:
             return role
-    return "hybrid" if any(name + suffix in names for suffix in TWIN_SUFFIXES.values()) else ""
+    return "" if names.isdisjoint(twin_names(name).values()) else "hybrid"
 
 
 def is_busy(index: Sequence[IndexEntry], model: str) -> bool:

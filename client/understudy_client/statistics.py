@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .calls import Counters
-from .catalogue import TWIN_SUFFIXES
+from .catalogue import twin_names
 from .tables import aligned
 
 __all__ = ["ModelStatistics", "Statistics", "statistics_of"]
@@ -62,7 +62,7 @@ class Statistics:
     def table(self) -> str:
         """Return an aligned table, a line for each model and one for the speedup."""
         rows: list[tuple[str, ...]] = [_HEADER]
-        for role, name in (("hybrid", self.model), *((role, self.model + end) for role, end in TWIN_SUFFIXES.items())):
+        for role, name in (("hybrid", self.model), *twin_names(self.model).items()):
             rows.append(_line(role, name, getattr(self, role)))
         lines = aligned(rows, right=range(2, len(_HEADER)))
         speedup = "unknown until both twins have answered" if self.speedup is None else f"{self.speedup:.2f} times"
@@ -71,7 +71,7 @@ class Statistics:
 
 def statistics_of(model: str, counters: Sequence[Counters]) -> Statistics:
     """Pick a model and its twins out of the counters of a whole server."""
-    twins = {role: _summed(model + suffix, counters) for role, suffix in TWIN_SUFFIXES.items()}
+    twins = {role: _summed(name, counters) for role, name in twin_names(model).items()}
     return Statistics(model, _summed(model, counters), twins["onnx"], twins["original"])
 
 

@@ -94,11 +94,21 @@ def test_stats_show_every_hybrid_or_the_named(run: Run) -> None:
     assert named["onnx"] is None
 
 
+def test_stats_leave_out_a_hybrid_of_which_nothing_is_served(run: Run) -> None:
+    run("unload", "m", "m_onnx")
+    assert run("stats")[1].splitlines()[1].split()[:3] == ["m", "hybrid", "-"]
+    run("unload", "m_original")
+    code, out, err = run("stats")
+    assert (code, out) == (0, "")
+    assert "serves no hybrid" in err
+    assert json.loads(run("stats", "--json")[1]) == []
+
+
 def test_stats_without_a_hybrid_say_so(run: Run, fake: FakeTransport, doubling: Callable[..., FakeModel]) -> None:
     fake._models = {"plain": doubling("plain")}
     code, out, err = run("stats")
     assert (code, out) == (0, "")
-    assert "no hybrid" in err
+    assert "serves no hybrid" in err
 
 
 def test_load_and_unload_take_several_and_stop_at_the_first_error(run: Run) -> None:
