@@ -1,0 +1,90 @@
+"""What the doctor finds."""
+
+import importlib.metadata
+import socket
+from pathlib import Path
+
+import pytest
+
+from serving import doctor
+from serving.doctor import FAIL, OK, WARN, Finding
+from serving.elf import missing_libraries
+
+
+def write_pins(tmp_path: Path, *lines: str) -> Path:
+    (tmp_path / "pinned.txt").write_text("# a comment\n" + "".join(f"{line}\n" for line in lines))
+    return tmp_path / "pinned.txt"
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+    def version(name: str) -> str:
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+
+
+def test_the_pinned_packages_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, numpy="1.26.4", tritonclient="2.73.0", torch="2.13.0+cpu")
+    pins = write_pins(tmp_path, "numpy==1.26.4", "tritonclient==2.73.0", "torch==2.13.0")
+    assert [finding.verdict for finding in doctor.check_packages(pins)] == [OK]
+
+
+def test_other_versions_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, tritonclient="2.60.0")
+    (finding,) = doctor.check_packages(write_pins(tmp_path, "tritonclient==2.73.0", "locust==2.47.0"))
+    assert finding.verdict == WARN
+    assert "tritonclient 2.60.0 (pinned 2.73.0)" in finding.found
+
+
+def test_numpy_2_fails_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, numpy="2.1.0", tritonclient="2.73.0")
+    findings = list(doctor.check_packages(write_pins(tmp_path, "tritonclient==2.73.0", "numpy==1.26.4")))
+    assert (findings[0].verdict, findings[0].subject, findings[0].remedy) == (FAIL, "numpy", "install numpy 1.26")
+
+
+def test_nothing_installed_fails_with_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch)
+    (finding,) = doctor.check_packages(write_pins(tmp_path, "tritonclient==2.73.0"))
+    assert (finding.verdict, finding.remedy) == (FAIL, "run `make setup`")
+
+
+def test_no_triton_fails_and_names_the_places(tmp_path: Path) -> None:
+    (finding,) = doctor.check_triton({"UNDERSTUDY_TRITON": str(tmp_path)})
+    assert finding.verdict == FAIL
+    assert str(tmp_path) in finding.found
+
+
+def test_a_taken_port_warns_and_names_the_holder() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        (finding,) = doctor.check_ports({"http": held.getsockname()[1]})
+    assert finding.verdict == WARN
+    assert "is taken by process" in finding.found
+
+
+def test_one_failure_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([Finding(WARN, "a", "b"), Finding(OK, "c", "d")]),))
+    assert doctor.main([]) == 0
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([Finding(FAIL, "disk", "full", "make room")]),))
+    assert doctor.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "FAIL  disk        full -> make room"
+
+
+def test_this_machines_own_report_has_a_line_for_each_subject() -> None:
+    subjects = [finding.subject for check in doctor.CHECKS for finding in check()]
+    for subject in ("python", "libpython", "packages", "triton", "/dev/shm", "memory", "disk", "port 8000", "cores"):
+        assert subject in subjects
+
+
+def test_a_binary_whose_libraries_are_there_misses_none() -> None:
+    assert missing_libraries(Path("/bin/sh"), []) == []
+
+
+def test_a_binary_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tritonserver").write_text("not a program")
+    (tmp_path / "tritonserver").chmod(0o755)
+    (only,) = missing_libraries(tmp_path / "tritonserver", [])
+    assert "tritonserver" in only

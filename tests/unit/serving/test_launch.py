@@ -1,0 +1,34 @@
+"""What a failed start quotes."""
+
+from pathlib import Path
+
+from serving.errors import ServerFailed
+from serving.launch import Launched
+from serving.process import ServerProcess
+
+
+def tail(log: Path) -> list[str]:
+    return Launched(ServerProcess([], {}, log), {}, log, log.parent, embedded=True).tail()
+
+
+def test_errors_are_quoted_before_anything_else(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text('I1123 08:52:26.5 metrics.cc:770] "fine"\nE1123 08:52:26.6 main.cc:1] "no port"\n' + "table\n" * 40)
+    assert tail(log) == ['E1123 08:52:26.6 main.cc:1] "no port"']
+
+
+def test_without_errors_the_last_lines_are_quoted(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {number}\n" for number in range(40)))
+    assert tail(log) == [f"line {number}" for number in range(25, 40)]
+
+
+def test_without_a_log_nothing_is_quoted(tmp_path: Path) -> None:
+    assert tail(tmp_path / "absent") == []
+
+
+def test_the_sentence_names_the_log_and_quotes_it() -> None:
+    error = ServerFailed("ended with 1 while starting", Path("build/triton.log"), ["first", "second"])
+    assert str(error) == (
+        "tritonserver ended with 1 while starting; its log is build/triton.log\n    first\n    second"
+    )

@@ -1,0 +1,63 @@
+"""Which models there are, and in which order they load."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.errors import RepositoryError, UsageError
+from serving.repository import ServedModel, load_stages, read_repository
+
+HYBRID = """
+backend: "python"
+parameters { key: "primary_model" value { string_value: "net_onnx" } }
+parameters { key: "fallback_model" value { string_value: "net_original" } }
+"""
+
+
+def write(repository: Path, **configs: str) -> Path:
+    for name, text in configs.items():
+        (repository / name).mkdir()
+        (repository / name / "config.pbtxt").write_text(text)
+    return repository
+
+
+def test_a_hybrid_is_known_by_the_models_it_calls(tmp_path: Path) -> None:
+    (tmp_path / "no_config").mkdir()
+    models = read_repository(write(tmp_path, net=HYBRID, net_onnx='backend: "onnxruntime"', old='platform: "x_y"'))
+    assert models == {
+        "net": ServedModel("net", "python", ("net_onnx", "net_original")),
+        "net_onnx": ServedModel("net_onnx", "onnxruntime", ()),
+        "old": ServedModel("old", "x_y", ()),
+    }
+
+
+def test_twins_load_before_the_hybrids_that_call_them() -> None:
+    models = {
+        "a": ServedModel("a", "python", ("a_onnx", "a_original")),
+        "a_onnx": ServedModel("a_onnx", "onnxruntime", ()),
+        "a_original": ServedModel("a_original", "python", ()),
+        "b": ServedModel("b", "python", ("b_onnx",)),
+    }
+    assert load_stages(models, None) == [["a_onnx", "a_original"], ["a", "b"]]
+    assert load_stages(models, ["a", "a_onnx"]) == [["a_onnx"], ["a"]]
+    assert load_stages(models, ["a_onnx"]) == [["a_onnx"]]
+    assert load_stages(models, []) == []
+
+
+def test_a_name_without_config_is_left_to_triton_which_may_complete_it() -> None:
+    assert load_stages({}, ["auto"]) == [["auto"]]
+
+
+def test_a_name_that_is_wanted_twice_is_usage() -> None:
+    with pytest.raises(UsageError, match="twice is named more than once"):
+        load_stages({}, ["twice", "once", "twice"])
+
+
+def test_a_config_that_does_not_parse_names_file_and_place(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"net/config\.pbtxt: not a model configuration \(1:1 .*bakend"):
+        read_repository(write(tmp_path, net='bakend: "python"'))
+
+
+def test_a_missing_repository_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"no such directory; publish a model first"):
+        read_repository(tmp_path / "absent")

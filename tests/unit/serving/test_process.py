@@ -1,0 +1,102 @@
+"""A server process is watched, drained and ended with all it started. Shell scripts stand for the server here."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from serving.process import ServerProcess, group_members
+
+PATIENT = 'trap "exit 0" TERM; echo up; while :; do sleep 0.05; done'
+DEAF = 'trap "" TERM; echo up; while :; do sleep 0.05; done'
+WITH_STUB = 'sleep 60 & trap "exit 0" TERM; echo up; while :; do sleep 0.05; done'
+
+
+def started(script: str, log: Path) -> ServerProcess:
+    process = ServerProcess(["/bin/sh", "-c", script], {"PATH": os.environ["PATH"]}, log)
+    process.start()
+    deadline = time.monotonic() + 10
+    while "up" not in log.read_text() and process.exit_status is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+def test_it_drains_and_its_output_is_in_the_log(tmp_path: Path) -> None:
+    process = started(PATIENT, tmp_path / "logs" / "log")
+    assert process.exit_status is None
+    assert process.stop(10.0)
+    assert process.exit_status == 0
+    assert (tmp_path / "logs" / "log").read_text() == "up\n"
+    assert process.stop(10.0), "stopping twice is no error"
+
+
+def test_one_that_does_not_end_is_killed_in_time(tmp_path: Path) -> None:
+    process = started(DEAF, tmp_path / "log")
+    begun = time.monotonic()
+    assert not process.stop(0.5)
+    assert time.monotonic() - begun < 5
+    assert process.exit_status == -signal.SIGKILL
+
+
+def test_an_end_of_its_own_is_seen_with_its_status(tmp_path: Path) -> None:
+    process = started("echo up; exit 3", tmp_path / "log")
+    assert process.wait(10.0)
+    assert process.exit_status == 3
+
+
+def test_what_it_started_does_not_outlive_it(tmp_path: Path) -> None:
+    process = started(WITH_STUB, tmp_path / "log")
+    assert len(group_members(process.pid)) >= 2
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(10.0)
+    deadline = time.monotonic() + 5
+    while group_members(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_one_with_nothing_left_to_drain_is_not_waited_for(tmp_path: Path) -> None:
+    # A shell loop without children: `:` is no process, so this server has no stub.
+    process = started('trap "" TERM; echo up; while :; do :; done', tmp_path / "log")
+    begun = time.monotonic()
+    assert not process.stop(60.0, stubs_alone=True)
+    assert time.monotonic() - begun < 20
+
+
+def test_it_survives_the_thread_that_started_it(tmp_path: Path) -> None:
+    processes: list[ServerProcess] = []
+    thread = threading.Thread(target=lambda: processes.append(started(PATIENT, tmp_path / "log")))
+    thread.start()
+    thread.join()
+    assert not processes[0].wait(0.5)
+    assert processes[0].stop(10.0)
+
+
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time; from pathlib import Path; from serving.process import ServerProcess\n"
+        "p = ServerProcess(['/bin/sleep', '60'], {}, Path(sys.argv[1])); p.start(); print(p.pid, flush=True)\n"
+        "time.sleep(0.5); os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "log")], cwd=root, capture_output=True, text=True, check=False
+    )
+    deadline = time.monotonic() + 10
+    while group_members(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_log_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    process = ServerProcess(["/bin/true"], {}, tmp_path / "file" / "log")
+    with pytest.raises(OSError, match="file"):
+        process.start()
+    assert process.stop(1.0)

@@ -1,0 +1,62 @@
+"""Which regions are swept, and how large new ones are."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.shared_memory import MIB, free_bytes, region_bytes, sweep_orphans
+
+PYTHON = "triton_python_backend_shm_region_17a379db-8672-4fc0-9f1a-7dde1233ad56"
+STAND_IN = "triton_onnxruntime_backend_shm_region_0305d7d6-8421-42c9-8997-f7cc4a8d0e9e"
+
+
+@pytest.fixture
+def shm(tmp_path: Path) -> Path:
+    (tmp_path / "shm").mkdir()
+    for name in (PYTHON, STAND_IN, "sem.somebody", "triton_notes"):
+        (tmp_path / "shm" / name).write_text("")
+    return tmp_path / "shm"
+
+
+def process(tmp_path: Path, pid: int, *mapped: str) -> Path:
+    proc = tmp_path / "proc"
+    (proc / str(pid)).mkdir(parents=True)
+    lines = [f"7f0000000000-7f0001000000 rw-s 00000000 00:19 12 /dev/shm/{name}\n" for name in mapped]
+    (proc / str(pid) / "maps").write_text("55550000-55560000 r-xp 00000000 08:01 7 /bin/cat\n" + "".join(lines))
+    return proc
+
+
+def test_what_nobody_maps_goes_and_what_is_not_tritons_stays(shm: Path, tmp_path: Path) -> None:
+    swept = sweep_orphans(shm, process(tmp_path, 7), pause_s=0.0)
+    assert [path.name for path in swept] == sorted([PYTHON, STAND_IN])
+    assert sorted(path.name for path in shm.iterdir()) == ["sem.somebody", "triton_notes"]
+
+
+def test_what_a_living_process_maps_stays(shm: Path, tmp_path: Path) -> None:
+    process(tmp_path, 7, PYTHON)
+    swept = sweep_orphans(shm, process(tmp_path, 8), pause_s=0.0)
+    assert [path.name for path in swept] == [STAND_IN]
+
+
+def test_a_region_mapped_between_the_two_looks_stays(shm: Path, tmp_path: Path, monkeypatch) -> None:
+    proc = process(tmp_path, 7)
+    monkeypatch.setattr("serving.shared_memory.time.sleep", lambda _: process(tmp_path, 8, PYTHON, STAND_IN))
+    assert sweep_orphans(shm, proc) == []
+
+
+def test_a_process_that_ends_meanwhile_is_no_error(shm: Path, tmp_path: Path) -> None:
+    proc = process(tmp_path, 7)
+    (proc / "9").mkdir()
+    assert len(sweep_orphans(shm, proc, pause_s=0.0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("free", "first", "growth"),
+    [(24 << 10, 128, 64), (8 << 10, 128, 64), (4 << 10, 64, 32), (1 << 10, 16, 8), (64, 1, 1), (0, 1, 1)],
+)
+def test_regions_fit_many_times_into_what_is_free(free: int, first: int, growth: int) -> None:
+    assert region_bytes(free * MIB) == (first * MIB, growth * MIB)
+
+
+def test_free_shared_memory_is_no_more_than_the_memory_there_is() -> None:
+    assert 0 < free_bytes() < 1 << 50

@@ -1,0 +1,73 @@
+"""The file that tells where a server runs."""
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serving.run_directory import make_run_directory, sweep_run_directories
+from serving.state import RunningServer, clear_state, read_state, started_ticks, write_state
+
+
+def this_process() -> RunningServer:
+    ticks = started_ticks(os.getpid())
+    assert ticks is not None
+    return RunningServer("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", os.getpid(), ticks, "/models", "/log")
+
+
+def test_a_running_server_is_read_back(tmp_path: Path) -> None:
+    write_state(tmp_path / "build" / "server.json", this_process())
+    assert read_state(tmp_path / "build" / "server.json") == this_process()
+
+
+def test_a_server_that_is_gone_is_not_running(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    write_state(tmp_path / "server.json", replace(this_process(), pid=ended.pid))
+    assert read_state(tmp_path / "server.json") is None
+
+
+def test_another_process_with_the_same_number_is_not_the_server(tmp_path: Path) -> None:
+    write_state(tmp_path / "server.json", replace(this_process(), started_ticks=1))
+    assert read_state(tmp_path / "server.json") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "null"])
+def test_a_file_that_is_not_one_means_no_server(tmp_path: Path, text: str) -> None:
+    (tmp_path / "server.json").write_text(text)
+    assert read_state(tmp_path / "server.json") is None
+    clear_state(tmp_path / "server.json", os.getpid())
+
+
+def test_no_file_means_no_server(tmp_path: Path) -> None:
+    assert read_state(tmp_path / "server.json") is None
+
+
+def test_only_the_servers_own_file_is_cleared(tmp_path: Path) -> None:
+    path = tmp_path / "server.json"
+    write_state(path, this_process())
+    clear_state(path, os.getpid() + 1)
+    assert path.exists()
+    clear_state(path, os.getpid())
+    assert not path.exists()
+
+
+def test_a_zombie_is_not_running() -> None:
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    assert started_ticks(zombie.pid) is None
+    zombie.wait()
+
+
+def test_run_directories_of_dead_owners_are_swept_and_others_stay(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine = make_run_directory()
+    dead = tmp_path / f"understudy-triton-{os.getpid()}-1-abc"
+    strange = tmp_path / "understudy-triton-notes"
+    for directory in (dead, strange):
+        directory.mkdir()
+    assert sweep_run_directories() == [dead]
+    assert mine.is_dir()
+    assert strange.is_dir()
