@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 # "python" is the name in the middle for Python models; a Python-based backend, as the stand-in, puts in its own.
 _REGION = re.compile(r"triton_[^/]+_backend_shm_region_[0-9a-f-]+")
 SHM = Path("/dev/shm")
 MIB = 1 << 20
-# Two looks this far apart: a server maps a region right after it has made it, so only what stays unmapped is orphaned.
-_SECOND_LOOK_S = 0.2
 # Regions that must fit: a dozen models with a few instances each.
 _REGIONS = 64
 
 
-def sweep_orphans(shm: Path = SHM, proc: Path = Path("/proc"), pause_s: float = _SECOND_LOOK_S) -> list[Path]:
-    """Delete the regions that no living process maps and return them. Another server's are left alone."""
-    orphans = _unmapped(shm, proc)
-    if orphans:
-        time.sleep(pause_s)
-        orphans = orphans & _unmapped(shm, proc)
-    swept = []
-    for region in sorted(orphans):
-        try:
-            region.unlink()
-        except FileNotFoundError:
-            continue
-        swept.append(region)
-    return swept
+def sweep_orphans(shm: Path = SHM, proc: Path = Path("/proc")) -> list[Path]:
+    """Delete the regions that no living process uses and return them. Another server's are left alone."""
+    orphans = _orphans(shm, proc)
+    for region in orphans:
+        region.unlink(missing_ok=True)
+    return orphans
 
 
-def _unmapped(shm: Path, proc: Path) -> set[Path]:
-    """Regions of this user that no process maps. A process of another user cannot be looked into, nor need it be."""
-    regions = {path.name: path for path in shm.iterdir() if _REGION.fullmatch(path.name) and _owned(path)}
+def _orphans(shm: Path, proc: Path) -> list[Path]:
+    """Regions of this user in nobody's hands. A process of another user cannot be looked into, nor need it be.
+
+    The order of the looks matters. A server opens a region as it creates it, takes its memory, which may last, maps it,
+    and only then closes it: first the list, then what is open, then what is mapped leaves no moment to slip through.
+    """
+    regions = {path.name: path for path in sorted(shm.iterdir()) if _REGION.fullmatch(path.name) and _owned(path)}
     for process in proc.glob("[0-9]*") if regions else ():
-        try:
-            maps = (process / "maps").read_text(errors="replace")
-        except OSError:
-            continue
-        for name in _REGION.findall(maps):
+        for name in (*_opened(process), *_mapped(process)):
             regions.pop(name, None)
-    return set(regions.values())
+    return list(regions.values())
+
+
+def _opened(process: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield from _REGION.findall(str(descriptor.readlink()))
+
+
+def _mapped(process: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        yield from _REGION.findall((process / "maps").read_text(errors="replace"))
 
 
 def _owned(path: Path) -> bool:

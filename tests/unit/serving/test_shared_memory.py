@@ -27,27 +27,28 @@ def process(tmp_path: Path, pid: int, *mapped: str) -> Path:
 
 
 def test_what_nobody_maps_goes_and_what_is_not_tritons_stays(shm: Path, tmp_path: Path) -> None:
-    swept = sweep_orphans(shm, process(tmp_path, 7), pause_s=0.0)
+    swept = sweep_orphans(shm, process(tmp_path, 7))
     assert [path.name for path in swept] == sorted([PYTHON, STAND_IN])
     assert sorted(path.name for path in shm.iterdir()) == ["sem.somebody", "triton_notes"]
 
 
 def test_what_a_living_process_maps_stays(shm: Path, tmp_path: Path) -> None:
     process(tmp_path, 7, PYTHON)
-    swept = sweep_orphans(shm, process(tmp_path, 8), pause_s=0.0)
+    swept = sweep_orphans(shm, process(tmp_path, 8))
     assert [path.name for path in swept] == [STAND_IN]
 
 
-def test_a_region_mapped_between_the_two_looks_stays(shm: Path, tmp_path: Path, monkeypatch) -> None:
+def test_what_a_living_process_has_open_but_not_mapped_yet_stays(shm: Path, tmp_path: Path) -> None:
     proc = process(tmp_path, 7)
-    monkeypatch.setattr("serving.shared_memory.time.sleep", lambda _: process(tmp_path, 8, PYTHON, STAND_IN))
-    assert sweep_orphans(shm, proc) == []
+    (proc / "7" / "fd").mkdir()
+    (proc / "7" / "fd" / "5").symlink_to(f"/dev/shm/{PYTHON}")
+    assert [path.name for path in sweep_orphans(shm, proc)] == [STAND_IN]
 
 
 def test_a_process_that_ends_meanwhile_is_no_error(shm: Path, tmp_path: Path) -> None:
     proc = process(tmp_path, 7)
     (proc / "9").mkdir()
-    assert len(sweep_orphans(shm, proc, pause_s=0.0)) == 2
+    assert len(sweep_orphans(shm, proc)) == 2
 
 
 @pytest.mark.parametrize(
