@@ -34,15 +34,23 @@ class Batch:
         """The batch of each request in it."""
         return self.parts or (self,)
 
+    @property
+    def callers(self) -> list[Any]:
+        """The requests in it, in the server's own form."""
+        return [member.request for member in self.members]
+
     def take(self, mask: NDArray[np.bool_]) -> Batch:
-        """The same for the rows that are chosen."""
+        """The same for the rows that are chosen, one at least, and for the requests that they belong to."""
+        if self.parts:
+            stops = np.cumsum([part.rows for part in self.parts])
+            chosen = zip(self.parts, np.split(mask, stops[:-1]), strict=True)
+            return join([part.take(rows) for part, rows in chosen if rows.any()])
         inputs = self.inputs
         return replace(
             self,
             rows=int(mask.sum()),
             inputs=lambda: {name: array[mask] for name, array in inputs().items()},
             native=None,
-            parts=(),
         )
 
 

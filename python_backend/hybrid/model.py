@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from numpy.typing import NDArray
 
 from .batch import Answer, Arrays, Batch, join
 from .errors import BothFailed, DeadlinePassed, HybridError, RequestInvalid, SettingsInvalid, TwinFailed
@@ -39,39 +39,54 @@ _NO_PARAMETERS = ("", "{}", "null")
 class TritonPythonModel:
     """The public model. Answers go through response senders, so that the calls of successive batches overlap."""
 
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Complete nothing, but refuse nonsense here: there is no instance yet whose failure could harm the server.
+
+        An instance that fails in `initialize` can take 24.10 down with it. Raises TritonModelException.
+        """
+        _settings(auto_complete_model_config.as_dict())
+        return auto_complete_model_config
+
     def initialize(self, args: dict[str, str]) -> None:
         """Read the configuration and start the threads. No twin is asked here: they may still be loading."""
-        config = json.loads(args["model_config"])
-        try:
-            self._settings: Settings = read_settings(config)
-        except SettingsInvalid as error:
-            raise pb_utils.TritonModelException(str(error)) from error
+        self._settings = _settings(json.loads(args["model_config"]))
         # The hybrid of release N asks version N of its twins.
         self._version = int(args["model_version"])
         self._wishes = read_wishes(self._settings, {}, 0)
         self._router = Router(self._settings, self._ask, time.monotonic)
         self._pool = Pool(self._settings.max_concurrency)
         self._log = RareLog(pb_utils.Logger.log_warn, time.monotonic)
-        self._served_by: dict[tuple[str, int], Any] = {}
+        # For each thread its own: two that send a tensor for the first time would both move it to shared memory.
+        self._served_by = threading.local()
         self._on_cpu = pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
 
     def execute(self, requests: list[Any]) -> None:
         """Hand the requests to the pool, those of equal shapes and wishes together; answers come by their senders."""
+        now = time.monotonic()
         groups: dict[Any, list[Batch]] = {}
         for request in requests:
-            try:
-                batch = self._batch(request)
-            except RequestInvalid as error:
-                self._send(request, error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-                continue
-            key = (batch.wishes, self._shapes(request)) if len(requests) > 1 and self._settings.batched else id(batch)
-            groups.setdefault(key, []).append(batch)
+            batch = self._accepted(request)
+            if batch is not None:
+                key = self._kind(batch) if len(requests) > 1 else None
+                groups.setdefault(key, []).append(batch)
         for group in groups.values():
-            self._pool.submit(Job(join(group), self._router, self._deliver, time.monotonic()))
+            self._pool.submit(Job(join(group), self._router, self._deliver, now))
 
     def finalize(self) -> None:
         """Answer what is in flight."""
         self._pool.drain(_DRAIN_S)
+
+    def _accepted(self, request: Any) -> Batch | None:
+        """The request as a batch of its own; None where it has been answered by an error already."""
+        try:
+            return self._batch(request)
+        except RequestInvalid as error:
+            self._send(request, error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+        # Raising here would fail every request that came with this one, and those that a thread has already.
+        except Exception as error:  # noqa: BLE001
+            self._send(request, error=pb_utils.TritonError(f"the hybrid: {type(error).__name__}: {error}"))
+        return None
 
     def _batch(self, request: Any) -> Batch:
         """The request as a batch of its own. Raises RequestInvalid."""
@@ -81,7 +96,7 @@ class TritonPythonModel:
             raise RequestInvalid("the batch is empty: the first dimension of every input must be at least 1")
         for tensor in tensors:
             if tensor.name() in self._settings.guarded_inputs:
-                array = _view(tensor)
+                array = tensor.as_numpy()
                 if not all_finite(array):
                     place = list(first_not_finite(array))
                     raise RequestInvalid(
@@ -90,7 +105,7 @@ class TritonPythonModel:
         asked = frozenset(request.requested_output_names()) - {SERVED_BY} or frozenset(self._settings.outputs)
 
         def inputs() -> Arrays:
-            return {tensor.name(): _view(tensor) for tensor in tensors}
+            return {tensor.name(): tensor.as_numpy() for tensor in tensors}
 
         return Batch(rows, asked, self._wishes_of(request), inputs, native=tensors, request=request)
 
@@ -101,28 +116,38 @@ class TritonPythonModel:
             return self._wishes
         return read_wishes(self._settings, json.loads(text or "{}") or {}, timeout_us)
 
-    @staticmethod
-    def _shapes(request: Any) -> Any:
-        return tuple(sorted((t.name(), tuple(t.shape()[1:])) for t in request.inputs()))
+    def _kind(self, batch: Batch) -> Any:
+        """Requests of one kind may share a call: same shapes, same wishes, and nothing said that differs."""
+        request = batch.request
+        if not self._settings.batched or request.correlation_id():
+            return id(batch)
+        shapes = tuple(sorted((tensor.name(), tuple(tensor.shape()[1:])) for tensor in batch.native))
+        return batch.wishes, shapes, request.parameters()
 
     def _ask(self, twin: str, batch: Batch) -> Answer:
         """One call to a twin, in the server's own form where there is one. Raises TwinFailed."""
+        try:
+            response = self._call(twin, batch)
+        except pb_utils.TritonModelException as error:
+            raise TwinFailed(twin, str(error)) from error
+        if response.has_error():
+            text = response.error().message()
+            raise TwinFailed(twin, text, any(known in text.lower() for known in _UNAVAILABLE))
+        outputs = response.output_tensors()
+        return Answer({tensor.name(): tensor.as_numpy() for tensor in outputs}, twin, outputs)
+
+    def _call(self, twin: str, batch: Batch) -> Any:
         tensors = batch.native
         if tensors is None:
             tensors = [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in batch.inputs().items()]
-        response = pb_utils.InferenceRequest(
+        return pb_utils.InferenceRequest(
             model_name=self._settings.models[twin],
             model_version=self._version,
             inputs=tensors,
             requested_output_names=list(batch.asked),
             preferred_memory=self._on_cpu,
-            **_handed_on(batch),
+            **_handed_on(batch.callers),
         ).exec()
-        if response.has_error():
-            text = response.error().message()
-            raise TwinFailed(twin, text, any(known in text.lower() for known in _UNAVAILABLE))
-        outputs = response.output_tensors()
-        return Answer({tensor.name(): _view(tensor) for tensor in outputs}, twin, outputs)
 
     def _deliver(self, batch: Batch, answer: Answer | HybridError) -> None:
         """Answer the one request of `batch`."""
@@ -146,34 +171,48 @@ class TritonPythonModel:
         if not isinstance(answer.served_by, str):
             values = np.array([twin.encode() for twin in answer.served_by], object).reshape(shape)
             return pb_utils.Tensor(SERVED_BY, values)
-        key = (answer.served_by, rows)
-        tensor = self._served_by.get(key)
+        known = self._served_by.__dict__
+        key = f"{answer.served_by} {rows}"
+        tensor = known.get(key)
         if tensor is None:
             # Strings are slow to pack; there are only as many different ones as there are batch sizes.
-            tensor = pb_utils.Tensor(SERVED_BY, np.full(shape, answer.served_by.encode(), object))
-            self._served_by[key] = tensor
+            tensor = known[key] = pb_utils.Tensor(SERVED_BY, np.full(shape, answer.served_by.encode(), object))
         return tensor
 
-    @staticmethod
-    def _send(request: Any, tensors: list[Any] | None = None, error: Any = None) -> None:
+    def _send(self, request: Any, tensors: list[Any] | None = None, error: Any = None) -> None:
         response = pb_utils.InferenceResponse(tensors or [], error) if error else pb_utils.InferenceResponse(tensors)
-        request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        try:
+            request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        except pb_utils.TritonModelException as failure:
+            # The sender has closed itself, so there is nobody left to tell but the log.
+            self._log.say("send", f"an answer could not be sent: {failure}")
 
 
-def _handed_on(batch: Batch) -> dict[str, Any]:
-    """What the caller said beside its tensors; a call for several callers cannot say it for all of them."""
-    if len(batch.members) > 1:
-        return {}
-    request = batch.request
-    said = {
-        "request_id": request.request_id(),
-        "correlation_id": request.correlation_id(),
-        "trace": request.trace(),
-    }
-    parameters = request.parameters()
+def _settings(config: dict[str, Any]) -> Settings:
+    try:
+        return read_settings(config)
+    except SettingsInvalid as error:
+        raise pb_utils.TritonModelException(str(error)) from error
+
+
+def _handed_on(requests: list[Any]) -> dict[str, Any]:
+    """What the callers said beside their tensors. What only one of them said cannot be said for several."""
+    first = requests[0]
+    said: dict[str, Any] = {}
+    parameters = first.parameters()
     if parameters not in _NO_PARAMETERS:
         said["parameters"] = json.loads(parameters)
-    return said
+    timeout_us = min((t for t in (request.timeout() for request in requests) if t), default=0)
+    if timeout_us:
+        said["timeout"] = timeout_us
+    if len(requests) > 1:
+        return said | {"request_id": ",".join(filter(None, (request.request_id() for request in requests)))}
+    return said | {
+        "request_id": first.request_id(),
+        "correlation_id": first.correlation_id(),
+        "flags": first.flags(),
+        "trace": first.trace(),
+    }
 
 
 def _status(error: HybridError) -> Any:
@@ -181,9 +220,3 @@ def _status(error: HybridError) -> Any:
         isinstance(error, (BothFailed, TwinFailed)) and error.unavailable
     )
     return pb_utils.TritonError.UNAVAILABLE if unavailable else pb_utils.TritonError.INTERNAL
-
-
-def _view(tensor: Any) -> NDArray[Any]:
-    """The tensor's memory as an array: strings are unpacked, everything else is looked at in place."""
-    array: NDArray[Any] = tensor.as_numpy()
-    return array

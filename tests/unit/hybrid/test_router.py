@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from python_backend.hybrid.batch import join
 from python_backend.hybrid.errors import BothFailed, HybridError, TwinFailed
 from python_backend.hybrid.router import Router
 
@@ -163,3 +164,15 @@ def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
                 assert row.tolist() == [value * 2, 2]
             else:
                 assert twin == "original"
+
+
+def test_rows_of_a_group_that_fall_back_belong_to_their_own_callers(settings, twins, clock):
+    twins.faults["onnx"] = nan_where(2, 5)
+    seen = []
+    twins.faults["original"] = lambda batch, outputs: seen.append(batch.callers) or outputs
+    group = join([batch_of(1, 2), batch_of(3, 4), batch_of(5)])
+    got = answer(Router(settings, twins, clock), group)
+    assert got.outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert got.served_by.tolist() == ["onnx", "original", "onnx", "onnx", "original"]
+    assert twins.calls[-1] == ("original", [2, 5])
+    assert seen == [[(1, 2), (5,)]]

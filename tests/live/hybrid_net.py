@@ -1,0 +1,236 @@
+"""A hybrid and its twins on the session's server: published, told how to behave, asked, put under load."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import np_to_triton_dtype
+
+ROOT = Path(__file__).parents[2]
+TWIN = Path(__file__).parent / "test_hybrid_models" / "twin.py"
+HYBRID = ROOT / "python_backend" / "hybrid"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a net is configured. `seen` adds an output that tells what a twin was asked."""
+
+    dtype: str = "FP32"
+    dims: tuple[int, ...] = (-1,)
+    max_batch_size: int = 8
+    batching: bool = True
+    twin_instances: int = 2
+    seen: bool = False
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer: outputs by name, and who gave each row."""
+
+    outputs: dict[str, Any]
+    served_by: list[str]
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What the twin was asked."""
+        return json.loads(self.outputs["seen"].reshape(-1)[0])
+
+
+class Net:
+    """One hybrid with its twins. Twins are "onnx" and "original"."""
+
+    def __init__(self, triton: Any, name: str, shape: Shape) -> None:
+        self.triton = triton
+        self.name = name
+        self.shape = shape
+        self.client = InferenceServerClient(triton.server.grpc_url)
+        for twin in ("onnx", "original"):
+            self._write(f"{name}_{twin}", shape, shape.twin_instances)
+            shutil.copy(TWIN, triton.repository / f"{name}_{twin}" / "1" / "model.py")
+            self.behave(twin)
+        self._write(name, shape, 1, hybrid=True)
+        for module in HYBRID.glob("*.py"):
+            shutil.copy(module, triton.repository / name / "1")
+
+    def load(self) -> Net:
+        """Load the twins, then the hybrid."""
+        for model in (f"{self.name}_onnx", f"{self.name}_original", self.name):
+            self.triton.control.load(model)
+        return self
+
+    def close(self) -> None:
+        """Unload what is loaded and remove it."""
+        self.client.close()
+        self.triton.drop(self.name, f"{self.name}_onnx", f"{self.name}_original")
+
+    def behave(self, twin: str, **behaviour: Any) -> None:
+        """What the twin does from now on, for rows that start with certain values or for all of them."""
+        path = self.triton.repository / f"{self.name}_{twin}" / "behaviour.json"
+        path.with_suffix(".new").write_text(json.dumps(behaviour))
+        path.with_suffix(".new").replace(path)
+
+    def settle(self) -> None:
+        """Both twins behave, and nothing that they were told before keeps them busy."""
+        for twin in ("onnx", "original"):
+            self.behave(twin)
+            tensor = InferInput("x", [1, 1], self.shape.dtype)
+            tensor.set_data_from_numpy(np.zeros((1, 1), np.float32))
+            for _ in range(self.shape.twin_instances):
+                self.client.infer(f"{self.name}_{twin}", [tensor], client_timeout=30.0)
+
+    def ask(
+        self, x: Any, *, outputs: list[str] | None = None, more: dict[str, Any] | None = None, **options: Any
+    ) -> Answered:
+        """One request over gRPC. Raises InferenceServerException."""
+        inputs = []
+        for name, array in {"x": x, **(more or {})}.items():
+            tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+            inputs.append(tensor.set_data_from_numpy(array))
+        asked = [InferRequestedOutput(output) for output in outputs] if outputs else None
+        result = self.client.infer(self.name, inputs, outputs=asked, client_timeout=30.0, **options)
+        names = [tensor.name for tensor in result.get_response().outputs]
+        arrays = {name: result.as_numpy(name) for name in names}
+        served_by = arrays.pop("served_by", np.empty(0, object))
+        return Answered(arrays, [value.decode() for value in served_by.reshape(-1)])
+
+    def stubs(self, twin: str) -> list[int]:
+        """The processes of a twin's instances."""
+        return [
+            int(path.name)
+            for path in Path("/proc").glob("[0-9]*")
+            if f"/{self.name}_{twin}/1/model.py".encode() in _read(path / "cmdline") and self._ours(int(path.name))
+        ]
+
+    def signal(self, twin: str, number: signal.Signals) -> None:
+        """Send a signal to every process of a twin."""
+        for pid in self.stubs(twin):
+            os.kill(pid, number)
+
+    def log(self) -> str:
+        """What the server has printed so far."""
+        return self.triton.server.log_path.read_text(errors="replace")
+
+    def _ours(self, pid: int) -> bool:
+        status = _read(Path(f"/proc/{pid}/status")).decode()
+        return f"PPid:\t{self.triton.server.pid}\n" in status
+
+    def _write(self, model: str, shape: Shape, instances: int, *, hybrid: bool = False) -> None:
+        (self.triton.repository / model / "1").mkdir(parents=True)
+        dims = list(shape.dims)
+        lines = [
+            f'name: "{model}"',
+            'backend: "python"',
+            f"max_batch_size: {shape.max_batch_size}",
+            f'input {{ name: "x" data_type: TYPE_{shape.dtype} dims: {dims} }}',
+            f'output {{ name: "y" data_type: TYPE_{shape.dtype} dims: {dims} }}',
+            f"instance_group {{ kind: KIND_CPU count: {instances} }}",
+        ]
+        if shape.seen:
+            lines.append('output { name: "seen" data_type: TYPE_STRING dims: [1] }')
+        if shape.batching and shape.max_batch_size and hybrid:
+            lines.append("dynamic_batching { max_queue_delay_microseconds: 300 }")
+        if hybrid:
+            lines.append('output { name: "served_by" data_type: TYPE_STRING dims: [1] }')
+            parameters = {
+                "primary_model": f"{self.name}_onnx",
+                "fallback_model": f"{self.name}_original",
+                **shape.parameters,
+            }
+            lines += [
+                f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
+                for key, value in parameters.items()
+            ]
+        (self.triton.repository / model / "config.pbtxt").write_text("\n".join(lines) + "\n")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def right(x: Any) -> Any:
+    """What both twins answer when they behave."""
+    return (x * 2 + 1).astype(x.dtype)
+
+
+class Load:
+    """Clients that ask on and on, each with values of its own, and check every answer. A context manager."""
+
+    def __init__(self, net: Net, clients: int, make: Callable[[np.random.Generator], Any]) -> None:
+        self._net = net
+        self._make = make
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(clients)
+        self._clients = clients
+        self._lock = threading.Lock()
+        self.served_by: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.slowest_s = 0.0
+
+    @property
+    def answered(self) -> int:
+        """How many requests have been answered."""
+        return sum(self.served_by.values()) + len(self.failures)
+
+    def __enter__(self) -> Load:
+        self._futures = [self._pool.submit(self._ask_on, seed) for seed in range(self._clients)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        try:
+            for future in self._futures:
+                future.result(timeout=60)
+        finally:
+            self._pool.shutdown(wait=False)
+
+    def until(self, done: Callable[[Load], bool], timeout_s: float = 30.0) -> None:
+        """Wait until `done` says so."""
+        end = time.monotonic() + timeout_s
+        while not done(self):
+            assert time.monotonic() < end, f"{self.served_by}, {self.failures[:3]}"
+            time.sleep(0.02)
+
+    def more(self, count: int, twin: str | None = None, timeout_s: float = 30.0) -> None:
+        """Wait for this many more answers (of one twin)."""
+
+        def seen() -> int:
+            return self.answered if twin is None else self.served_by[twin]
+
+        start = seen()
+        self.until(lambda _: seen() >= start + count, timeout_s)
+
+    def _ask_on(self, seed: int) -> None:
+        random = np.random.default_rng(seed)
+        while not self._stop.is_set():
+            x = self._make(random)
+            start = time.monotonic()
+            try:
+                answer = self._net.ask(x)
+                wrong = None if answer.outputs["y"].tobytes() == right(x).tobytes() else "wrong values"
+                (twin,) = set(answer.served_by) if len(set(answer.served_by)) == 1 else ("mixed",)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a request that failed
+                wrong, twin = f"{type(error).__name__}: {error}", ""
+            took = time.monotonic() - start
+            with self._lock:
+                self.slowest_s = max(self.slowest_s, took)
+                if wrong:
+                    self.failures.append(wrong)
+                else:
+                    self.served_by[twin] += 1

@@ -1,0 +1,104 @@
+"""A twin dies, hangs, or goes away under load: every request is answered, and answered rightly."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from .hybrid_net import Load, Net, Shape
+
+CLIENTS = 64
+
+
+def small(random):
+    return random.standard_normal((int(random.integers(1, 4)), 5)).astype(np.float32)
+
+
+@pytest.fixture(params=[True, False], ids=["batched", "one by one"])
+def net(triton, request):
+    batching = "batched" if request.param else "single"
+    made = Net(triton, f"faulty_{batching}", Shape(batching=request.param)).load()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("twin", ["onnx", "original"])
+def test_a_twin_is_unloaded_and_loaded_under_load(net, triton, twin):
+    other = {"onnx": "original", "original": "onnx"}[twin]
+    with Load(net, CLIENTS, small) as load:
+        load.more(200, "onnx")
+        triton.control.unload(f"{net.name}_{twin}")
+        load.more(200, other)
+        triton.control.load(f"{net.name}_{twin}")
+        load.more(200, "onnx", timeout_s=10)
+    assert load.failures == []
+
+
+def test_every_process_of_the_twin_is_killed_under_load(net, triton):
+    with Load(net, CLIENTS, small) as load:
+        load.more(200, "onnx")
+        net.signal("onnx", signal.SIGKILL)
+        load.more(500, "original", timeout_s=60)
+        # What repairs a dead stub in this release.
+        triton.control.unload(f"{net.name}_onnx")
+        triton.control.load(f"{net.name}_onnx")
+        load.more(200, "onnx", timeout_s=70)
+    assert load.failures == []
+    assert load.slowest_s < 8
+    lines = [line for line in net.log().splitlines() if net.name in line and "fallback" in line]
+    assert len(lines) < 50
+
+
+def test_one_of_two_processes_is_killed_under_load(net, triton):
+    with Load(net, CLIENTS, small) as load:
+        load.more(200, "onnx")
+        os.kill(net.stubs("onnx")[0], signal.SIGKILL)
+        load.more(2000, timeout_s=60)
+    assert load.failures == []
+    assert load.served_by["onnx"] > 200
+
+
+def test_a_twin_that_hangs_is_left_alone_and_asked_again_once_it_moves(triton):
+    net = Net(triton, "hanging", Shape(parameters={"deadline_ms": "8000", "primary_budget_ms": "1000"})).load()
+    try:
+        with Load(net, CLIENTS, small) as load:
+            load.more(200, "onnx")
+            net.behave("onnx", sleep_s={"all": 5.0})
+            load.more(500, "original", timeout_s=60)
+            net.behave("onnx")
+            load.more(200, "onnx", timeout_s=90)
+        assert load.failures == []
+        assert load.slowest_s < 8
+    finally:
+        net.close()
+
+
+def test_when_both_are_gone_the_answer_is_unavailable_and_names_both(net, triton):
+    for twin in ("onnx", "original"):
+        triton.control.unload(f"{net.name}_{twin}")
+    start = time.monotonic()
+    with pytest.raises(InferenceServerException) as caught:
+        net.ask(np.ones((1, 2), np.float32))
+    assert time.monotonic() - start < 2
+    assert caught.value.status() == "StatusCode.UNAVAILABLE"
+    assert f"{net.name}_onnx" in caught.value.message()
+    assert f"{net.name}_original" in caught.value.message()
+    for twin in ("onnx", "original"):
+        triton.control.load(f"{net.name}_{twin}")
+
+
+def test_the_hybrid_itself_is_unloaded_under_load(net, triton):
+    """What was accepted is answered; what comes later is told that there is no such model."""
+    with Load(net, CLIENTS, small) as load:
+        load.more(200, "onnx")
+        triton.control.unload(net.name)
+        load.until(lambda seen: len(seen.failures) > 50)
+        triton.control.load(net.name)
+        load.more(200, "onnx")
+    unknown = [
+        text for text in load.failures if "is not ready" in text or "unknown model" in text or "no available" in text
+    ]
+    assert load.failures == unknown
