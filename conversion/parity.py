@@ -63,16 +63,6 @@ class Parity:
         """One sentence for each output that does not hold."""
         return [f"output '{c.output}' at {c.case}: {c.failure}" for c in self.comparisons if c.failure]
 
-    def worst_by_output(self) -> dict[str, dict[str, float]]:
-        """The largest absolute and relative difference and tolerance share of each output over all cases."""
-        return {
-            name: {
-                key: max((getattr(c, key) or 0.0) for c in self.comparisons if c.output == name)
-                for key in ("max_abs", "max_rel", "worst")
-            }
-            for name in dict.fromkeys(c.output for c in self.comparisons)
-        }
-
 
 class Twin:
     """An ONNX graph in ONNX Runtime on the CPU, as Triton will run it."""
