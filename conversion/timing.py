@@ -26,11 +26,6 @@ class Timing:
     twin_ms: float
     twin_range_ms: tuple[float, float]
 
-    @property
-    def ratio(self) -> float:
-        """How many times faster the twin is."""
-        return self.original_ms / self.twin_ms
-
 
 def time_pair(original: Callable[[], object], twin: Callable[[], object], threads: int) -> Timing:
     """Time both after a warm-up, one after the other in every round."""
