@@ -2,6 +2,7 @@
 
 HybridError
 ├── SettingsInvalid     a parameter of config.pbtxt; the model refuses to load
+├── DtypeUnknown        a tensor that NumPy has no dtype for; the model refuses to load
 ├── RequestInvalid      the caller's mistake: answered INVALID_ARG, and never held against a twin
 ├── TwinFailed          one twin gave no usable answer; `unavailable` where it cannot be asked at all
 ├── BothFailed          neither did: answered UNAVAILABLE if neither could be asked, INTERNAL otherwise
@@ -9,6 +10,8 @@ HybridError
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class HybridError(Exception):
@@ -20,6 +23,13 @@ class SettingsInvalid(HybridError):
 
     def __init__(self, key: str, expected: str, found: str) -> None:
         super().__init__(f"parameter '{key}' of the hybrid must be {expected}, found '{found}'; correct config.pbtxt")
+
+
+class DtypeUnknown(HybridError):
+    """A tensor in config.pbtxt has a data type that cannot be looked at with NumPy."""
+
+    def __init__(self, tensor: str, found: str, known: Iterable[str]) -> None:
+        super().__init__(f"tensor '{tensor}' must have one of the types {', '.join(known)}, found {found}; cast it")
 
 
 class RequestInvalid(HybridError):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .batch import Answer, Batch
 from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
-from .router import Router
+from .router import Router, other
 
 # Hands an answer, or the reason why there is none, to the caller of one request.
 Deliver = Callable[[Batch, "Answer | HybridError"], None]
@@ -21,9 +21,9 @@ class Job:
         self.batch = batch
         self._router = router
         self._deliver = deliver
-        self._deadline = now + batch.wishes.deadline_s
+        self.deadline = now + batch.wishes.deadline_s
         # Once the turn to the fallback is taken, only the deadline is left to watch.
-        self.expires = now + batch.wishes.primary_budget_s if router.falls_back else self._deadline
+        self.expires = now + batch.wishes.primary_budget_s if router.falls_back else self.deadline
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
 
@@ -31,6 +31,17 @@ class Job:
     def falls_back_next(self) -> bool:
         """Whether it is the primary's budget that `expires` tells of, not the deadline."""
         return self._router.falls_back and not self._turn.locked()
+
+    @property
+    def asked_now(self) -> str:
+        """The twin whose answer it waits for."""
+        prefer = self.batch.wishes.prefer
+        return other(prefer) if self._router.falls_back and self._turn.locked() else prefer
+
+    def skip_primary(self) -> None:
+        """Ask the fallback alone: too many calls to the primary are late already."""
+        if self.turn():
+            self.fall_back(TwinFailed(self.batch.wishes.prefer, "late calls to it have not returned", unavailable=True))
 
     def run(self) -> None:
         """Ask the primary, then, unless the watchdog has turned to it already, the fallback."""
@@ -49,7 +60,7 @@ class Job:
         """Take the turn to the fallback; False where another thread has it."""
         taken = self._turn.acquire(blocking=False)
         if taken:
-            self.expires = self._deadline
+            self.expires = self.deadline
         return taken
 
     def fall_back(self, cause: TwinFailed) -> None:
@@ -89,7 +100,7 @@ class Job:
     def _fail(self, error: HybridError) -> None:
         """Where several requests share a call, one of them may have spoilt it: ask for each alone."""
         members = self.batch.members
-        if len(members) == 1:
+        if len(members) == 1 or (isinstance(error, (BothFailed, TwinFailed)) and error.unavailable):
             self.answer(error)
             return
         for number, member in enumerate(members):

@@ -11,7 +11,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .batch import Answer, Arrays, Batch, join
-from .errors import BothFailed, DeadlinePassed, HybridError, RequestInvalid, SettingsInvalid, TwinFailed
+from .errors import BothFailed, DeadlinePassed, HybridError, RequestInvalid, TwinFailed
 from .guard import all_finite, first_not_finite
 from .jobs import Job
 from .log import RareLog
@@ -191,7 +191,7 @@ class TritonPythonModel:
 def _settings(config: dict[str, Any]) -> Settings:
     try:
         return read_settings(config)
-    except SettingsInvalid as error:
+    except HybridError as error:
         raise pb_utils.TritonModelException(str(error)) from error
 
 

@@ -6,6 +6,7 @@ what is left to do; the number of threads that are lost in this way is bounded a
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from collections.abc import Callable
 from .errors import TwinFailed
 from .jobs import Job
 
-# How exactly budgets and deadlines are kept. A shorter tick wakes the process more often for nothing.
-TICK_S = 0.02
+# How often the watchdog looks although no time of a job is up: it is not woken for a job that expires later than that.
+_LOOK_S = 1.0
+_DRAIN_STEP_S = 0.02
 
 Task = Callable[[], None]
 
@@ -55,16 +57,18 @@ class _Worker(threading.Thread):
 
 
 class Pool:
-    """`size` threads for jobs, and up to as many more in place of those that a late twin keeps."""
+    """`size` threads for jobs, and up to twice as many more in place of those that late twins keep."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
         self._free = threading.Semaphore(size)
         self._workers = {_Worker(self) for _ in range(size)}
+        # The last one to fall idle is woken first: what it needs is still in the processor's caches.
         self._idle = list(self._workers)
-        self._lost: set[_Worker] = set()
-        self._busy = threading.Event()
+        self._lost: dict[_Worker, str] = {}
+        self._wake_at = math.inf
+        self._alarm = threading.Event()
         self._ended = False
         self._watchdog = threading.Thread(target=self._watch, daemon=True)
         for thread in (*self._workers, self._watchdog):
@@ -76,20 +80,25 @@ class Pool:
         return len(self._lost)
 
     def submit(self, job: Job) -> None:
-        """Hand a job to a thread that is free; waits for one where none is, so that Triton does the queueing."""
-        self._free.acquire()
+        """Hand a job to a thread that is free; waits for one where none is, so that Triton does the queueing.
+
+        The deadline counts while it waits. A twin that keeps half as many threads as there are is not asked.
+        """
+        if not self._free.acquire(timeout=max(0.0, job.deadline - time.monotonic())):
+            job.pass_deadline()
+            return
         with self._lock:
             worker = self._idle.pop()
-        worker.give(job, job.run)
-        if not self._busy.is_set():
-            self._busy.set()
+            crowded = bool(self._lost) and 2 * list(self._lost.values()).count(job.asked_now) >= self._size
+        worker.give(job, job.skip_primary if crowded and job.falls_back_next else job.run)
+        if job.expires < self._wake_at:
+            self._alarm.set()
 
     def finished(self, worker: _Worker) -> bool:
         """Called by a worker that is done: True where it is to wait for more."""
         with self._lock:
             worker.job = None
-            if worker in self._lost:
-                self._lost.remove(worker)
+            if self._lost.pop(worker, None) is not None:
                 self._workers.discard(worker)
                 return False
             self._idle.append(worker)
@@ -100,9 +109,9 @@ class Pool:
         """Wait until all is answered, then end the threads; what is left after the timeout is answered by an error."""
         end = time.monotonic() + timeout_s
         while len(self._idle) < self._size and time.monotonic() < end:
-            time.sleep(TICK_S)
+            time.sleep(_DRAIN_STEP_S)
         self._ended = True
-        self._busy.set()
+        self._alarm.set()
         for worker in list(self._workers):
             job = worker.job
             if job is not None:
@@ -112,42 +121,42 @@ class Pool:
 
     def _watch(self) -> None:
         while not self._ended:
-            self._busy.wait()
-            time.sleep(TICK_S)
+            # A job that comes while we look must ring, however late it expires: we may have missed it.
+            self._wake_at = math.inf
+            self._alarm.clear()
             now = time.monotonic()
-            jobs = [(worker, job) for worker in list(self._workers) if (job := worker.job) is not None]
-            if not jobs:
-                self._busy.clear()
-                # A job may have come between the look and the clearing.
-                if any(worker.job is not None for worker in list(self._workers)):
-                    self._busy.set()
-            for worker, job in jobs:
-                if now >= job.expires:
-                    self._expire(worker, job)
+            nearest = now + _LOOK_S
+            for worker in list(self._workers):
+                job = worker.job
+                if job is not None:
+                    if now >= job.expires:
+                        self._expire(worker, job)
+                    nearest = min(nearest, job.expires)
+            self._wake_at = nearest
+            self._alarm.wait(max(0.0, nearest - time.monotonic()))
 
     def _expire(self, worker: _Worker, job: Job) -> None:
+        twin = job.asked_now
         if not job.falls_back_next:
             job.pass_deadline()
-            self._replace(worker, job, lambda: None)
-            return
-        if job.turn():
+            self._replace(worker, job, twin, lambda: None)
+        elif job.turn():
             cause = job.late()
-            if not self._replace(worker, job, lambda: job.fall_back(cause)):
-                job.answer(TwinFailed("the hybrid", f"{self._size} late calls have not returned", unavailable=True))
+            if not self._replace(worker, job, twin, lambda: job.fall_back(cause)):
+                job.answer(TwinFailed("the hybrid", f"{self.lost} late calls have not returned", unavailable=True))
 
-    def _replace(self, worker: _Worker, job: Job, task: Task) -> bool:
-        """Let another thread take the place of `worker`, which a late twin keeps, and do what is left of its job."""
+    def _replace(self, worker: _Worker, job: Job, twin: str, task: Task) -> bool:
+        """Let another thread take the place of `worker`, which `twin` keeps, and do what is left of its job."""
+        extra = _Worker(self)
         with self._lock:
             if worker.job is not job:
                 # It came back in this very moment; one thread more for this one task does no harm.
-                extra = _Worker(self)
-                self._lost.add(extra)
-            elif len(self._lost) >= self._size:
+                self._lost[extra] = twin
+            elif len(self._lost) >= 2 * self._size:
                 return False
             else:
-                self._lost.add(worker)
+                self._lost[worker] = twin
                 self._workers.discard(worker)
-                extra = _Worker(self)
             self._workers.add(extra)
         extra.start()
         extra.give(job, task)

@@ -10,6 +10,10 @@ from .errors import BothFailed, TwinFailed
 from .guard import broken_output, rows_not_finite
 from .settings import TWINS, Settings
 
+# A twin that is not loaded is refused by Triton in well under a millisecond, and may be back any moment: such a refusal
+# is not worth remembering. A dead stub takes a second to be refused.
+COSTLY_S = 0.1
+
 # Asks one twin for one batch. Raises TwinFailed.
 Ask = Callable[[str, Batch], Answer]
 
@@ -20,6 +24,7 @@ class Router:
     def __init__(self, settings: Settings, ask: Ask, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._ask = ask
+        self._clock = clock
         self.cooldowns: Mapping[str, CoolDown] = {twin: CoolDown(clock) for twin in TWINS}
 
     @property
@@ -33,10 +38,11 @@ class Router:
         cooldown = self.cooldowns[twin]
         if self._settings.fallback_enabled and not cooldown.allows():
             raise TwinFailed(twin, "resting after it could not be asked", unavailable=True)
+        started = self._clock()
         try:
             answer = self._checked(twin, batch)
         except TwinFailed as error:
-            if error.unavailable:
+            if error.unavailable and self._clock() - started >= COSTLY_S:
                 cooldown.failed()
             raise
         cooldown.succeeded()

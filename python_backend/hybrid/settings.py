@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import RequestInvalid, SettingsInvalid
+from .errors import DtypeUnknown, RequestInvalid, SettingsInvalid
 
 SERVED_BY = "served_by"
 TWINS = ("onnx", "original")
@@ -58,6 +58,9 @@ class Settings:
 def read_settings(config: Mapping[str, Any]) -> Settings:
     """Read a model configuration as Triton gives it. Raises SettingsInvalid."""
     values = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
+    for tensor in (*config["input"], *config["output"]):
+        if tensor["data_type"] not in NUMPY:
+            raise DtypeUnknown(tensor["name"], tensor["data_type"], NUMPY)
     deadline = _milliseconds(values, "deadline_ms", 10_000.0)
     budget = _milliseconds(values, "primary_budget_ms", deadline / 2)
     if budget > deadline:

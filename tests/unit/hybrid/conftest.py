@@ -43,6 +43,16 @@ def down(batch, outputs):
     raise TwinFailed("twin", "model is not ready", unavailable=True)
 
 
+def dead(clock):
+    """A dead stub: each call takes a second to fail."""
+
+    def fault(batch, outputs):
+        clock.now += 1.0
+        down(batch, outputs)
+
+    return fault
+
+
 def refuses(batch, outputs):
     raise TwinFailed("twin", "cannot compute this")
 

@@ -16,7 +16,7 @@ from python_backend.hybrid.pool import Pool
 from python_backend.hybrid.router import Router
 from python_backend.hybrid.settings import OutputSpec, Settings
 
-from .conftest import Twins, batch_of, refuses
+from .conftest import Twins, batch_of, down, refuses
 
 
 class Callers:
@@ -122,7 +122,7 @@ def test_when_both_are_late_the_deadline_is_the_answer_and_the_threads_are_bound
         answer, after_s = one(callers.wait(4)[(value,)])
         assert isinstance(answer, DeadlinePassed | TwinFailed)
         assert after_s < 1.0
-    assert threading.active_count() - before <= 4
+    assert threading.active_count() - before <= 8
     slow.go.set()
 
 
@@ -138,6 +138,60 @@ def test_late_twins_are_left_alone_and_the_next_requests_do_not_wait(pool, route
     assert answer.served_by == "original"
     assert time.monotonic() - start < 1.0
     slow.go.set()
+
+
+def test_a_deadline_counts_while_a_request_waits_for_a_thread(pool, router, twins):
+    slow = twins.faults["onnx"] = Slow()
+    callers = Callers()
+    for value in range(4):
+        submit(pool, router, callers, batch_of(value))
+    submit(pool, router, callers, batch_of(9, deadline_s=0.2))
+    answer, after_s = one(callers.answers[(9,)])
+    assert isinstance(answer, DeadlinePassed)
+    assert 0.2 <= after_s < 1.0
+    slow.go.set()
+    assert len(callers.wait(5)) == 5
+
+
+def test_a_twin_that_keeps_half_of_the_threads_is_not_asked_again_until_they_return(pool, router, twins):
+    slow = twins.faults["onnx"] = Slow()
+    callers = Callers()
+    for value in range(2):
+        submit(pool, router, callers, batch_of(value, primary_budget_s=0.1))
+    callers.wait(2)
+    asked = [twin for twin, _ in twins.calls].count("onnx")
+    submit(pool, router, callers, batch_of(8))
+    assert one(callers.wait(3)[(8,)])[0].served_by == "original"
+    assert [twin for twin, _ in twins.calls].count("onnx") == asked == 2
+    slow.go.set()
+    end = time.monotonic() + 5
+    while pool.lost:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    twins.faults.clear()
+    submit(pool, router, callers, batch_of(9))
+    assert one(callers.wait(4)[(9,)])[0].served_by == "onnx"
+
+
+def test_budgets_are_kept_to_the_moment(pool, router, twins):
+    """Also those of a job that expires before every other one that the watchdog knows."""
+    slow = twins.faults["onnx"] = Slow()
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1, primary_budget_s=5.0))
+    time.sleep(0.1)
+    submit(pool, router, callers, batch_of(2, primary_budget_s=0.1))
+    _, after_s = one(callers.wait(1)[(2,)])
+    assert 0.2 <= after_s < 0.45
+    slow.go.set()
+    assert len(callers.wait(2)) == 2
+
+
+def test_when_neither_twin_can_be_asked_a_group_is_not_taken_apart(pool, router, twins):
+    twins.faults = {"onnx": down, "original": down}
+    callers = Callers()
+    submit(pool, router, callers, batch_of(1), batch_of(2), batch_of(3))
+    assert all(one(answers)[0].unavailable for answers in callers.wait(3).values())
+    assert len(twins.calls) == 2
 
 
 def test_a_poisonous_request_fails_alone(pool, router, twins):

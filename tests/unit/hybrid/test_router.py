@@ -11,7 +11,7 @@ from python_backend.hybrid.batch import join
 from python_backend.hybrid.errors import BothFailed, HybridError, TwinFailed
 from python_backend.hybrid.router import Router
 
-from .conftest import Clock, Twins, batch_of, down, refuses
+from .conftest import Clock, Twins, batch_of, dead, down, refuses
 
 
 def answer(router, batch):
@@ -105,8 +105,17 @@ def test_the_twin_never_answers_for_the_original_with_values_that_are_not_finite
         answer(Router(settings, twins, clock), batch_of(1, prefer="original"))
 
 
-def test_a_twin_that_cannot_be_asked_is_left_alone_then_probed_by_one(settings, twins, clock):
+def test_a_twin_that_is_not_loaded_is_asked_each_time_since_that_costs_nothing(settings, twins, clock):
     twins.faults["onnx"] = down
+    router = Router(settings, twins, clock)
+    for _ in range(5):
+        assert answer(router, batch_of(1)).served_by == "original"
+    twins.faults.clear()
+    assert answer(router, batch_of(1)).served_by == "onnx"
+
+
+def test_a_dead_twin_is_left_alone_then_probed_by_one(settings, twins, clock):
+    twins.faults["onnx"] = dead(clock)
     router = Router(settings, twins, clock)
     for _ in range(5):
         assert answer(router, batch_of(1)).served_by == "original"

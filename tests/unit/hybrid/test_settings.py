@@ -1,6 +1,6 @@
 import pytest
 
-from python_backend.hybrid.errors import RequestInvalid, SettingsInvalid
+from python_backend.hybrid.errors import DtypeUnknown, RequestInvalid, SettingsInvalid
 from python_backend.hybrid.settings import Wishes, read_settings, read_wishes
 
 
@@ -66,3 +66,10 @@ def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it(
 def test_bad_wishes_are_the_callers_mistake(parameters):
     with pytest.raises(RequestInvalid, match="request parameter"):
         read_wishes(read_settings(config()), parameters, 0)
+
+
+def test_a_tensor_that_numpy_has_no_dtype_for_is_refused():
+    broken = config()
+    broken["output"][0]["data_type"] = "TYPE_BF16"
+    with pytest.raises(DtypeUnknown, match=r"tensor 'y' must have one of the types TYPE_BOOL, .*, found TYPE_BF16"):
+        read_settings(broken)
