@@ -70,13 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "start Triton on 127.0.0.1 and serve a repository until Ctrl-C"
-    serve = commands.add_parser(
-        "serve",
-        help=text,
-        description=text,
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    formatter = argparse.RawDescriptionHelpFormatter
+    serve = commands.add_parser("serve", help=text, description=text, epilog=_EXIT_CODES, formatter_class=formatter)
     serve.add_argument(
         "--repository",
         type=Path,

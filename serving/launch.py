@@ -129,11 +129,18 @@ def _lost_a_free_port(wanted: Mapping[str, int | None], chosen: Mapping[str, int
 
 def _run_until_live(process: ServerProcess, ports: Mapping[str, int], log_path: Path, timeout_s: float) -> None:
     try:
-        process.start()
+        _spawn(process, log_path)
         _wait_until_live(process, ports, log_path, timeout_s)
     except BaseException:
         process.stop(0)
         raise
+
+
+def _spawn(process: ServerProcess, log_path: Path) -> None:
+    try:
+        process.start()
+    except OSError as error:
+        raise ServerFailed(f"could not be started ({error})", log_path) from error
 
 
 def _wait_until_live(process: ServerProcess, ports: Mapping[str, int], log_path: Path, timeout_s: float) -> None:

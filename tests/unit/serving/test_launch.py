@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from serving.errors import ServerFailed
-from serving.launch import Launched
+from serving.launch import Launched, _spawn
 from serving.process import ServerProcess
 
 
@@ -25,6 +27,13 @@ def test_without_errors_the_last_lines_are_quoted(tmp_path: Path) -> None:
 
 def test_without_a_log_nothing_is_quoted(tmp_path: Path) -> None:
     assert tail(tmp_path / "absent") == []
+
+
+def test_a_log_that_cannot_be_written_is_a_failed_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    log = tmp_path / "file" / "triton.log"
+    with pytest.raises(ServerFailed, match=r"could not be started \(.*file"):
+        _spawn(ServerProcess(["/bin/true"], {}, log), log)
 
 
 def test_the_sentence_names_the_log_and_quotes_it() -> None:
