@@ -258,7 +258,7 @@ def test_statistics_count_what_was_asked(client: Any) -> None:
     assert (statistics.original.successes, statistics.original.rows, statistics.original.failures) == (3, 6, 0)
     assert statistics.onnx.average_compute_ms >= 5
     assert statistics.original.average_compute_ms >= 50
-    assert 1.5 < statistics.speedup <= 10.5
+    assert statistics.speedup > 1.5
     lines = statistics.table().splitlines()
     assert [line.split()[:3] for line in lines[2:4]] == [
         ["client_twin_onnx", "onnx", "3"],
