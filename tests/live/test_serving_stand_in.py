@@ -134,7 +134,7 @@ def index(number: int) -> list[InferInput]:
 
 
 def executions(client: InferenceServerClient, model: str) -> int:
-    """How often the model was run, once all eight rows are counted: Triton counts a request after it has answered it."""
+    """How often the model was run, once all eight rows are counted: Triton counts after it has answered."""
     end = time.monotonic() + 5
     while True:
         stats = client.get_inference_statistics(model).model_stats[0]
