@@ -32,7 +32,7 @@ _UNAVAILABLE = (
     "no version",
 )
 
-# How Triton spells that a request carries none.
+# How Triton spells that a request carries no parameters.
 _NO_PARAMETERS = ("", "{}", "null")
 
 
@@ -53,7 +53,7 @@ class TritonPythonModel:
         self._settings = _settings(json.loads(args["model_config"]))
         # The hybrid of release N asks version N of its twins.
         self._version = int(args["model_version"])
-        self._wishes = read_wishes(self._settings, {}, 0)
+        self._wishes = read_wishes(self._settings, "", 0)
         self._router = Router(self._settings, self._ask, time.monotonic)
         self._pool = Pool(self._settings.max_concurrency)
         self._log = RareLog(pb_utils.Logger.log_warn, time.monotonic)
@@ -114,7 +114,7 @@ class TritonPythonModel:
         timeout_us = request.timeout()
         if not timeout_us and text in _NO_PARAMETERS:
             return self._wishes
-        return read_wishes(self._settings, json.loads(text or "{}") or {}, timeout_us)
+        return read_wishes(self._settings, text, timeout_us)
 
     def _kind(self, batch: Batch) -> Any:
         """Requests of one kind may share a call: same shapes, same wishes, and nothing said that differs."""
@@ -122,7 +122,7 @@ class TritonPythonModel:
         if not self._settings.batched or request.correlation_id():
             return id(batch)
         shapes = tuple(sorted((tensor.name(), tuple(tensor.shape()[1:])) for tensor in batch.native))
-        return batch.wishes, shapes, request.parameters()
+        return batch.wishes, shapes
 
     def _ask(self, twin: str, batch: Batch) -> Answer:
         """One call to a twin, in the server's own form where there is one. Raises TwinFailed."""
@@ -146,7 +146,7 @@ class TritonPythonModel:
             inputs=tensors,
             requested_output_names=list(batch.asked),
             preferred_memory=self._on_cpu,
-            **_handed_on(batch.callers),
+            **_handed_on(batch),
         ).exec()
 
     def _deliver(self, batch: Batch, answer: Answer | HybridError) -> None:
@@ -195,24 +195,24 @@ def _settings(config: dict[str, Any]) -> Settings:
         raise pb_utils.TritonModelException(str(error)) from error
 
 
-def _handed_on(requests: list[Any]) -> dict[str, Any]:
+def _handed_on(batch: Batch) -> dict[str, Any]:
     """What the callers said beside their tensors. What only one of them said cannot be said for several."""
-    first = requests[0]
-    said: dict[str, Any] = {}
-    parameters = first.parameters()
-    if parameters not in _NO_PARAMETERS:
-        said["parameters"] = json.loads(parameters)
-    timeout_us = min((t for t in (request.timeout() for request in requests) if t), default=0)
-    if timeout_us:
-        said["timeout"] = timeout_us
-    if len(requests) > 1:
-        return said | {"request_id": ",".join(filter(None, (request.request_id() for request in requests)))}
-    return said | {
-        "request_id": first.request_id(),
-        "correlation_id": first.correlation_id(),
-        "flags": first.flags(),
-        "trace": first.trace(),
-    }
+    request = batch.request
+    said: dict[str, Any]
+    if request is None:
+        said = {"request_id": ",".join(filter(None, (request.request_id() for request in batch.callers)))}
+    else:
+        said = {
+            "request_id": request.request_id(),
+            "correlation_id": request.correlation_id(),
+            "flags": request.flags(),
+            "trace": request.trace(),
+        }
+    if batch.wishes.parameters:
+        said["parameters"] = json.loads(batch.wishes.parameters)
+    if batch.wishes.timeout_us:
+        said["timeout"] = batch.wishes.timeout_us
+    return said
 
 
 def _status(error: HybridError) -> Any:

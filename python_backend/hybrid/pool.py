@@ -6,6 +6,7 @@ what is left to do; the number of threads that are lost in this way is bounded a
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -62,10 +63,12 @@ class Pool:
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._free = threading.Semaphore(size)
         self._workers = {_Worker(self) for _ in range(size)}
         # The last one to fall idle is woken first: what it needs is still in the processor's caches.
+        # Taking from a list and adding to it are single steps; the condition is for the one who finds it empty.
         self._idle = list(self._workers)
+        self._someone_idle = threading.Condition()
+        self._awaited = False
         self._lost: dict[_Worker, str] = {}
         self._wake_at = math.inf
         self._alarm = threading.Event()
@@ -84,15 +87,27 @@ class Pool:
 
         The deadline counts while it waits. A twin that keeps half as many threads as there are is not asked.
         """
-        if not self._free.acquire(timeout=max(0.0, job.deadline - time.monotonic())):
+        worker = self._idle_worker(job.deadline)
+        if worker is None:
             job.pass_deadline()
             return
-        with self._lock:
-            worker = self._idle.pop()
-            crowded = bool(self._lost) and 2 * list(self._lost.values()).count(job.asked_now) >= self._size
+        crowded = False
+        if self._lost:
+            with self._lock:
+                crowded = 2 * list(self._lost.values()).count(job.asked_now) >= self._size
         worker.give(job, job.skip_primary if crowded and job.falls_back_next else job.run)
         if job.expires < self._wake_at:
             self._alarm.set()
+
+    def _idle_worker(self, deadline: float) -> _Worker | None:
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
+        with self._someone_idle:
+            # Said before looking again: whoever falls idle after the look will ring.
+            self._awaited = True
+            idle = self._someone_idle.wait_for(lambda: self._idle, max(0.0, deadline - time.monotonic()))
+            self._awaited = False
+            return self._idle.pop() if idle else None
 
     def finished(self, worker: _Worker) -> bool:
         """Called by a worker that is done: True where it is to wait for more."""
@@ -101,8 +116,10 @@ class Pool:
             if self._lost.pop(worker, None) is not None:
                 self._workers.discard(worker)
                 return False
-            self._idle.append(worker)
-        self._free.release()
+        self._idle.append(worker)
+        if self._awaited:
+            with self._someone_idle:
+                self._someone_idle.notify()
         return True
 
     def drain(self, timeout_s: float) -> None:

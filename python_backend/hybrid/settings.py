@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,18 +96,24 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What one request asks for. Requests that wish for the same may share a call."""
+    """What one request asks for. Requests that wish for the same may share a call.
+
+    `parameters` (JSON) and `timeout_us` are what it said itself, for the twins to hear; empty and 0 where it did not.
+    """
 
     prefer: str
     deadline_s: float
     primary_budget_s: float
+    parameters: str = ""
+    timeout_us: int = 0
 
 
-def read_wishes(settings: Settings, parameters: Mapping[str, Any], timeout_us: int) -> Wishes:
-    """The request's own `prefer` and `deadline_ms`, else the model's. Raises RequestInvalid.
+def read_wishes(settings: Settings, said: str, timeout_us: int) -> Wishes:
+    """The request's own `prefer` and `deadline_ms`, out of its parameters in JSON, else the model's.
 
-    A deadline can only be shortened; the primary's share of it stays the same.
+    A deadline can only be shortened; the primary's share of it stays the same. Raises RequestInvalid.
     """
+    parameters = json.loads(said or "null") or {}
     prefer = parameters.get("prefer", settings.prefer)
     if prefer not in TWINS:
         raise RequestInvalid(f"request parameter 'prefer' must be one of {', '.join(TWINS)}, found '{prefer}'")
@@ -122,7 +129,8 @@ def read_wishes(settings: Settings, parameters: Mapping[str, Any], timeout_us: i
         deadline = min(deadline, asked)
     if timeout_us > 0:
         deadline = min(deadline, timeout_us / 1e6)
-    return Wishes(prefer, deadline, settings.primary_budget_s * deadline / settings.deadline_s)
+    budget = settings.primary_budget_s * deadline / settings.deadline_s
+    return Wishes(prefer, deadline, budget, said if parameters else "", timeout_us)
 
 
 def _float(data_type: str) -> bool:

@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,12 +13,44 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from understudy_client import AsyncHybridClient, HybridClient, ServerUnavailable, UnderstudyClientError
 
-FILES = Path(__file__).parent / "test_client_tls"
-SERVER, CALLER = (FILES / "server.key", FILES / "server.pem"), (FILES / "caller.key", FILES / "caller.pem")
-OWN = {"private_key": CALLER[0], "certificate_chain": CALLER[1]}
+
+@dataclass(frozen=True)
+class Files:
+    """One side's private key, its certificate, and the certificate of the authority that vouches for it."""
+
+    key: Path
+    chain: Path
+    authority: Path
+
+
+def _issue(directory: Path) -> Files:
+    files = Files(directory / "key.pem", directory / "chain.pem", directory / "authority.pem")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    issued.private_key_pem.write_to_path(files.key)
+    issued.cert_chain_pems[0].write_to_path(files.chain)
+    authority.cert_pem.write_to_path(files.authority)
+    return files
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return _issue(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return _issue(tmp_path_factory.mktemp("caller"))
+
+
+@pytest.fixture
+def own(caller: Files) -> dict[str, Path]:
+    """What a client shows of itself."""
+    return {"private_key": caller.key, "certificate_chain": caller.chain}
 
 
 class _Index(service_pb2_grpc.GRPCInferenceServiceServicer):
@@ -48,33 +81,34 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 @pytest.fixture(scope="module")
-def grpc_url() -> Iterator[str]:
-    key, chain = (file.read_bytes() for file in SERVER)
+def grpc_url(server: Files, caller: Files) -> Iterator[str]:
     credentials = grpc.ssl_server_credentials(
-        [(key, chain)], root_certificates=CALLER[1].read_bytes(), require_client_auth=True
+        [(server.key.read_bytes(), server.chain.read_bytes())],
+        root_certificates=caller.authority.read_bytes(),
+        require_client_auth=True,
     )
-    server = grpc.server(ThreadPoolExecutor(2))
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Index(), server)
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    server.start()
+    running = grpc.server(ThreadPoolExecutor(2))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Index(), running)
+    port = running.add_secure_port("127.0.0.1:0", credentials)
+    running.start()
     yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    running.stop(None).wait()
 
 
 @pytest.fixture(scope="module")
-def http_url() -> Iterator[str]:
+def http_url(server: Files, caller: Files) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(SERVER[1], SERVER[0])
-    context.load_verify_locations(CALLER[1])
+    context.load_cert_chain(server.chain, server.key)
+    context.load_verify_locations(caller.authority)
     context.verify_mode = ssl.CERT_REQUIRED
-    with _QuietServer(("127.0.0.1", 0), _IndexHandler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = Thread(target=server.serve_forever)
+    with _QuietServer(("127.0.0.1", 0), _IndexHandler) as running:
+        running.socket = context.wrap_socket(running.socket, server_side=True)
+        thread = Thread(target=running.serve_forever)
         thread.start()
         try:
-            yield f"127.0.0.1:{server.server_port}"
+            yield f"127.0.0.1:{running.server_port}"
         finally:
-            server.shutdown()
+            running.shutdown()
             thread.join()
 
 
@@ -97,25 +131,31 @@ def _async_names(address: tuple[str, Any], **settings: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("names", [_names, _async_names], ids=["blocking", "asyncio"])
-def test_certificates_that_fit_let_a_call_through(address: tuple[str, Any], names: Any) -> None:
+def test_certificates_that_fit_let_a_call_through(
+    address: tuple[str, Any], names: Any, server: Files, caller: Files, own: dict[str, Path]
+) -> None:
     for _ in range(2):
-        assert names(address, ssl=True, root_certificates=SERVER[1], **OWN) == ["m"]
+        assert names(address, ssl=True, root_certificates=server.authority, **own) == ["m"]
 
 
 @pytest.mark.parametrize("names", [_names, _async_names], ids=["blocking", "asyncio"])
-def test_a_server_with_an_unknown_certificate_is_not_trusted(address: tuple[str, Any], names: Any) -> None:
+def test_a_server_with_an_unknown_certificate_is_not_trusted(
+    address: tuple[str, Any], names: Any, server: Files, caller: Files, own: dict[str, Path]
+) -> None:
     with pytest.raises(ServerUnavailable, match="TLS"):
-        names(address, ssl=True, root_certificates=CALLER[1], **OWN)
+        names(address, ssl=True, root_certificates=caller.authority, **own)
 
 
 @pytest.mark.parametrize("names", [_names, _async_names], ids=["blocking", "asyncio"])
-def test_a_server_that_asks_for_a_certificate_gets_none(address: tuple[str, Any], names: Any) -> None:
+def test_a_server_that_asks_for_a_certificate_gets_none(
+    address: tuple[str, Any], names: Any, server: Files, caller: Files, own: dict[str, Path]
+) -> None:
     with pytest.raises(UnderstudyClientError):
-        names(address, ssl=True, root_certificates=SERVER[1])
+        names(address, ssl=True, root_certificates=server.authority)
 
 
-def test_a_kept_connection_is_used_again_over_tls(http_url: str) -> None:
-    settings = {"ssl": True, "root_certificates": SERVER[1], **OWN}
+def test_a_kept_connection_is_used_again_over_tls(http_url: str, server: Files, own: dict[str, Path]) -> None:
+    settings = {"ssl": True, "root_certificates": server.authority, **own}
     with HybridClient(http_url, protocol="http", timeout_s=10, **settings) as client:  # type: ignore[arg-type]
         client.models()
         ((_, kept),) = client._transport._connections._idle  # type: ignore[attr-defined]

@@ -6,6 +6,9 @@ from hypothesis.extra import numpy as arrays
 
 from python_backend.hybrid.guard import all_finite, broken_output, first_not_finite, rows_not_finite
 
+# The guard silences it where it is loaded; pytest sets the filters of its own again.
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in reduce:RuntimeWarning")
+
 FLOATS = st.sampled_from([np.float16, np.float32, np.float64])
 
 

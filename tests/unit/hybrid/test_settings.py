@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from python_backend.hybrid.errors import DtypeUnknown, RequestInvalid, SettingsInvalid
@@ -54,10 +56,12 @@ def test_nonsense_is_refused_in_one_sentence(key, value, sentence):
 
 def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it():
     settings = read_settings(config(deadline_ms="1000", primary_budget_ms="400"))
-    assert read_wishes(settings, {}, 0) == Wishes("onnx", 1.0, 0.4)
-    assert read_wishes(settings, {"deadline_ms": "500"}, 0) == Wishes("onnx", 0.5, 0.2)
-    assert read_wishes(settings, {"deadline_ms": 5000, "prefer": "original"}, 0) == Wishes("original", 1.0, 0.4)
-    assert read_wishes(settings, {}, 250_000).deadline_s == 0.25
+    assert read_wishes(settings, "", 0) == read_wishes(settings, "null", 0) == Wishes("onnx", 1.0, 0.4)
+    half = '{"deadline_ms": "500"}'
+    assert read_wishes(settings, half, 0) == Wishes("onnx", 0.5, 0.2, half)
+    more = '{"deadline_ms": 5000, "prefer": "original"}'
+    assert read_wishes(settings, more, 0) == Wishes("original", 1.0, 0.4, more)
+    assert read_wishes(settings, "{}", 250_000) == Wishes("onnx", 0.25, 0.1, "", 250_000)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it(
 )
 def test_bad_wishes_are_the_callers_mistake(parameters):
     with pytest.raises(RequestInvalid, match="request parameter"):
-        read_wishes(read_settings(config()), parameters, 0)
+        read_wishes(read_settings(config()), json.dumps(parameters), 0)
 
 
 def test_a_tensor_that_numpy_has_no_dtype_for_is_refused():
