@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EPOCHS", "fit"]
 
 SEED = 7
-EPOCHS = 30
+EPOCHS = 50
 BATCH = 64
 A_FAMILY_AN_EPOCH = 384
 PEAK_RATE = 3e-3

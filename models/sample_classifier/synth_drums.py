@@ -64,14 +64,15 @@ def _snare(random: Random) -> Sound:
 
 
 def _hi_hat(random: Random) -> Sound:
-    seconds = _log_uniform(random, 0.03, 0.35) if random.random() < 0.65 else _log_uniform(random, 0.4, 1.6)
-    low = random.uniform(3000, 9000)
+    """Two plates: struck while closed, struck while open, or clapped together by the foot, which starts softer."""
+    way = random.choice(3, p=(0.45, 0.25, 0.3))
+    seconds = _log_uniform(random, *((0.03, 0.35), (0.4, 1.6), (0.05, 0.4))[way])
+    attack = random.uniform(*((0.0005, 0.01), (0.0005, 0.01), (0.002, 0.02))[way])
+    low = _log_uniform(random, 700, 5000) if way == 2 else random.uniform(3000, 9000)
     plates = _metal(random, int(random.integers(6, 40)), low, 16000)
-    sound = random.uniform(0.1, 1.0) * plates + random.uniform(0.2, 1.0) * _band(random, low, 18000)
+    sound = random.uniform(0.1, 1.0) * plates + random.uniform(0.2, 1.0) * _band(random, low, random.uniform(9e3, 18e3))
     chick = random.uniform(0, 0.25) * _band(random, 300, 2500) * _fall(random.uniform(0.02, 0.1))
-    return np.asarray(
-        sound * _fall(seconds) * np.minimum(TIME / random.uniform(0.0005, 0.01), 1) + chick, dtype=np.float32
-    )
+    return np.asarray(sound * _fall(seconds) * np.minimum(TIME / attack, 1) + chick, dtype=np.float32)
 
 
 def _cymbal(random: Random) -> Sound:
