@@ -35,11 +35,16 @@ def model_configs(spec: ModelSpec, inputs: Sequence[Facts], outputs: Sequence[Fa
             _add(config.input, fact, spec, role)
         for fact in outputs:
             _add(config.output, fact, spec, role)
-        # The original is the last resort: a queue that batches for it costs nothing while it idles.
-        if serving.max_batch_size and (serving.dynamic_batching or role == "original"):
-            delay = serving.max_queue_delay_microseconds if role == "hybrid" else 0
-            config.dynamic_batching.max_queue_delay_microseconds = delay
         configs[role] = config
+    if serving.max_batch_size:
+        # The original is the last resort: a queue that batches for it costs nothing while it idles.
+        configs["original"].dynamic_batching.SetInParent()
+        if serving.dynamic_batching:
+            configs["onnx"].dynamic_batching.SetInParent()
+        # The hybrid joins requests by itself; a queue of Triton's is for those who would rather wait for company.
+        if serving.max_queue_delay_microseconds:
+            delay = serving.max_queue_delay_microseconds
+            configs["hybrid"].dynamic_batching.max_queue_delay_microseconds = delay
     _fill_twin(configs["onnx"], spec)
     _fill_original(configs["original"], spec)
     _fill_hybrid(configs["hybrid"], spec)
@@ -63,6 +68,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec) -> None:
     serving = spec.serving
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     config.output.add(name=SERVED_BY, data_type=model_config_pb2.TYPE_STRING, dims=[1])
+    joined = serving.max_joined_rows or (serving.max_batch_size if serving.dynamic_batching else 1)
     parameters = {
         "primary_model": f"{spec.name}{ROLES['onnx']}",
         "fallback_model": f"{spec.name}{ROLES['original']}",
@@ -71,6 +77,9 @@ def _fill_hybrid(config: Any, spec: ModelSpec) -> None:
         "deadline_ms": str(serving.deadline_ms),
         "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),
         "max_concurrency": str(serving.max_concurrency),
+        "max_joined_rows": str(max(joined, 1)),
+        # More calls than the twin has instances only wait in its queue: there is time to join them.
+        "eager_calls": str(serving.instances),
         "allow_non_finite_inputs": ",".join(serving.allow_non_finite_inputs),
         "allow_non_finite_outputs": ",".join(serving.allow_non_finite_outputs),
     }

@@ -93,12 +93,14 @@ class ExportSpec:
 class ServingSpec:
     """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton.
 
-    `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline.
+    `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline. `max_joined_rows` bounds the
+    calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without.
     """
 
     max_batch_size: int = 32
     dynamic_batching: bool = True
     max_queue_delay_microseconds: int = 0
+    max_joined_rows: int = 0
     instances: int = 2
     threads: int = 1
     original_instances: int = 1

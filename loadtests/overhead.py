@@ -24,6 +24,7 @@ from loadtests.circumstances import configuration, machine
 from loadtests.closed_loop import Connections
 from loadtests.comparison import Comparison, Plan, WrongAnswer
 from loadtests.figures import RATIOS, Limits, Round, broken_limits, compare, report, table
+from loadtests.priority import ahead_of_the_server
 from loadtests.wire import random_inputs
 from serving import ServingError, TritonServer
 
@@ -72,9 +73,15 @@ def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[
         attempts=arguments.attempts,
         tolerance=arguments.tolerance,
     )
-    with InferenceServerClient(url) as client, Connections(url) as connections:
+    with ahead_of_the_server() as ahead, InferenceServerClient(url) as client, Connections(url) as connections:
+        if not ahead:
+            _say("warning: no right to a real-time priority; answers may wait for this process, which shows in p99")
         inputs = random_inputs(client.get_model_config(twin).config, seed=0)
-        circumstances = {"config": configuration(client, [twin, hybrid]), "machine": machine()}
+        circumstances: dict[str, Any] = {
+            "config": configuration(client, [twin, hybrid]),
+            "machine": machine(),
+            "generator_ahead": ahead,
+        }
         comparison = Comparison(connections, hybrid, twin, inputs, pid)
         rounds = comparison.measure(plan)
     return rounds, circumstances | {"repeated_rounds": comparison.repeated}

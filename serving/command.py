@@ -8,6 +8,7 @@ from pathlib import Path
 
 from serving.locate import Installation, PythonRuntime
 from serving.ports import LOOPBACK
+from serving.shared_memory import MIB
 
 # Every BLS call holds one of these per instance until it returns; Triton's 32 would cap a hybrid before its own limit.
 _BLS_THREADS = 128
@@ -74,6 +75,9 @@ def server_environment(
     # OpenMP counts the machine's cores, not those that the container may use; waiting threads must not burn them.
     made.setdefault("OMP_NUM_THREADS", str(cores))
     made.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A tensor of more than 128 KiB would be mapped, and its pages cleared, for each request anew.
+    made.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * MIB))
+    made.setdefault("MALLOC_TRIM_THRESHOLD_", str(64 * MIB))
     return made
 
 

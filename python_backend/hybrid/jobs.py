@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from .batch import Answer, Batch
+from .batch import Answer, Batch, join
 from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
 from .router import Router, other
 
@@ -15,10 +15,15 @@ Deliver = Callable[[Batch, "Answer | HybridError"], None]
 
 
 class Job:
-    """A batch on its way. The thread that asks the primary and the watchdog race for the turn to the fallback."""
+    """A batch on its way. The thread that asks the primary and the watchdog race for the turn to the fallback.
 
-    def __init__(self, batch: Batch, router: Router, deliver: Deliver, now: float) -> None:
+    Jobs of the same `kind` may be joined; None is of no kind.
+    """
+
+    def __init__(self, batch: Batch, router: Router, deliver: Deliver, now: float, kind: object = None) -> None:
         self.batch = batch
+        self.kind = kind
+        self.arrived = now
         self._router = router
         self._deliver = deliver
         self.deadline = now + batch.wishes.deadline_s
@@ -37,6 +42,11 @@ class Job:
         """The twin whose answer it waits for."""
         prefer = self.batch.wishes.prefer
         return other(prefer) if self._router.falls_back and self._turn.locked() else prefer
+
+    def joined(self, others: Sequence[Job]) -> Job:
+        """All as one, row below row, none of them started yet. Its time began with this one's."""
+        members = [member for job in (self, *others) for member in job.batch.members]
+        return Job(join(members), self._router, self._deliver, self.arrived, self.kind)
 
     def skip_primary(self) -> None:
         """Ask the fallback alone: too many calls to the primary are late already."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from .batch import Answer, Arrays, Batch, join
+from .batch import Answer, Batch
 from .errors import BothFailed, DeadlinePassed, HybridError, RequestInvalid, TwinFailed
+from .gather import Gather
 from .guard import all_finite, first_not_finite
 from .jobs import Job
 from .log import RareLog
@@ -54,24 +55,22 @@ class TritonPythonModel:
         # The hybrid of release N asks version N of its twins.
         self._version = int(args["model_version"])
         self._wishes = read_wishes(self._settings, "", 0)
+        # There are only as many sets of outputs as callers ask for: each is worked out once.
+        self._asked: dict[tuple[str, ...], frozenset[str]] = {}
         self._router = Router(self._settings, self._ask, time.monotonic)
-        self._pool = Pool(self._settings.max_concurrency)
+        self._pool = Pool(
+            self._settings.max_concurrency, Gather(self._settings.max_joined_rows, self._settings.eager_calls)
+        )
         self._log = RareLog(pb_utils.Logger.log_warn, time.monotonic)
         # For each thread its own: two that send a tensor for the first time would both move it to shared memory.
         self._served_by = threading.local()
         self._on_cpu = pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
 
     def execute(self, requests: list[Any]) -> None:
-        """Hand the requests to the pool, those of equal shapes and wishes together; answers come by their senders."""
+        """Hand the requests to the pool; answers come by their senders."""
         now = time.monotonic()
-        groups: dict[Any, list[Batch]] = {}
-        for request in requests:
-            batch = self._accepted(request)
-            if batch is not None:
-                key = self._kind(batch) if len(requests) > 1 else None
-                groups.setdefault(key, []).append(batch)
-        for group in groups.values():
-            self._pool.submit(Job(join(group), self._router, self._deliver, now))
+        accepted = filter(None, map(self._accepted, requests))
+        self._pool.submit(*(Job(batch, self._router, self._deliver, now, self._kind(batch)) for batch in accepted))
 
     def finalize(self) -> None:
         """Answer what is in flight."""
@@ -91,23 +90,22 @@ class TritonPythonModel:
     def _batch(self, request: Any) -> Batch:
         """The request as a batch of its own. Raises RequestInvalid."""
         tensors = request.inputs()
-        rows = int(tensors[0].shape()[0]) if self._settings.batched else 1
+        # Triton has made these arrays already: asking for them copies nothing.
+        arrays = {tensor.name(): tensor.as_numpy() for tensor in tensors}
+        rows = len(next(iter(arrays.values()))) if self._settings.batched else 1
         if rows == 0:
             raise RequestInvalid("the batch is empty: the first dimension of every input must be at least 1")
-        for tensor in tensors:
-            if tensor.name() in self._settings.guarded_inputs:
-                array = tensor.as_numpy()
-                if not all_finite(array):
-                    place = list(first_not_finite(array))
-                    raise RequestInvalid(
-                        f"input '{tensor.name()}' holds NaN or infinity at {place}; send finite values"
-                    )
-        asked = frozenset(request.requested_output_names()) - {SERVED_BY} or frozenset(self._settings.outputs)
-
-        def inputs() -> Arrays:
-            return {tensor.name(): tensor.as_numpy() for tensor in tensors}
-
-        return Batch(rows, asked, self._wishes_of(request), inputs, native=tensors, request=request)
+        for name in self._settings.guarded_inputs:
+            array = arrays.get(name)
+            if array is not None and not all_finite(array):
+                place = list(first_not_finite(array))
+                raise RequestInvalid(f"input '{name}' holds NaN or infinity at {place}; send finite values")
+        wanted = tuple(request.requested_output_names())
+        asked = self._asked.get(wanted)
+        if asked is None:
+            asked = frozenset(wanted) - {SERVED_BY} or frozenset(self._settings.outputs)
+            self._asked[wanted] = asked
+        return Batch(rows, asked, self._wishes_of(request), lambda: arrays, native=tensors, request=request)
 
     def _wishes_of(self, request: Any) -> Wishes:
         text = request.parameters()
@@ -116,13 +114,14 @@ class TritonPythonModel:
             return self._wishes
         return read_wishes(self._settings, text, timeout_us)
 
-    def _kind(self, batch: Batch) -> Any:
+    def _kind(self, batch: Batch) -> object:
         """Requests of one kind may share a call: same shapes, same wishes, and nothing said that differs."""
-        request = batch.request
-        if not self._settings.batched or request.correlation_id():
-            return id(batch)
-        shapes = tuple(sorted((tensor.name(), tuple(tensor.shape()[1:])) for tensor in batch.native))
-        return batch.wishes, shapes
+        if batch.rows >= self._settings.max_joined_rows or not self._settings.batched:
+            return None
+        if batch.request.correlation_id():
+            return None
+        wishes = None if batch.wishes is self._wishes else batch.wishes
+        return wishes, *((name, array.shape[1:]) for name, array in batch.inputs().items())
 
     def _ask(self, twin: str, batch: Batch) -> Answer:
         """One call to a twin, in the server's own form where there is one. Raises TwinFailed."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from .errors import TwinFailed
+from .gather import Gather
 from .jobs import Job
 
 # How often the watchdog looks although no time of a job is up: it is not woken for a job that expires later than that.
@@ -40,11 +41,13 @@ class _Worker(threading.Thread):
         self._wake.release()
 
     def run(self) -> None:
+        task: Task | None = None
         while True:
-            self._wake.acquire()
-            task, self._task = self._task, None
             if task is None:
-                return
+                self._wake.acquire()
+                task, self._task = self._task, None
+                if task is None:
+                    return
             try:
                 task()
             # A caller without an answer would wait for ever: whatever went wrong here is one.
@@ -52,16 +55,18 @@ class _Worker(threading.Thread):
                 if self.job is not None:
                     self.job.answer(TwinFailed("the hybrid", f"{type(error).__name__}: {error}"))
             # Nothing may keep the request's memory alive while the thread waits.
-            del task
-            if not self._pool.finished(self):
+            task = None
+            stays, task = self._pool.finished(self)
+            if not stays:
                 return
 
 
 class Pool:
     """`size` threads for jobs, and up to twice as many more in place of those that late twins keep."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, gather: Gather) -> None:
         self._size = size
+        self._gather = gather
         self._lock = threading.Lock()
         self._workers = {_Worker(self) for _ in range(size)}
         # The last one to fall idle is woken first: what it needs is still in the processor's caches.
@@ -82,20 +87,33 @@ class Pool:
         """The number of threads whose call is late and has not returned."""
         return len(self._lost)
 
-    def submit(self, job: Job) -> None:
-        """Hand a job to a thread that is free; waits for one where none is, so that Triton does the queueing.
+    def submit(self, *jobs: Job) -> None:
+        """Take what came together: each starts now, or with others of its kind when a call returns.
 
-        The deadline counts while it waits. A twin that keeps half as many threads as there are is not asked.
+        Waits for a thread where none is free, so that Triton does the queueing; the deadline counts while it waits.
         """
-        worker = self._idle_worker(job.deadline)
-        if worker is None:
-            job.pass_deadline()
-            return
-        crowded = False
-        if self._lost:
-            with self._lock:
-                crowded = 2 * list(self._lost.values()).count(job.asked_now) >= self._size
-        worker.give(job, job.skip_primary if crowded and job.falls_back_next else job.run)
+        with self._lock:
+            ready = [full for job in jobs for full in self._gather.add(job)]
+            while (held := self._gather.take(self._calls + len(ready))) is not None:
+                ready.append(held)
+        for job in ready:
+            worker = self._idle_worker(job.deadline)
+            if worker is None:
+                job.pass_deadline()
+            else:
+                worker.give(job, self._task(job))
+                self._watch_for(job)
+
+    @property
+    def _calls(self) -> int:
+        return self._size - len(self._idle)
+
+    def _task(self, job: Job) -> Task:
+        """A twin that keeps half as many threads as there are is not asked."""
+        crowded = bool(self._lost) and 2 * list(self._lost.values()).count(job.asked_now) >= self._size
+        return job.skip_primary if crowded and job.falls_back_next else job.run
+
+    def _watch_for(self, job: Job) -> None:
         if job.expires < self._wake_at:
             self._alarm.set()
 
@@ -109,18 +127,23 @@ class Pool:
             self._awaited = False
             return self._idle.pop() if idle else None
 
-    def finished(self, worker: _Worker) -> bool:
-        """Called by a worker that is done: True where it is to wait for more."""
+    def finished(self, worker: _Worker) -> tuple[bool, Task | None]:
+        """Called by a worker that is done: whether it stays, and what it goes on with; nothing means to wait."""
         with self._lock:
             worker.job = None
             if self._lost.pop(worker, None) is not None:
                 self._workers.discard(worker)
-                return False
-        self._idle.append(worker)
+                return False, None
+            job = worker.job = self._gather.take(self._calls - 1)
+            if job is None:
+                self._idle.append(worker)
+        if job is not None:
+            self._watch_for(job)
+            return True, self._task(job)
         if self._awaited:
             with self._someone_idle:
                 self._someone_idle.notify()
-        return True
+        return True, None
 
     def drain(self, timeout_s: float) -> None:
         """Wait until all is answered, then end the threads; what is left after the timeout is answered by an error."""
@@ -149,8 +172,14 @@ class Pool:
                     if now >= job.expires:
                         self._expire(worker, job)
                     nearest = min(nearest, job.expires)
+            self._send_overdue(now)
             self._wake_at = nearest
             self._alarm.wait(max(0.0, nearest - time.monotonic()))
+
+    def _send_overdue(self, now: float) -> None:
+        with self._lock:
+            while self._idle and (job := self._gather.overdue(now)):
+                self._idle.pop().give(job, self._task(job))
 
     def _expire(self, worker: _Worker, job: Job) -> None:
         twin = job.asked_now

@@ -43,7 +43,10 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class Settings:
-    """Times are in seconds. `models` gives each twin's model; `guarded_inputs` must be finite."""
+    """Times are in seconds. `models` gives each twin's model; `guarded_inputs` must be finite.
+
+    Requests share a call of up to `max_joined_rows` while at least `eager_calls` calls are under way.
+    """
 
     models: Mapping[str, str]
     prefer: str
@@ -51,6 +54,8 @@ class Settings:
     deadline_s: float
     primary_budget_s: float
     max_concurrency: int
+    max_joined_rows: int
+    eager_calls: int
     batched: bool
     guarded_inputs: frozenset[str]
     outputs: Mapping[str, OutputSpec]
@@ -78,6 +83,8 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         deadline_s=deadline / 1e3,
         primary_budget_s=budget / 1e3,
         max_concurrency=_count(values, "max_concurrency", 16),
+        max_joined_rows=_count(values, "max_joined_rows", max(config["max_batch_size"], 1), most=1 << 16),
+        eager_calls=_count(values, "eager_calls", 2),
         batched=config["max_batch_size"] > 0,
         guarded_inputs=frozenset(
             t["name"] for t in config["input"] if _float(t["data_type"]) and t["name"] not in free_inputs
@@ -159,10 +166,10 @@ def _milliseconds(values: Mapping[str, str], key: str, default: float) -> float:
     return value
 
 
-def _count(values: Mapping[str, str], key: str, default: int) -> int:
+def _count(values: Mapping[str, str], key: str, default: int, most: int = 1024) -> int:
     text = values.get(key, "") or str(default)
-    if not (text.isdecimal() and 1 <= int(text) <= 1024):
-        raise SettingsInvalid(key, "a whole number from 1 to 1024", text)
+    if not (text.isdecimal() and 1 <= int(text) <= most):
+        raise SettingsInvalid(key, f"a whole number from 1 to {most}", text)
     return int(text)
 
 

@@ -46,10 +46,31 @@ def test_the_primary_gets_half_the_deadline_unless_the_spec_says_otherwise(spec,
     assert config.parameters["deadline_ms"].string_value == str(deadline)
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_twin_and_hybrid_batch_only_where_the_spec_says_so(spec, wanted):
-    made = model_configs(replace(spec, serving=ServingSpec(dynamic_batching=wanted)), [IMAGE], [LABEL])
-    assert [made[role].HasField("dynamic_batching") for role in ("onnx", "hybrid")] == [wanted] * 2
+@pytest.mark.parametrize(
+    ("serving", "twin_batches", "joined"),
+    [
+        (ServingSpec(max_batch_size=8), True, "8"),
+        (ServingSpec(max_batch_size=8, dynamic_batching=False), False, "1"),
+        (ServingSpec(max_batch_size=8, dynamic_batching=False, max_joined_rows=2), False, "2"),
+        (ServingSpec(max_batch_size=0), False, "1"),
+    ],
+)
+def test_requests_share_calls_only_where_the_spec_says_so(spec, serving, twin_batches, joined):
+    made = model_configs(replace(spec, serving=serving), [IMAGE], [LABEL])
+    assert made["onnx"].HasField("dynamic_batching") == twin_batches
+    assert made["hybrid"].parameters["max_joined_rows"].string_value == joined
+
+
+def test_as_many_calls_as_the_twin_has_instances_are_made_without_waiting_for_company(spec):
+    made = model_configs(replace(spec, serving=ServingSpec(instances=3)), [IMAGE], [LABEL])["hybrid"]
+    assert made.parameters["eager_calls"].string_value == "3"
+    assert not made.HasField("dynamic_batching"), "a queue of Triton's would wait a second time"
+
+
+def test_only_who_asks_for_a_delay_gets_a_queue_of_tritons_before_the_hybrid(spec):
+    serving = ServingSpec(max_queue_delay_microseconds=700)
+    made = model_configs(replace(spec, serving=serving), [IMAGE], [LABEL])["hybrid"]
+    assert made.dynamic_batching.max_queue_delay_microseconds == 700
 
 
 def test_without_a_batch_the_first_dimension_stays(spec):

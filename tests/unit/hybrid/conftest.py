@@ -76,6 +76,8 @@ def settings():
         deadline_s=10.0,
         primary_budget_s=5.0,
         max_concurrency=4,
+        max_joined_rows=8,
+        eager_calls=2,
         batched=True,
         guarded_inputs=frozenset({"x"}),
         outputs={"y": OutputSpec(np.dtype(np.float32), (2,), True)},

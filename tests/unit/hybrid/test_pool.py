@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from python_backend.hybrid.batch import Answer, join
 from python_backend.hybrid.errors import DeadlinePassed, HybridError, TwinFailed
+from python_backend.hybrid.gather import Gather
 from python_backend.hybrid.jobs import Job
 from python_backend.hybrid.pool import Pool
 from python_backend.hybrid.router import Router
@@ -53,7 +54,7 @@ class Slow:
 
 @pytest.fixture
 def pool():
-    made = Pool(4)
+    made = Pool(4, Gather(8, 4))
     yield made
     made.drain(5.0)
 
@@ -225,7 +226,7 @@ def test_an_error_that_nobody_foresaw_is_an_answer_too(pool, router, twins):
 
 
 def test_draining_answers_what_is_in_flight(router, twins):
-    pool = Pool(2)
+    pool = Pool(2, Gather(8, 2))
     twins.faults["onnx"] = Slow(0.2)
     callers = Callers()
     submit(pool, router, callers, batch_of(1))
@@ -234,7 +235,7 @@ def test_draining_answers_what_is_in_flight(router, twins):
 
 
 def test_draining_does_not_wait_for_ever(router, twins):
-    pool = Pool(2)
+    pool = Pool(2, Gather(8, 2))
     slow = twins.faults["onnx"] = Slow()
     callers = Callers()
     submit(pool, router, callers, batch_of(1))
@@ -271,12 +272,12 @@ def test_every_request_is_answered_exactly_once_and_never_wrongly(groups):
     """Each request carries its own fate at either twin; groups of them go through together."""
     fates = [fate for group in groups for fate in group]
     settings = Settings(
-        {}, "onnx", True, 0.3, 0.08, 4, True, frozenset(), {"y": OutputSpec(np.dtype(np.float32), (2,), True)}
+        {}, "onnx", True, 0.3, 0.08, 4, 8, 2, True, frozenset(), {"y": OutputSpec(np.dtype(np.float32), (2,), True)}
     )
 
     twins = Twins()
     twins.faults = {"onnx": act(fates, 0), "original": act(fates, 1)}
-    router, pool, callers = Router(settings, twins, time.monotonic), Pool(4), Callers()
+    router, pool, callers = Router(settings, twins, time.monotonic), Pool(4, Gather(8, 4)), Callers()
     numbers = iter(range(len(fates)))
     for group in groups:
         parts = [batch_of(next(numbers), deadline_s=0.3, primary_budget_s=0.08) for _ in group]

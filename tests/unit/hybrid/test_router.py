@@ -155,7 +155,17 @@ def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
     from python_backend.hybrid.settings import OutputSpec, Settings
 
     settings = Settings(
-        {}, "onnx", True, 10.0, 5.0, 4, True, frozenset({"x"}), {"y": OutputSpec(np.dtype(np.float32), (2,), True)}
+        {},
+        "onnx",
+        True,
+        10.0,
+        5.0,
+        4,
+        8,
+        2,
+        True,
+        frozenset({"x"}),
+        {"y": OutputSpec(np.dtype(np.float32), (2,), True)},
     )
     clock, twins = Clock(), Twins()
     router = Router(settings, twins, clock)

@@ -62,9 +62,10 @@ def test_no_empty_entry_puts_the_working_directory_on_a_path() -> None:
 
 
 def test_a_thread_count_that_is_set_stays_and_a_python_home_goes() -> None:
-    given = {"OMP_NUM_THREADS": "7", "PYTHONHOME": "/elsewhere", "PYTHONPATH": "/mine"}
+    given = {"OMP_NUM_THREADS": "7", "MALLOC_TRIM_THRESHOLD_": "1", "PYTHONHOME": "/elsewhere", "PYTHONPATH": "/mine"}
     made = server_environment(given, INSTALLATION, None, cores=2)
-    assert made["OMP_NUM_THREADS"] == "7"
+    assert (made["OMP_NUM_THREADS"], made["MALLOC_TRIM_THRESHOLD_"]) == ("7", "1")
+    assert int(made["MALLOC_MMAP_THRESHOLD_"]) >= 1 << 20, "a request's tensor is not mapped anew each time"
     assert not {"PYTHONHOME", "PYTHONPATH"} & set(made)
     assert given["PYTHONHOME"] == "/elsewhere", "the caller's own stays as it was"
 

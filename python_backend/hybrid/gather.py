@@ -1,0 +1,55 @@
+"""Which requests share a call: those that would only wait behind calls under way wait for company instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .jobs import Job
+
+# Who is in more of a hurry than this is not held back: the watchdog sends on within half of it what nobody joins.
+PATIENT_S = 2.0
+
+
+class Gather:
+    """Holds jobs of each kind until they have `max_rows` together, or the twin has nothing better to do.
+
+    The twin has, while `eager_calls` calls are under way. Not thread-safe: the pool's lock guards it.
+    """
+
+    def __init__(self, max_rows: int, eager_calls: int) -> None:
+        self._max_rows = max_rows
+        self._eager_calls = eager_calls
+        self._held: dict[object, list[Job]] = {}
+
+    def add(self, job: Job) -> Iterator[Job]:
+        """Hold `job`; gives what is to be sent at once: what is full, cannot be joined, or is in a hurry."""
+        if job.kind is None or job.expires - job.arrived < PATIENT_S:
+            yield job
+            return
+        held = self._held.setdefault(job.kind, [])
+        rows = sum(each.batch.rows for each in held) + job.batch.rows
+        if held and rows > self._max_rows:
+            yield self._joined(job.kind)
+            self._held[job.kind] = [job]
+            rows = job.batch.rows
+        else:
+            held.append(job)
+        if rows >= self._max_rows:
+            yield self._joined(job.kind)
+
+    def take(self, calls: int) -> Job | None:
+        """What to send next while `calls` are under way; None while those are enough, or where nothing is held."""
+        if not self._held or calls >= self._eager_calls:
+            return None
+        return self._joined(next(iter(self._held)))
+
+    def overdue(self, now: float) -> Job | None:
+        """What has been held too long."""
+        for kind, jobs in self._held.items():
+            if now - jobs[0].arrived >= PATIENT_S / 2:
+                return self._joined(kind)
+        return None
+
+    def _joined(self, kind: object) -> Job:
+        first, *others = self._held.pop(kind)
+        return first.joined(others) if others else first
