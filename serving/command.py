@@ -78,6 +78,7 @@ def server_environment(
     # A tensor of more than 128 KiB would be mapped, and its pages cleared, for each request anew.
     made.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * MIB))
     made.setdefault("MALLOC_TRIM_THRESHOLD_", str(64 * MIB))
+    made.setdefault("MALLOC_TOP_PAD_", str(32 * MIB))
     return made
 
 

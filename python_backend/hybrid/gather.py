@@ -21,21 +21,26 @@ class Gather:
         self._eager_calls = eager_calls
         self._held: dict[object, list[Job]] = {}
 
+    def has_time(self, calls: int) -> bool:
+        """Whether a lone job goes at once, whatever its kind, while `calls` are under way."""
+        return calls < self._eager_calls and not self._held
+
     def add(self, job: Job) -> Iterator[Job]:
         """Hold `job`; gives what is to be sent at once: what is full, cannot be joined, or is in a hurry."""
-        if job.kind is None or job.expires - job.arrived < PATIENT_S:
+        kind = None if job.expires - job.arrived < PATIENT_S else job.kind_of(job.batch)
+        if kind is None:
             yield job
             return
-        held = self._held.setdefault(job.kind, [])
+        held = self._held.setdefault(kind, [])
         rows = sum(each.batch.rows for each in held) + job.batch.rows
         if held and rows > self._max_rows:
-            yield self._joined(job.kind)
-            self._held[job.kind] = [job]
+            yield self._joined(kind)
+            self._held[kind] = [job]
             rows = job.batch.rows
         else:
             held.append(job)
         if rows >= self._max_rows:
-            yield self._joined(job.kind)
+            yield self._joined(kind)
 
     def take(self, calls: int) -> Job | None:
         """What to send next while `calls` are under way; None while those are enough, or where nothing is held."""

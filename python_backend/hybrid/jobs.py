@@ -17,12 +17,19 @@ Deliver = Callable[[Batch, "Answer | HybridError"], None]
 class Job:
     """A batch on its way. The thread that asks the primary and the watchdog race for the turn to the fallback.
 
-    Jobs of the same `kind` may be joined; None is of no kind.
+    `kind_of` tells a batch's kind: jobs of the same one may be joined, and None is of no kind.
     """
 
-    def __init__(self, batch: Batch, router: Router, deliver: Deliver, now: float, kind: object = None) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        router: Router,
+        deliver: Deliver,
+        now: float,
+        kind_of: Callable[[Batch], object] = lambda batch: None,
+    ) -> None:
         self.batch = batch
-        self.kind = kind
+        self.kind_of = kind_of
         self.arrived = now
         self._router = router
         self._deliver = deliver
@@ -46,7 +53,7 @@ class Job:
     def joined(self, others: Sequence[Job]) -> Job:
         """All as one, row below row, none of them started yet. Its time began with this one's."""
         members = [member for job in (self, *others) for member in job.batch.members]
-        return Job(join(members), self._router, self._deliver, self.arrived, self.kind)
+        return Job(join(members), self._router, self._deliver, self.arrived)
 
     def skip_primary(self) -> None:
         """Ask the fallback alone: too many calls to the primary are late already."""

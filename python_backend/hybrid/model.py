@@ -70,7 +70,7 @@ class TritonPythonModel:
         """Hand the requests to the pool; answers come by their senders."""
         now = time.monotonic()
         accepted = filter(None, map(self._accepted, requests))
-        self._pool.submit(*(Job(batch, self._router, self._deliver, now, self._kind(batch)) for batch in accepted))
+        self._pool.submit(*(Job(batch, self._router, self._deliver, now, self._kind) for batch in accepted))
 
     def finalize(self) -> None:
         """Answer what is in flight."""

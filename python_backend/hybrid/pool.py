@@ -93,9 +93,12 @@ class Pool:
         Waits for a thread where none is free, so that Triton does the queueing; the deadline counts while it waits.
         """
         with self._lock:
-            ready = [full for job in jobs for full in self._gather.add(job)]
-            while (held := self._gather.take(self._calls + len(ready))) is not None:
-                ready.append(held)
+            if len(jobs) == 1 and self._gather.has_time(self._calls):
+                ready = [*jobs]
+            else:
+                ready = [full for job in jobs for full in self._gather.add(job)]
+                while (held := self._gather.take(self._calls + len(ready))) is not None:
+                    ready.append(held)
         for job in ready:
             worker = self._idle_worker(job.deadline)
             if worker is None:

@@ -15,7 +15,7 @@ from .test_pool import Callers, Slow
 
 
 def job_of(router, *values, kind="a", now=0.0, **wishes):
-    return Job(batch_of(*values, **wishes), router, lambda batch, answer: None, now, kind)
+    return Job(batch_of(*values, **wishes), router, lambda batch, answer: None, now, lambda batch: kind)
 
 
 def rows_of(jobs):
@@ -65,7 +65,7 @@ def test_requests_that_come_while_the_twin_is_busy_share_the_next_call(router, t
     slow = twins.faults["onnx"] = Slow()
     pool, callers = Pool(4, Gather(8, 1)), Callers()
     for value in range(5):
-        pool.submit(Job(batch_of(value), router, callers, time.monotonic(), "a"))
+        pool.submit(Job(batch_of(value), router, callers, time.monotonic(), lambda batch: "a"))
     slow.go.set()
     answers = callers.wait(5)
     pool.drain(5.0)
@@ -85,9 +85,9 @@ def test_what_is_held_goes_although_the_call_before_it_hangs(router, twins):
 
     twins.faults["onnx"] = hangs_once
     pool, callers = Pool(4, Gather(8, 1)), Callers()
-    pool.submit(Job(batch_of(1), router, callers, time.monotonic(), "a"))
+    pool.submit(Job(batch_of(1), router, callers, time.monotonic(), lambda batch: "a"))
     gone.wait(5)
-    pool.submit(Job(batch_of(2), router, callers, time.monotonic(), "a"))
+    pool.submit(Job(batch_of(2), router, callers, time.monotonic(), lambda batch: "a"))
     ((_, after_s),) = callers.wait(1)[(2,)]
     assert PATIENT_S / 2 <= after_s < PATIENT_S * 1.5
     callers.wait(2)
