@@ -26,7 +26,7 @@ class Job:
         router: Router,
         deliver: Deliver,
         now: float,
-        kind_of: Callable[[Batch], object] = lambda batch: None,
+        kind_of: Callable[[Batch], object] = lambda _: None,
     ) -> None:
         self.batch = batch
         self.kind_of = kind_of
