@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,17 +12,18 @@ import onnx
 from numpy.typing import NDArray
 
 from .samples import Batch
-from .spec import ParitySpec
+from .spec import ToleranceSpec
 
 __all__ = ["Case", "Comparison", "Parity", "Twin", "compare", "prove"]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One batch of inputs and what the original answered."""
+    """One batch of inputs and what the original answered. `stress` names a kind of input that no sample is of."""
 
     inputs: Batch
     expected: Batch
+    stress: str = ""
 
     @property
     def rows(self) -> int:
@@ -31,13 +33,14 @@ class Case:
 
     @property
     def label(self) -> str:
-        """How a report calls the case: the shape of each input."""
-        return ", ".join(f"{name}{list(array.shape)}" for name, array in self.inputs.items())
+        """How a report calls the case: what stress it is, and the shape of each input."""
+        shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in self.inputs.items())
+        return f"{self.stress}: {shapes}" if self.stress else shapes
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output in one case. `worst` is the largest |a-b| / (atol + rtol |b|): above 1 is a failure.
+    """One output in one case. `worst` is the largest |a-b| over what the tolerance allows there: above 1 is a failure.
 
     `max_abs` and `max_rel` are the largest absolute difference, and the largest relative to |b| + atol; all are None
     where values could not be compared. `failure` is None where the output holds.
@@ -63,6 +66,20 @@ class Parity:
         """One sentence for each output that does not hold."""
         return [f"output '{c.output}' at {c.case}: {c.failure}" for c in self.comparisons if c.failure]
 
+    @property
+    def worst(self) -> float:
+        """The largest share of the tolerance that any output used; infinite where one could not be compared."""
+        return max((c.worst if c.worst is not None else math.inf if c.failure else 0.0) for c in self.comparisons)
+
+    def by_output(self) -> dict[str, dict[str, float]]:
+        """For each output the largest differences over all cases; `worst` is the share of the tolerance used."""
+        outputs: dict[str, dict[str, float]] = {}
+        for comparison in self.comparisons:
+            worst = outputs.setdefault(comparison.output, {"max_abs": 0.0, "max_rel": 0.0, "worst": 0.0})
+            for key in worst:
+                worst[key] = max(worst[key], getattr(comparison, key) or 0.0)
+        return outputs
+
 
 class Twin:
     """An ONNX graph in ONNX Runtime on the CPU, as Triton will run it."""
@@ -85,7 +102,7 @@ class Twin:
         return dict(zip(self._outputs, self._session.run(None, dict(arrays)), strict=True))
 
 
-def prove(twin: Twin, cases: Sequence[Case], tolerance: ParitySpec) -> Parity:
+def prove(twin: Twin, cases: Sequence[Case], tolerance: ToleranceSpec) -> Parity:
     """Compare the twin with the original in every case."""
     found: list[Comparison] = []
     for case in cases:
@@ -100,7 +117,7 @@ def prove(twin: Twin, cases: Sequence[Case], tolerance: ParitySpec) -> Parity:
     return Parity(tuple(found))
 
 
-def compare(case: Case, answer: Batch, tolerance: ParitySpec) -> list[Comparison]:
+def compare(case: Case, answer: Batch, tolerance: ToleranceSpec) -> list[Comparison]:
     """Compare one answer of the twin with the original's."""
     found = [
         Comparison(case.label, case.rows, name, failure="the original has no such output")
@@ -115,7 +132,7 @@ def compare(case: Case, answer: Batch, tolerance: ParitySpec) -> list[Comparison
 
 
 def _compare_values(
-    case: Case, name: str, got: NDArray[Any], expected: NDArray[Any], tolerance: ParitySpec
+    case: Case, name: str, got: NDArray[Any], expected: NDArray[Any], tolerance: ToleranceSpec
 ) -> Comparison:
     strings = got.dtype.kind in "OSU" and expected.dtype.kind in "OSU"
     failure: str | None = None
@@ -139,22 +156,23 @@ class Differences(NamedTuple):
     worst: float | None
 
 
-def _differences(a: NDArray[Any], b: NDArray[Any], tolerance: ParitySpec) -> tuple[Differences, str | None]:
+def _differences(a: NDArray[Any], b: NDArray[Any], tolerance: ToleranceSpec) -> tuple[Differences, str | None]:
     finite = np.isfinite(b)
     # Where the original itself is not finite, the twin has to be so in the same way.
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
         return Differences(None, None, None), "not finite where the original is, or the reverse"
     difference, size = np.abs(a[finite] - b[finite]), np.abs(b[finite])
-    limit = tolerance.atol + tolerance.rtol * size
+    limit = tolerance.atol + tolerance.rtol * size + tolerance.of_largest * float(size.max(initial=0.0))
     share = np.divide(difference, limit, out=np.where(difference > 0, np.inf, 0.0), where=limit > 0)
     largest = float(difference.max(initial=0.0))
     relative = float((difference / (size + (tolerance.atol or 1e-12))).max(initial=0.0))
     worst = float(share.max(initial=0.0))
     failure = None
     if worst > 1:
+        largest_part = f" + {tolerance.of_largest:g}·max|original|" if tolerance.of_largest else ""
         failure = (
             f"{int((share > 1).sum())} of {share.size} values differ by more than "
-            f"{tolerance.atol:g} + {tolerance.rtol:g}·|original| (worst {largest:.3g})"
+            f"{tolerance.atol:g} + {tolerance.rtol:g}·|original|{largest_part} (worst {largest:.3g})"
         )
     return Differences(largest, relative, worst), failure
 

@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "AccuracySpec",
     "EXPORTERS",
     "ExportSpec",
     "InputSpec",
+    "LEVELS",
     "ModelSpec",
     "OutputSpec",
+    "PRECISIONS",
     "ParitySpec",
     "SamplesSpec",
+    "SearchSpec",
     "ServingSpec",
     "SourceSpec",
+    "TWINS",
+    "ToleranceSpec",
 ]
 
 # The formats of an original, and the exporters that can convert each, in the order in which they are tried.
@@ -27,6 +33,11 @@ EXPORTERS = {
     "torchscript": ("torchscript",),
     "exported_program": ("dynamo",),
 }
+
+# How much is tried: nothing but a graph that holds, what wins most often, or everything that fits the model.
+LEVELS = ("off", "fast", "full")
+PRECISIONS = ("fp32", "int8", "int8_dynamic")
+TWINS = ("onnx", "original")
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,58 @@ class SamplesSpec:
 
 
 @dataclass(frozen=True)
-class ParitySpec:
-    """|twin - original| <= atol + rtol * |original| for every element, at each batch size."""
+class ToleranceSpec:
+    """|twin - original| <= atol + rtol * |original| + of_largest * max|original| for every element of an output."""
 
     atol: float = 1e-4
     rtol: float = 1e-3
+    of_largest: float = 0.0
+
+
+@dataclass(frozen=True)
+class ParitySpec:
+    """How near the twin must be, at each batch size; `int8` holds for twins of that precision.
+
+    Rounding to 8 bits moves single values by several percent of the largest: what that costs is for [accuracy] to say.
+    """
+
+    atol: float = 1e-4
+    rtol: float = 1e-3
+    of_largest: float = 0.0
     batch_sizes: tuple[int, ...] = ()
+    stress: bool = True
+    int8: ToleranceSpec = ToleranceSpec(atol=0.05, rtol=0.05, of_largest=0.1)
+
+    def tolerance(self, precision: str) -> ToleranceSpec:
+        """The tolerance for twins of a precision."""
+        return self.int8 if precision.startswith("int8") else ToleranceSpec(self.atol, self.rtol, self.of_largest)
+
+
+@dataclass(frozen=True)
+class AccuracySpec:
+    """What the twin may lose on data whose answers are known, or, without labels, how far it must agree.
+
+    `file` or `generator` gives the inputs, and `labels` beside them; `items` is how many samples are compared where
+    neither is given.
+    """
+
+    file: str = ""
+    generator: str = ""
+    metric: str = ""
+    output: str = ""
+    items: int = 200
+    max_loss: float = 0.001
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """Which candidates are tried, for how long, and what makes one the fastest."""
+
+    level: str = "fast"
+    budget_s: int = 900
+    batch_sizes: tuple[int, ...] = (1, 10, 100)
+    objective: str = "geometric_mean"
+    precisions: tuple[str, ...] = ("fp32", "int8")
 
 
 @dataclass(frozen=True)
@@ -105,7 +162,7 @@ class ServingSpec:
     threads: int = 1
     original_instances: int = 1
     original_threads: int = 2
-    prefer: str = "onnx"
+    prefer: str | dict[str, str] = "auto"
     fallback_enabled: bool = True
     deadline_ms: int = 10000
     primary_budget_ms: int = 0
@@ -126,6 +183,8 @@ class ModelSpec:
     outputs: tuple[OutputSpec, ...] = ()
     samples: SamplesSpec = SamplesSpec()
     parity: ParitySpec = ParitySpec()
+    accuracy: AccuracySpec = AccuracySpec()
+    search: SearchSpec = SearchSpec()
     export: ExportSpec = ExportSpec()
     serving: ServingSpec = ServingSpec()
 
@@ -141,3 +200,9 @@ class ModelSpec:
             return self.parity.batch_sizes
         largest = self.serving.max_batch_size
         return tuple(sorted({size for size in (1, 2, 7, largest) if size <= max(largest, 1)} - {0}))
+
+    @property
+    def timed_sizes(self) -> tuple[int, ...]:
+        """The batch sizes that candidates are timed at: the spec's, as far as the model is served with them."""
+        largest = max(self.serving.max_batch_size, 1)
+        return tuple(sorted({min(size, largest) for size in self.search.batch_sizes}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 import types
 import typing
@@ -10,14 +9,13 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from .dtypes import DTYPES
-from .errors import KeyMissing, SpecMissing, SpecUnreadable, UnknownKey, UnsupportedDtype, WrongValue
-from .spec import EXPORTERS, ModelSpec
+from .errors import KeyMissing, SpecMissing, SpecUnreadable, UnknownKey, WrongValue
+from .spec import ModelSpec
+from .spec_checks import check
 
 __all__ = ["SPEC_FILE", "SUFFIXES", "read_spec"]
 
 SPEC_FILE = "model.toml"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 # What the name of an artefact tells of its format.
 SUFFIXES = {
     ".h5": "keras",
@@ -45,7 +43,7 @@ def read_spec(folder: Path) -> ModelSpec:
         raise KeyMissing(path, "source", "say where the model is, for example [source] path = 'model.h5'")
     spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, "folder": home}, "", path)
     spec = _with_format(spec, path)
-    _check(spec, path)
+    check(spec, path)
     return spec
 
 
@@ -121,82 +119,3 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
     changed = {f.name: getattr(source, f.name) for f in fields(source)} | {"format": found}
     whole = {f.name: getattr(spec, f.name) for f in fields(spec)} | {"source": type(source)(**changed)}
     return ModelSpec(**whole)
-
-
-def _check(spec: ModelSpec, path: Path) -> None:
-    choices = {
-        "source.format": (spec.source.format, EXPORTERS),
-        "export.exporter": (spec.export.exporter, ("auto", *EXPORTERS.get(spec.source.format, ()))),
-        "serving.prefer": (spec.serving.prefer, ("onnx", "original")),
-    }
-    for key, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise WrongValue(path, key, f"one of {', '.join(allowed)}", value)
-    if not _NAME.fullmatch(spec.name):
-        raise WrongValue(path, "name", "letters, digits, '_', '-' and '.', starting with a letter", spec.name)
-    for suffix in ("_onnx", "_original"):
-        if spec.name.endswith(suffix):
-            raise WrongValue(path, "name", f"a name that does not end with {suffix} (that is a twin's)", spec.name)
-    _check_source(spec, path)
-    _check_numbers(spec, path)
-    _check_inputs(spec, path)
-
-
-def _check_source(spec: ModelSpec, path: Path) -> None:
-    source = spec.source
-    if source.format == "torch_module":
-        if not re.fullmatch(r"[\w./-]+:[\w.]+", source.factory):
-            raise WrongValue(path, "source.factory", "'file.py:callable' or 'package.module:callable'", source.factory)
-    elif not source.path:
-        raise KeyMissing(path, "source.path", f"a model of format {source.format} is a file or folder")
-    if source.format in ("torch_module", "torchscript") and not spec.inputs:
-        raise KeyMissing(
-            path, "inputs", f"a {source.format} does not tell its inputs; give [[inputs]] with name, dtype and shape"
-        )
-
-
-def _check_numbers(spec: ModelSpec, path: Path) -> None:
-    serving, parity = spec.serving, spec.parity
-    bounds: dict[str, tuple[float, float, float]] = {
-        "export.opset": (spec.export.opset, 13, 21),
-        "serving.max_batch_size": (serving.max_batch_size, 0, 1 << 16),
-        "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds, 0, 10_000_000),
-        "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
-        "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
-        "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
-        "parity.atol": (parity.atol, 0, float("inf")),
-        "parity.rtol": (parity.rtol, 0, float("inf")),
-        "samples.seed": (spec.samples.seed, 0, 2**63),
-    }
-    for key in ("instances", "threads", "original_instances", "original_threads", "max_concurrency"):
-        bounds[f"serving.{key}"] = (getattr(serving, key), 1, 1024)
-    for key, (value, low, high) in bounds.items():
-        if not low <= value <= high:
-            raise WrongValue(path, key, f"between {low:g} and {high:g}", value)
-    for size in parity.batch_sizes:
-        if not 1 <= size <= max(serving.max_batch_size, 1):
-            raise WrongValue(
-                path, "parity.batch_sizes", f"sizes from 1 to max_batch_size {serving.max_batch_size}", size
-            )
-
-
-def _check_inputs(spec: ModelSpec, path: Path) -> None:
-    names = [t.name for t in spec.inputs] + [t.name for t in spec.outputs]
-    for name in names:
-        if names.count(name) > 1:
-            raise WrongValue(path, "inputs and outputs", "names that differ", name)
-    for number, tensor in enumerate(spec.inputs):
-        key = f"inputs[{number}]"
-        if tensor.dtype and tensor.dtype not in DTYPES:
-            raise UnsupportedDtype(tensor.name, tensor.dtype, DTYPES)
-        if spec.source.format in ("torch_module", "torchscript") and not (tensor.dtype and tensor.shape):
-            raise KeyMissing(path, f"{key}.dtype and {key}.shape", f"a {spec.source.format} does not tell them")
-        if spec.serving.max_batch_size and tensor.shape and tensor.shape[0] != "batch":
-            raise WrongValue(
-                path, f"{key}.shape", 'a list that starts with "batch" (or max_batch_size = 0)', list(tensor.shape)
-            )
-        if tensor.range and not tensor.range[0] < tensor.range[1]:
-            raise WrongValue(path, f"{key}.range", "[low, high) with low < high", list(tensor.range))
-        for size in tensor.shape:
-            if isinstance(size, int) and size < 1:
-                raise WrongValue(path, f"{key}.shape", "sizes of at least 1, or a name for a dynamic one", size)

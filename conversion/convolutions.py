@@ -1,0 +1,226 @@
+"""Exact rewrites of convolutions into shapes that CPU kernels are fast at.
+
+ONNX Runtime computes a convolution block by block of output channels (16 of them with AVX-512, 8 with AVX2: MLAS,
+`MlasNchwcGetBlockSize`). One with fewer channels falls back to unrolling its input into a matrix, which moves more
+memory than it computes. Audio nets are full of those: one filter over one channel, or harmonic stacks with few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+__all__ = ["fold_outputs", "merge_siblings"]
+
+_BLOCK = 16
+# Larger folds waste more of each kernel on zeros; this many output channels keep both cores busy.
+_WIDEST = 8 * _BLOCK
+_LARGEST_MODEL = 1_800_000_000
+
+
+@dataclass(frozen=True)
+class _Conv:
+    """A two-dimensional convolution of one group with constant weights [out, in, height, width]."""
+
+    node: onnx.NodeProto
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """Convolutions of one input with the same geometry can be computed as one."""
+        return self.node.input[0], self.weight.shape[1:], self.strides, self.pads, self.bias is None
+
+
+def merge_siblings(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute convolutions of the same input and geometry as one, and split its channels."""
+    changed = _copy(model)
+    weights = _weights(changed)
+    groups: dict[object, list[_Conv]] = {}
+    for node in changed.graph.node:
+        conv = _read(node, weights)
+        if conv is not None:
+            groups.setdefault(conv.geometry, []).append(conv)
+    replaced: dict[str, list[onnx.NodeProto]] = {}
+    for siblings in groups.values():
+        if len(siblings) > 1:
+            nodes = _merged(changed, siblings)
+            for conv in siblings:
+                replaced[conv.node.output[0]] = []
+            replaced[siblings[0].node.output[0]] = nodes
+    _replace(changed, replaced)
+    return changed
+
+
+def fold_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute a patch of neighbouring outputs as channels of one position, where there are too few channels.
+
+    The kernel grows by what the patch spans, its new places are zeros, and the strides grow by the patch; the channels
+    are then laid out as the neighbours that they are. The products are the same, in another order.
+    """
+    changed = _copy(model)
+    weights, shapes = _weights(changed), _shapes(model)
+    replaced = {}
+    for node in changed.graph.node:
+        conv = _read(node, weights)
+        if conv is None or conv.weight.shape[0] >= _BLOCK:
+            continue
+        size = shapes.get(node.output[0], ())
+        if len(size) == 4 and isinstance(size[2], int) and isinstance(size[3], int):
+            patch = _best_patch(conv, (size[2], size[3]))
+            if patch is not None:
+                replaced[node.output[0]] = _folded(changed, conv, (size[2], size[3]), patch)
+    _replace(changed, replaced)
+    return changed
+
+
+def _best_patch(conv: _Conv, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The patch (height, width) that costs the fewest multiplications, the channels filled up to whole blocks."""
+    channels, depth, height, width = conv.weight.shape
+    best: tuple[int, tuple[int, int]] | None = None
+    for rows in (n for n in range(1, size[0] + 1) if size[0] % n == 0):
+        for columns in range(1, size[1] + 1):
+            folded = channels * rows * columns
+            if folded > _WIDEST:
+                break
+            if folded < _BLOCK:
+                continue
+            taps = (height + conv.strides[0] * (rows - 1)) * (width + conv.strides[1] * (columns - 1))
+            positions = (size[0] // rows) * -(-size[1] // columns)
+            cost = positions * -(-folded // _BLOCK) * _BLOCK * depth * taps
+            if best is None or cost < best[0]:
+                best = cost, (rows, columns)
+    return best[1] if best else None
+
+
+def _folded(model: onnx.ModelProto, conv: _Conv, size: tuple[int, int], patch: tuple[int, int]) -> list[onnx.NodeProto]:
+    channels, depth, height, width = conv.weight.shape
+    (rows, columns), (down, right) = patch, conv.strides
+    wide = -(-size[1] // columns)
+    kernel = np.zeros(
+        (channels, rows, columns, depth, height + down * (rows - 1), width + right * (columns - 1)), conv.weight.dtype
+    )
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * down, column * right
+            kernel[:, row, column, :, top : top + height, left : left + width] = conv.weight
+    name = conv.node.output[0]
+    inputs = [conv.node.input[0], _constant(model, f"{name}/kernel", kernel.reshape(-1, depth, *kernel.shape[4:]))]
+    if conv.bias is not None:
+        inputs.append(_constant(model, f"{name}/bias", np.repeat(conv.bias, rows * columns)))
+    pads = list(conv.pads)
+    pads[3] += (wide * columns - size[1]) * right
+    apart = np.array([0, channels, rows, columns, size[0] // rows, wide], np.int64)
+    together = np.array([0, channels, size[0], wide * columns], np.int64)
+    whole = name if wide * columns == size[1] else f"{name}/whole"
+    nodes = [
+        helper.make_node(
+            "Conv",
+            inputs,
+            [f"{name}/folded"],
+            f"{name}/folded",
+            kernel_shape=kernel.shape[4:],
+            strides=[down * rows, right * columns],
+            pads=pads,
+        ),
+        helper.make_node("Reshape", [f"{name}/folded", _constant(model, f"{name}/apart", apart)], [f"{name}/patches"]),
+        helper.make_node("Transpose", [f"{name}/patches"], [f"{name}/laid_out"], perm=[0, 1, 4, 2, 5, 3]),
+        helper.make_node("Reshape", [f"{name}/laid_out", _constant(model, f"{name}/together", together)], [whole]),
+    ]
+    if whole != name:
+        bounds = [_constant(model, f"{name}/{key}", np.array([n])) for key, n in (("from", 0), ("to", size[1]))]
+        axes = _constant(model, f"{name}/axis", np.array([3]))
+        nodes.append(helper.make_node("Slice", [whole, *bounds, axes], [name]))
+    return nodes
+
+
+def _merged(model: onnx.ModelProto, siblings: Sequence[_Conv]) -> list[onnx.NodeProto]:
+    first = siblings[0]
+    name = first.node.output[0]
+    weight = np.concatenate([conv.weight for conv in siblings])
+    inputs = [first.node.input[0], _constant(model, f"{name}/kernels", weight)]
+    if first.bias is not None:
+        biases = [conv.bias for conv in siblings if conv.bias is not None]
+        inputs.append(_constant(model, f"{name}/biases", np.concatenate(biases)))
+    counts = np.array([len(conv.weight) for conv in siblings], np.int64)
+    return [
+        helper.make_node(
+            "Conv",
+            inputs,
+            [f"{name}/merged"],
+            f"{name}/merged",
+            kernel_shape=weight.shape[2:],
+            strides=first.strides,
+            pads=first.pads,
+        ),
+        helper.make_node(
+            "Split",
+            [f"{name}/merged", _constant(model, f"{name}/counts", counts)],
+            [conv.node.output[0] for conv in siblings],
+            axis=1,
+        ),
+    ]
+
+
+def _read(node: onnx.NodeProto, weights: Mapping[str, NDArray[Any]]) -> _Conv | None:
+    """The convolution that a node is, None for anything else and for those with groups or holes."""
+    if node.op_type != "Conv" or any(name and name not in weights for name in node.input[1:]):
+        return None
+    said = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    weight = weights[node.input[1]]
+    plain = said.get("group", 1) == 1 and set(said.get("dilations", [1])) == {1}
+    if weight.ndim != 4 or not plain or said.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return None
+    bias = weights[node.input[2]] if len(node.input) > 2 and node.input[2] else None
+    top, left, bottom, right = said.get("pads", [0, 0, 0, 0])
+    down, along = said.get("strides", [1, 1])
+    return _Conv(node, weight, bias, (down, along), (top, left, bottom, right))
+
+
+def _replace(model: onnx.ModelProto, replaced: Mapping[str, Sequence[onnx.NodeProto]]) -> None:
+    """Put nodes in the place of those that gave the outputs named, and drop weights that only those needed."""
+    gone = {name for node in model.graph.node if node.output[0] in replaced for name in node.input[1:]}
+    nodes = [new for node in model.graph.node for new in replaced.get(node.output[0], [node])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    gone -= {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in gone]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _constant(model: onnx.ModelProto, name: str, value: NDArray[Any]) -> str:
+    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    return name
+
+
+def _weights(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    overridable = {value.name for value in model.graph.input}
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.name not in overridable}
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | str, ...]]:
+    inferred = onnx.shape_inference.infer_shapes(model)
+    return {
+        value.name: tuple(
+            d.dim_value if d.HasField("dim_value") else d.dim_param for d in value.type.tensor_type.shape.dim
+        )
+        for value in (*inferred.graph.value_info, *inferred.graph.output)
+    }
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    if model.ByteSize() > _LARGEST_MODEL:
+        raise ValueError("the graph is too large to be rewritten in memory")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.value_info[:]
+    return changed

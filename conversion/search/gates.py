@@ -1,0 +1,92 @@
+"""What a candidate has to pass before it may race: a file that the server reads, parity, and accuracy."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from python_backend.original.errors import first_line
+
+from ..accuracy import Scorer
+from ..errors import ConversionError
+from ..graph import check_servable
+from ..parity import Case, Parity, Twin, prove
+from ..rewrite import declare, save
+from ..stress import stress_tolerance
+from ..subject import Subject
+from .candidates import Trial
+
+__all__ = ["Gates"]
+
+
+class Gates:
+    """Holds trials to what the original answered. Files lie in `folder`, one folder a trial."""
+
+    def __init__(self, subject: Subject, cases: Sequence[Case], scorer: Scorer, folder: Path) -> None:
+        self._subject = subject
+        self._cases = cases
+        self._scorer = scorer
+        self._folder = folder
+        self._made = 0
+
+    def place(self) -> Path:
+        """A path for the next trial's model.onnx, in an empty folder."""
+        self._made += 1
+        path = self._folder / str(self._made) / "model.onnx"
+        path.parent.mkdir(parents=True)
+        return path
+
+    def admit(self, trial: Trial, graph: onnx.ModelProto) -> Trial:
+        """Save the graph as it would be served and hold it to parity; decides the fate of what fails."""
+        spec = self._subject.spec
+        try:
+            declare(graph, self._subject.inputs, self._subject.batched)
+            check_servable(graph, self._subject.inputs, self._subject.batched)
+        except ConversionError as error:
+            trial.error = error
+            return trial.end("refused", str(error))
+        trial.path = self.place()
+        trial.nodes = len(graph.graph.node)
+        save(graph, trial.path, spec.export.external_data)
+        trial.bytes = sum(file.stat().st_size for file in trial.path.parent.iterdir())
+        try:
+            # From the file, by the path: what is proved is what is published, sidecars and all.
+            trial.parity = self._prove(Twin(str(trial.path), self._subject.threads), trial.candidate.precision)
+        # ONNX Runtime's classes come from C++ and share no base but Exception.
+        except Exception as error:  # noqa: BLE001
+            return self._drop(trial.end("failed", f"ONNX Runtime does not load it: {first_line(error)}"))
+        if trial.parity.failures:
+            return self._drop(trial.end("parity", trial.parity.failures[0]))
+        return trial
+
+    def weigh(self, trial: Trial) -> Trial:
+        """Measure the accuracy of a trial that holds, once; decides its fate where it loses too much."""
+        if trial.alive and trial.accuracy is None:
+            trial.accuracy = self._scorer.accuracy(self.twin(trial).run)
+            if trial.accuracy.failure:
+                self._drop(trial.end("accuracy", trial.accuracy.failure))
+        return trial
+
+    def twin(self, trial: Trial) -> Twin:
+        """The trial's file in ONNX Runtime, with as many threads as the original has."""
+        return Twin(str(trial.path), self._subject.threads)
+
+    def _prove(self, twin: Twin, precision: str) -> Parity:
+        tolerance = self._subject.spec.parity.tolerance(precision)
+        stressed = [case for case in self._cases if case.stress]
+        if precision != "fp32":
+            # Eight bits end where the calibrated ranges do: beyond them only accuracy can judge.
+            stressed = [case for case in stressed if case.stress != "large"]
+        plain = [case for case in self._cases if not case.stress]
+        found = prove(twin, plain, tolerance).comparisons
+        return Parity((*found, *prove(twin, stressed, stress_tolerance(tolerance)).comparisons))
+
+    def _drop(self, trial: Trial) -> Trial:
+        """A graph that lost takes no more disk."""
+        if trial.path is not None:
+            shutil.rmtree(trial.path.parent, ignore_errors=True)
+            trial.path = None
+        return trial

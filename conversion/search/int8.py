@@ -1,0 +1,117 @@
+"""The search among eight-bit twins of one float graph: cheap checks first, precision kept where its loss would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from python_backend.original.errors import first_line
+
+from ..parity import Case
+from ..samples import Batch
+from .candidates import Trial
+from .gates import Gates
+from .quantise import CALIBRATIONS, Quantiser
+
+__all__ = ["Int8Search"]
+
+# Rows that ranges are computed from. More change them little; histograms of all layers take memory for each.
+_CALIBRATED_ROWS = 32
+# An eight-bit twin that is hardly faster is not worth what it loses.
+_GAIN = 1.05
+
+# Whether a trial is faster than the float one: its ratio of times, above 1 where it is.
+Faster = Callable[[Trial], float]
+InTime = Callable[[], bool]
+
+
+class Int8Search:
+    """Looks for an eight-bit twin that is faster than the float one and loses no accuracy to speak of."""
+
+    def __init__(self, gates: Gates, float_trial: Trial, case: Case, folder: Path) -> None:
+        self._gates = gates
+        self._float = float_trial
+        self._case = case
+        self._quantiser: Quantiser | None = None
+        self._folder = folder
+
+    def trials(self, faster: Faster, in_time: InTime, calibrations: int) -> Iterator[Trial]:
+        """Every trial that was made, its fate decided unless it holds and is faster: then it is the last one."""
+        first = self._trial(CALIBRATIONS[0])
+        yield first
+        # Neither another calibration nor more float layers would make it faster.
+        if first.fate == "failed" or (first.path is not None and not self._worth_it(first, faster)):
+            return
+        if self._gates.weigh(first).alive:
+            return
+        for calibration in CALIBRATIONS[1:calibrations]:
+            if not in_time():
+                return
+            trial = self._gates.weigh(self._trial(calibration))
+            yield trial
+            if trial.alive:
+                return
+        yield from self._with_layers_kept(faster, in_time)
+
+    def _with_layers_kept(self, faster: Faster, in_time: InTime) -> Iterator[Trial]:
+        """Keep the layers that cost most in float: one, two, four, … of them."""
+        ranked = self._ranked_layers()
+        count = 1
+        while count <= len(ranked) // 2 and in_time():
+            trial = self._trial(CALIBRATIONS[0], tuple(ranked[:count]))
+            yield trial
+            if trial.alive and not self._worth_it(trial, faster):
+                return
+            if self._gates.weigh(trial).alive:
+                return
+            count *= 2
+
+    def _worth_it(self, trial: Trial, faster: Faster) -> bool:
+        gain = faster(trial)
+        if gain < _GAIN:
+            trial.end("slower", f"{gain:.2f} times as fast as {self._float.name}")
+        return gain >= _GAIN
+
+    def _trial(self, calibration: str, kept: tuple[str, ...] = ()) -> Trial:
+        trial = self._float.quantised("int8", calibration, kept)
+        target = self._folder / "quantised.onnx"
+        try:
+            self._made_by().quantise(calibration, kept, target)
+            graph = onnx.load(target)
+        # The quantiser has no error base class: anything means that it cannot.
+        except Exception as error:  # noqa: BLE001
+            return trial.end("failed", first_line(error))
+        return self._gates.admit(trial, graph)
+
+    def _ranked_layers(self) -> list[str]:
+        """The layers by what quantising each one alone does to the outputs, the worst first."""
+        quantiser = self._made_by()
+        harm = {}
+        for layer in quantiser.layers:
+            target = self._folder / "one-layer.onnx"
+            quantiser.quantise(CALIBRATIONS[0], (), target, only=layer)
+            harm[layer] = _difference(self._gates.run_file(target, self._case.inputs), self._case.expected)
+        return sorted(harm, key=harm.__getitem__, reverse=True)
+
+    def _made_by(self) -> Quantiser:
+        if self._quantiser is None:
+            assert self._float.path is not None
+            rows = [
+                {name: array[row : row + 1] for name, array in self._case.inputs.items()}
+                for row in range(min(self._case.rows, _CALIBRATED_ROWS))
+            ]
+            self._quantiser = Quantiser(self._float.path, rows, self._folder)
+        return self._quantiser
+
+
+def _difference(found: Batch, expected: Batch) -> float:
+    """The largest relative root mean square error of any float output."""
+    worst = 0.0
+    for name, array in expected.items():
+        if array.dtype.kind == "f":
+            error = float(np.sqrt(np.mean((found[name].astype(np.float64) - array) ** 2)))
+            worst = max(worst, error / (float(np.std(array)) or 1.0))
+    return worst

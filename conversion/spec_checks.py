@@ -1,0 +1,136 @@
+"""Is what model.toml says possible? Types and keys are checked by then; here values are held against each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .dtypes import DTYPES
+from .errors import KeyMissing, UnsupportedDtype, WrongValue
+from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, ModelSpec
+
+__all__ = ["check"]
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_RANGE = re.compile(r"([1-9]\d*)-([1-9]\d*)?|([1-9]\d*)")
+
+
+def check(spec: ModelSpec, path: Path) -> None:
+    """Raise a subclass of SpecError, or UnsupportedDtype, for the first value that makes no sense."""
+    choices = {
+        "source.format": (spec.source.format, EXPORTERS),
+        "export.exporter": (spec.export.exporter, ("auto", *EXPORTERS.get(spec.source.format, ()))),
+        "search.level": (spec.search.level, LEVELS),
+        "search.objective": (spec.search.objective, ("geometric_mean", "worst")),
+    }
+    for key, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise WrongValue(path, key, f"one of {', '.join(allowed)}", value)
+    if not _NAME.fullmatch(spec.name):
+        raise WrongValue(path, "name", "letters, digits, '_', '-' and '.', starting with a letter", spec.name)
+    for suffix in ("_onnx", "_original"):
+        if spec.name.endswith(suffix):
+            raise WrongValue(path, "name", f"a name that does not end with {suffix} (that is a twin's)", spec.name)
+    _check_source(spec, path)
+    _check_numbers(spec, path)
+    _check_search(spec, path)
+    _check_prefer(spec, path)
+    _check_inputs(spec, path)
+
+
+def _check_source(spec: ModelSpec, path: Path) -> None:
+    source = spec.source
+    if source.format == "torch_module":
+        if not re.fullmatch(r"[\w./-]+:[\w.]+", source.factory):
+            raise WrongValue(path, "source.factory", "'file.py:callable' or 'package.module:callable'", source.factory)
+    elif not source.path:
+        raise KeyMissing(path, "source.path", f"a model of format {source.format} is a file or folder")
+    if source.format in ("torch_module", "torchscript") and not spec.inputs:
+        raise KeyMissing(
+            path, "inputs", f"a {source.format} does not tell its inputs; give [[inputs]] with name, dtype and shape"
+        )
+
+
+def _check_numbers(spec: ModelSpec, path: Path) -> None:
+    serving, parity = spec.serving, spec.parity
+    bounds: dict[str, tuple[float, float, float]] = {
+        "export.opset": (spec.export.opset, 13, 21),
+        "serving.max_batch_size": (serving.max_batch_size, 0, 1 << 16),
+        "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds, 0, 10_000_000),
+        "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
+        "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
+        "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
+        "parity.atol": (parity.atol, 0, float("inf")),
+        "parity.rtol": (parity.rtol, 0, float("inf")),
+        "parity.of_largest": (parity.of_largest, 0, float("inf")),
+        "parity.int8.atol": (parity.int8.atol, 0, float("inf")),
+        "parity.int8.rtol": (parity.int8.rtol, 0, float("inf")),
+        "parity.int8.of_largest": (parity.int8.of_largest, 0, float("inf")),
+        "samples.seed": (spec.samples.seed, 0, 2**63),
+        "accuracy.items": (spec.accuracy.items, 1, 1_000_000),
+        "accuracy.max_loss": (spec.accuracy.max_loss, 0, 1),
+        "search.budget_s": (spec.search.budget_s, 1, 86_400),
+    }
+    for key in ("instances", "threads", "original_instances", "original_threads", "max_concurrency"):
+        bounds[f"serving.{key}"] = (getattr(serving, key), 1, 1024)
+    for key, (value, low, high) in bounds.items():
+        if not low <= value <= high:
+            raise WrongValue(path, key, f"between {low:g} and {high:g}", value)
+    for size in parity.batch_sizes:
+        if not 1 <= size <= max(serving.max_batch_size, 1):
+            raise WrongValue(
+                path, "parity.batch_sizes", f"sizes from 1 to max_batch_size {serving.max_batch_size}", size
+            )
+
+
+def _check_inputs(spec: ModelSpec, path: Path) -> None:
+    names = [t.name for t in spec.inputs] + [t.name for t in spec.outputs]
+    for name in names:
+        if names.count(name) > 1:
+            raise WrongValue(path, "inputs and outputs", "names that differ", name)
+    for number, tensor in enumerate(spec.inputs):
+        key = f"inputs[{number}]"
+        if tensor.dtype and tensor.dtype not in DTYPES:
+            raise UnsupportedDtype(tensor.name, tensor.dtype, DTYPES)
+        if spec.source.format in ("torch_module", "torchscript") and not (tensor.dtype and tensor.shape):
+            raise KeyMissing(path, f"{key}.dtype and {key}.shape", f"a {spec.source.format} does not tell them")
+        if spec.serving.max_batch_size and tensor.shape and tensor.shape[0] != "batch":
+            raise WrongValue(
+                path, f"{key}.shape", 'a list that starts with "batch" (or max_batch_size = 0)', list(tensor.shape)
+            )
+        if tensor.range and not tensor.range[0] < tensor.range[1]:
+            raise WrongValue(path, f"{key}.range", "[low, high) with low < high", list(tensor.range))
+        for size in tensor.shape:
+            if isinstance(size, int) and size < 1:
+                raise WrongValue(path, f"{key}.shape", "sizes of at least 1, or a name for a dynamic one", size)
+
+
+def _check_search(spec: ModelSpec, path: Path) -> None:
+    if not spec.search.batch_sizes:
+        raise WrongValue(path, "search.batch_sizes", "a list of at least one batch size", [])
+    for size in spec.search.batch_sizes:
+        if size < 1:
+            raise WrongValue(path, "search.batch_sizes", "sizes of at least 1", size)
+    for precision in spec.search.precisions:
+        if precision not in PRECISIONS:
+            raise WrongValue(path, "search.precisions", f"a list out of {', '.join(PRECISIONS)}", precision)
+    if "fp32" not in spec.search.precisions:
+        raise WrongValue(path, "search.precisions", "a list with fp32, from which the others are made", "none")
+    if spec.accuracy.file and spec.accuracy.generator:
+        raise WrongValue(path, "accuracy.generator", "left out where accuracy.file is given", spec.accuracy.generator)
+    metric = spec.accuracy.metric
+    if metric not in ("", "agreement", "top1") and ":" not in metric:
+        raise WrongValue(path, "accuracy.metric", "top1, agreement or 'file.py:callable'", metric)
+
+
+def _check_prefer(spec: ModelSpec, path: Path) -> None:
+    prefer = spec.serving.prefer
+    if isinstance(prefer, str):
+        if prefer not in ("auto", *TWINS):
+            raise WrongValue(path, "serving.prefer", f"auto, {' or '.join(TWINS)}, or a table of batch sizes", prefer)
+        return
+    for sizes, twin in prefer.items():
+        if not _RANGE.fullmatch(sizes):
+            raise WrongValue(path, "serving.prefer", 'batch sizes such as "1", "2-8" or "9-"', sizes)
+        if twin not in TWINS:
+            raise WrongValue(path, f"serving.prefer.{sizes}", f"one of {', '.join(TWINS)}", twin)

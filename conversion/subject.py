@@ -1,0 +1,105 @@
+"""The original of one conversion: loaded from the bundle that will serve it, with its interface and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from python_backend.original.bundle import Tensor
+from python_backend.original.errors import DtypeUnknown, OriginalError
+from python_backend.original.loading import Device, OriginalModel, load, tensors_of
+
+from .bundling import make_bundle
+from .dtypes import DTYPES
+from .errors import ArtefactError, RowsMixed, UnsupportedDtype
+from .interface import Facts, input_facts, output_names
+from .parity import Case, compare
+from .samples import Batch, batch_maker
+from .spec import ModelSpec
+
+__all__ = ["Subject", "load_subject"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The original with all that is known of it. `make` gives batch `number` with so many rows."""
+
+    spec: ModelSpec
+    model: OriginalModel
+    inputs: tuple[Facts, ...]
+    outputs: tuple[str, ...]
+    make: Callable[[int, int], Batch]
+    scratch: Path
+
+    @property
+    def batched(self) -> bool:
+        """Whether Triton may join requests."""
+        return self.spec.serving.max_batch_size > 0
+
+    @property
+    def threads(self) -> int:
+        """Threads of original and twin alike, wherever the two are compared."""
+        return self.spec.serving.original_threads
+
+    @property
+    def trace_batch(self) -> Batch:
+        """What exporters trace with: one row would be taken for a constant."""
+        return self.make(2 if self.batched else 1, 0)
+
+    def run(self, batch: Batch) -> Batch:
+        """The original's answer. Raises ArtefactError where it fails."""
+        try:
+            return self.model.run(batch)
+        except OriginalError as error:
+            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in batch.items())
+            raise ArtefactError(f"{self.spec.name}: on {shapes}, {error}") from error
+
+    def cases(self) -> list[Case]:
+        """What parity is proved on, at each batch size. Raises ArtefactError, RowsMixed."""
+        sizes = self.spec.batch_sizes if self.batched else (1, 1)
+        batches = [self.make(size, number) for number, size in enumerate(sizes)]
+        cases = [Case(batch, self.run(batch)) for batch in batches]
+        if self.batched:
+            self._refuse_mixed_rows(next((case for case in cases if case.rows > 1), cases[0]))
+        return cases
+
+    def _refuse_mixed_rows(self, case: Case) -> None:
+        """Batching is only for models that treat each row alone: a batch has to give what its rows give one by one."""
+        for name, value in case.expected.items():
+            if value.shape[:1] != (case.rows,):
+                raise RowsMixed(name, f"has the shape {list(value.shape)} for a batch of {case.rows}")
+        if case.rows == 1:
+            return
+        alone = {name: array[:1] for name, array in case.inputs.items()}
+        expected = {name: value[:1] for name, value in case.expected.items()}
+        for comparison in compare(Case(alone, self.run(alone)), expected, self.spec.parity.tolerance("fp32")):
+            if comparison.failure:
+                raise RowsMixed(comparison.output, f"changes with the other rows of its batch ({comparison.failure})")
+
+
+def load_subject(spec: ModelSpec, work: Path) -> Subject:
+    """Gather the original into `work`/original and load it from there. Raises a subclass of ConversionError."""
+    directory = work / "original"
+    directory.mkdir(parents=True)
+    bundle = make_bundle(spec, directory)
+    device = Device(threads=spec.serving.original_threads)
+    try:
+        model = load(directory, device)
+        inputs = input_facts(spec, model.inputs)
+        make = batch_maker(spec, inputs)
+        bundle = replace(bundle, inputs=tuple(fact.tensor for fact in inputs), outputs=model.outputs)
+        model.inputs = bundle.inputs
+        found = model.run(make(2 if spec.serving.max_batch_size else 1, 0))
+    except DtypeUnknown as error:
+        raise UnsupportedDtype(error.output, error.dtype, DTYPES) from error
+    except OriginalError as error:
+        raise ArtefactError(f"{spec.name}: {error}") from error
+    names = output_names(spec, list(found))
+    outputs = tuple(Tensor(name, t.dtype, t.shape) for name, t in zip(names, tensors_of(found), strict=True))
+    for tensor in outputs:
+        if tensor.dtype not in DTYPES:
+            raise UnsupportedDtype(tensor.name, tensor.dtype, DTYPES)
+    replace(bundle, outputs=outputs).write(directory)
+    # Loaded again as Triton will load it: from the manifest, with the names that are served.
+    return Subject(spec, load(directory, device), inputs, names, make, work)
