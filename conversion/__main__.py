@@ -121,11 +121,26 @@ def _told(outcome: Outcome) -> str:
         serving = "" if outcome.served == outcome.version else f", release {outcome.served} is served"
         return f"{outcome.name}: unchanged, release {outcome.version} holds it{serving}"
     worst = ", ".join(f"{name} {figures['max_abs']:.2g}" for name, figures in evidence["parity"]["worst"].items())
-    speed = evidence["speed"]
-    return (
-        f"{outcome.name}: release {outcome.version} published ({evidence['export']['exporter']}); "
-        f"worst difference: {worst}; batch 1: original {speed['original_ms']:.3g} ms, twin {speed['twin_ms']:.3g} ms"
-    )
+    lines = [
+        f"{outcome.name}: release {outcome.version} published ({evidence['search']['chosen']}); "
+        f"worst difference: {worst}"
+    ]
+    for size, found in evidence["speed"]["batches"].items():
+        low, high = found["ratio_quartiles"]
+        lines.append(
+            f"  {size:>4} rows: original {found['original_ms']:.3g} ms, twin {found['twin_ms']:.3g} ms: "
+            f"{found['ratio']:.2f} times as fast (quartiles {low:.2f} to {high:.2f})"
+        )
+    accuracy = evidence["accuracy"]
+    if accuracy is not None:
+        low, high = accuracy["interval"]
+        lines.append(
+            f"  {accuracy['metric']}: original {accuracy['original']:.2%}, twin {accuracy['twin']:.2%}, loss "
+            f"{accuracy['loss']:.2%} (95 % interval {low:.2%} to {high:.2%}, {accuracy['items']} items)"
+        )
+    if not evidence["search"]["wins"]:
+        lines.append("  no candidate is faster than the original, which is asked first")
+    return "\n".join(lines)
 
 
 def _releases(arguments: argparse.Namespace) -> int:

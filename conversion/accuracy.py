@@ -200,12 +200,12 @@ def _metric(spec: ModelSpec, data: Labelled) -> Score | None:
 def _agreement(original: Batch, twin: Batch, output: str) -> NDArray[np.float64]:
     """Whether each row names the same class; where no output has classes, whether all values are nearly the same."""
     if output or _class_output(original):
-        return (_classes(original, output) == _classes(twin, output)).astype(np.float64)
-    same = _cosine(original, twin) > _NEARLY_THE_SAME
+        return np.asarray(_classes(original, output) == _classes(twin, output), np.float64)
+    same: NDArray[np.bool_] = _cosine(original, twin) > _NEARLY_THE_SAME
     for name, expected in original.items():
         if expected.dtype.kind != "f":
             same &= (expected == twin[name]).reshape(len(expected), -1).all(axis=1)
-    return same.astype(np.float64)
+    return np.asarray(same, np.float64)
 
 
 def _class_output(answer: Mapping[str, NDArray[Any]]) -> str:
@@ -230,6 +230,6 @@ def _cosine(original: Batch, twin: Batch) -> NDArray[np.float64]:
         a = expected.reshape(rows, -1).astype(np.float64)
         b = twin[name].reshape(rows, -1).astype(np.float64)
         lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        same = np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), a.sum(1) == b.sum(1))
-        least = np.minimum(least, same)
-    return least
+        equal = (a == b).all(axis=1).astype(np.float64)
+        least = np.minimum(least, np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1), equal))
+    return np.asarray(least, np.float64)

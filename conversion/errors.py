@@ -15,13 +15,15 @@ ConversionError                        exit code
 │   ├── RowsMixed
 │   ├── UnsupportedGraph
 │   └── NameMismatch
-├── ParityBroken                               7   the twin does not match the original
+├── ParityBroken                               7   no twin matches the original
+├── AccuracyLost                               7   every twin that matches loses too much accuracy
 ├── BrokenOnnx                                 8   not a valid ONNX file
 ├── PublishError                               9   the repository could not be written or switched
 │   ├── RepositoryLocked
 │   ├── InterfaceChanged
 │   ├── ReleaseUnknown
 │   └── RepositoryUnwritable
+├── MeasuringFailed                           10   the process that measured memory failed
 └── WorkerDied                                10   the converting process was killed
 """
 
@@ -156,13 +158,26 @@ class NameMismatch(Unsupported):
 
 
 class ParityBroken(ConversionError):
-    """The twin's outputs differ from the original's by more than the tolerance."""
+    """No candidate's outputs are within the tolerance of the original's; tells of the one that came nearest."""
 
     exit_code = 7
 
-    def __init__(self, name: str, failures: Sequence[str]) -> None:
+    def __init__(self, name: str, failures: Sequence[str], candidate: str) -> None:
         shown = "; ".join(failures[:6]) + (f"; and {len(failures) - 6} more" if len(failures) > 6 else "")
-        super().__init__(f"the ONNX twin of {name} does not match the original, nothing was published: {shown}")
+        super().__init__(
+            f"no ONNX twin of {name} matches the original, nothing was published; {candidate} came nearest: {shown}"
+        )
+
+
+class AccuracyLost(ConversionError):
+    """Candidates match within the tolerance, but lose more accuracy than the spec allows."""
+
+    exit_code = 7
+
+    def __init__(self, name: str, candidate: str, loss: str) -> None:
+        super().__init__(
+            f"no ONNX twin of {name} is accurate enough, nothing was published; {candidate} came nearest: {loss}"
+        )
 
 
 class BrokenOnnx(ConversionError):
@@ -211,6 +226,16 @@ class RepositoryUnwritable(PublishError):
 
     def __init__(self, root: Path, cause: str) -> None:
         super().__init__(f"cannot publish to {root}: {cause}; what was served before is untouched")
+
+
+class MeasuringFailed(ConversionError):
+    """The process that measured a model's memory ended with an error."""
+
+    exit_code = 10
+
+    def __init__(self, kind: str, code: int, output: str) -> None:
+        last = output.strip().splitlines()[-1] if output.strip() else "no output"
+        super().__init__(f"the process that measured the memory of the {kind} ended with {code}: {last}")
 
 
 class WorkerDied(ConversionError):

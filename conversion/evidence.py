@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,16 @@ from .errors import PublishError
 from .fingerprint import sha256_file, versions
 from .spec import ModelSpec
 
-__all__ = ["EVIDENCE", "make_evidence", "read_evidence"]
+__all__ = ["EVIDENCE", "machine", "make_evidence", "ratios", "read_evidence"]
 
 EVIDENCE = "evidence.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 def make_evidence(
     spec: ModelSpec, built: Mapping[str, Any], fingerprint: str, sources: Mapping[str, str], staged: Path
 ) -> dict[str, Any]:
     """The evidence of the release that lies staged; checksums cover every file in it."""
-    comparisons = built["parity"]["comparisons"]
     return {
         "schema": SCHEMA,
         "name": spec.name,
@@ -32,25 +32,37 @@ def make_evidence(
         "fingerprint": fingerprint,
         "source": {"format": spec.source.format, "sha256": dict(sources)},
         "versions": {"python": platform.python_version(), **versions(spec)},
-        "machine": {"architecture": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
+        "machine": machine(),
         "inputs": built["inputs"],
         "outputs": built["outputs"],
-        "export": {"exporter": built["exporter"], "failed": built["attempts"]},
-        "passes": built["passes"],
         "graph": built["graph"],
-        "parity": {
-            "atol": spec.parity.atol,
-            "rtol": spec.parity.rtol,
-            "batch_sizes": sorted({c["rows"] for c in comparisons}),
-            "worst": _worst(comparisons),
-            "comparisons": comparisons,
-        },
-        "speed": {"batch": 1, **built["timing"]},
+        "search": _search(spec, built),
+        "parity": _parity(spec, built),
+        "accuracy": built["accuracy"],
+        "speed": {"threads": spec.serving.original_threads, "batches": _speed(built)},
+        "memory": built["memory"],
         "files": {
             path.relative_to(staged).as_posix(): sha256_file(path)
             for path in sorted(staged.rglob("*"))
             if path.is_file()
         },
+    }
+
+
+def ratios(evidence: Mapping[str, Any]) -> dict[int, float]:
+    """How many times as fast as the original the twin is, by batch size."""
+    return {int(size): found["ratio"] for size, found in evidence["speed"]["batches"].items()}
+
+
+def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
+    """The processor and its cores, the architecture and the system."""
+    lines = (proc / "cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
     }
 
 
@@ -63,11 +75,43 @@ def read_evidence(path: Path) -> dict[str, Any]:
     return evidence
 
 
-def _worst(comparisons: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """For each output the largest differences over all batches; `worst` is the share of the tolerance used."""
-    outputs: dict[str, dict[str, float]] = {}
-    for comparison in comparisons:
-        worst = outputs.setdefault(comparison["output"], {"max_abs": 0.0, "max_rel": 0.0, "worst": 0.0})
-        for key in worst:
-            worst[key] = max(worst[key], comparison[key] or 0.0)
-    return outputs
+def _search(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "level": spec.search.level,
+        "objective": spec.search.objective,
+        "batch_sizes": list(spec.timed_sizes),
+        "threads": spec.serving.original_threads,
+        "budget_s": spec.search.budget_s,
+        "seconds": built["seconds"],
+        "wins": any(timing["ratio"] > 1 for timing in built["timings"].values()),
+        "chosen": built["chosen"]["name"],
+        "candidates": built["trials"],
+    }
+
+
+def _parity(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
+    comparisons = built["parity"]["comparisons"]
+    tolerance = spec.parity.tolerance(built["chosen"]["precision"])
+    return {
+        **asdict(tolerance),
+        "batch_sizes": sorted({c["rows"] for c in comparisons}),
+        "worst": built["chosen"]["parity"],
+        "comparisons": comparisons,
+        "unfit": built["unfit"],
+    }
+
+
+def _speed(built: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for size, twin in built["timings"].items():
+        original = built["original"][size]
+        found[str(size)] = {
+            "rounds": twin["rounds"],
+            "original_ms": original["ms"],
+            "original_range_ms": original["range_ms"],
+            "twin_ms": twin["ms"],
+            "twin_range_ms": twin["range_ms"],
+            "ratio": twin["ratio"],
+            "ratio_quartiles": twin["ratio_quartiles"],
+        }
+    return found

@@ -1,44 +1,31 @@
-"""Graph optimisation that any ONNX Runtime can read: an ordered list of passes, each kept only if parity holds."""
+"""Graph optimisation that any ONNX Runtime can read: an ordered list of rewrites, each a candidate of its own."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
-__all__ = ["PASSES", "Pass", "PassResult", "run_passes"]
+from .convolutions import fold_outputs, merge_siblings, split_concatenated
+from .rewrite import save
+
+__all__ = ["REWRITES", "Rewrite"]
 
 
 @dataclass(frozen=True)
-class Pass:
-    """A named change of a graph, and why it stands where it does in the order."""
+class Rewrite:
+    """A named change of a graph that keeps its answers, the search levels that try it, and why it stands where it does.
+
+    `apply` gives a changed copy.
+    """
 
     name: str
     apply: Callable[[onnx.ModelProto], onnx.ModelProto]
+    levels: tuple[str, ...]
     why_here: str
-
-
-@dataclass(frozen=True)
-class PassResult:
-    """What became of a pass: its effect on the number of nodes, or why it was dropped."""
-
-    name: str
-    kept: bool
-    nodes_before: int
-    nodes_after: int
-    reason: str = ""
-
-
-def _constants_as_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Initializers that are listed as inputs could be overridden by a caller, which blocks every folding."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    weights = {tensor.name for tensor in changed.graph.initializer}
-    kept = [value for value in changed.graph.input if value.name not in weights]
-    del changed.graph.input[:]
-    changed.graph.input.extend(kept)
-    return changed
 
 
 def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -47,33 +34,37 @@ def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
 
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
+    # Weights that are listed as inputs could be overridden by a caller, which blocks every folding.
+    weights = {tensor.name for tensor in changed.graph.initializer}
+    inputs = [value for value in changed.graph.input if value.name not in weights]
+    del changed.graph.input[:]
+    changed.graph.input.extend(inputs)
     slimmed: onnx.ModelProto = onnxslim.slim(changed, model_check=False)
     return slimmed
 
 
-PASSES = (
-    Pass("constants_as_weights", _constants_as_weights, "first: the simplifier folds only what is a constant"),
-    Pass("onnxslim", _slim, "second: it removes what the exporter left, once everything constant is known to be"),
+def _convolutions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Convolutions with few channels, in shapes that CPU kernels are fast at."""
+    return fold_outputs(split_concatenated(merge_siblings(model)))
+
+
+def _runtime_basic(model: onnx.ModelProto) -> onnx.ModelProto:
+    """ONNX Runtime's own optimiser at the level whose results are standard operators."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch) / "source.onnx", Path(scratch) / "target.onnx"
+        save(model, source)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(target)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        return onnx.load(target)
+
+
+REWRITES = (
+    Rewrite("onnxslim", _slim, ("off", "fast", "full"), "first: what follows looks for weights that are constants"),
+    Rewrite("convolutions", _convolutions, ("fast", "full"), "second: it needs the shapes that are known by then"),
+    Rewrite("ort_basic", _runtime_basic, ("full",), "last: it folds what the others have left"),
 )
-
-
-def run_passes(
-    model: onnx.ModelProto, check: Callable[[onnx.ModelProto], str | None]
-) -> tuple[onnx.ModelProto, tuple[PassResult, ...]]:
-    """Apply each pass to the last graph that held. `check` gives the reason why a graph does not hold, or None."""
-    results = []
-    for step in PASSES:
-        before = len(model.graph.node)
-        try:
-            changed = step.apply(model)
-            reason = check(changed)
-        # A simplifier that fails on a graph costs that graph its simplification, never the release.
-        except Exception as error:  # noqa: BLE001
-            results.append(PassResult(step.name, False, before, before, f"{type(error).__name__}: {error}"[:300]))
-            continue
-        if reason is None:
-            results.append(PassResult(step.name, True, before, len(changed.graph.node)))
-            model = changed
-        else:
-            results.append(PassResult(step.name, False, before, len(changed.graph.node), reason))
-    return model, tuple(results)

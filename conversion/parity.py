@@ -90,6 +90,8 @@ class Twin:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Threads that still spin for work would take processors from whatever is timed next.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = onnxruntime.InferenceSession(
             model if isinstance(model, str) else model.SerializeToString(),
             options,

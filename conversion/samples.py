@@ -16,7 +16,7 @@ from .errors import ArtefactError
 from .interface import BATCH, Facts
 from .spec import ModelSpec
 
-__all__ = ["Batch", "batch_maker"]
+__all__ = ["Batch", "batch_maker", "item_maker"]
 
 Batch = dict[str, NDArray[Any]]
 
@@ -24,6 +24,8 @@ Batch = dict[str, NDArray[Any]]
 _SIZES = (7, 16, 33)
 # Row counts are varied as well as contents: one pool of real rows is drawn from at another offset for each batch size.
 _POOL = 64
+# The number of a batch that parity does not use.
+_OTHER = 1000
 
 
 def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int], Batch]:
@@ -34,7 +36,7 @@ def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int]
     if not (spec.samples.file or spec.samples.generator):
         return lambda rows, number: _generate(spec, inputs, rows, number)
     rows = min(_POOL, max(spec.batch_sizes))
-    arrays = _from_file(spec) if spec.samples.file else _from_function(spec, rows)
+    arrays = _from_file(spec) if spec.samples.file else _from_function(spec, rows, spec.samples.seed)
     _check(spec, arrays, inputs)
     if not spec.serving.max_batch_size:
         return lambda _rows, _number: arrays
@@ -48,6 +50,28 @@ def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int]
     return take
 
 
+def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batch]:
+    """A function of (rows) that gives so many samples, for comparisons without labels; raises ArtefactError.
+
+    A file has what it has, and a model without a batch dimension has one row.
+    """
+
+    def items(rows: int) -> Batch:
+        if not spec.serving.max_batch_size:
+            return batch_maker(spec, inputs)(1, 0)
+        if spec.samples.generator:
+            # Others than those of parity: the ranges of eight-bit twins are calibrated on them.
+            arrays = _from_function(spec, rows, spec.samples.seed + 1)
+            _check(spec, arrays, inputs)
+            return arrays
+        if spec.samples.file:
+            arrays = _from_file(spec)
+            return {fact.name: arrays[fact.name][:rows] for fact in inputs}
+        return _generate(spec, inputs, rows, _OTHER)
+
+    return items
+
+
 def _from_file(spec: ModelSpec) -> Batch:
     path = spec.folder / spec.samples.file
     try:
@@ -57,9 +81,9 @@ def _from_file(spec: ModelSpec) -> Batch:
         raise ArtefactError(f"{spec.name}: samples.file {path} is not a readable .npz: {error}") from error
 
 
-def _from_function(spec: ModelSpec, count: int) -> Batch:
+def _from_function(spec: ModelSpec, count: int, seed: int) -> Batch:
     try:
-        made = find_callable(spec.samples.generator, spec.folder)(count, spec.samples.seed)
+        made = find_callable(spec.samples.generator, spec.folder)(count, seed)
         return {str(name): np.asarray(array) for name, array in made.items()}
     # The generator is the user's code: whatever it raises is the news to pass on.
     except Exception as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .dtypes import DTYPES
 from .errors import KeyMissing, UnsupportedDtype, WrongValue
-from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, ModelSpec
+from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
 
 __all__ = ["check"]
 
@@ -118,6 +118,8 @@ def _check_search(spec: ModelSpec, path: Path) -> None:
         raise WrongValue(path, "search.precisions", "a list with fp32, from which the others are made", "none")
     if spec.accuracy.file and spec.accuracy.generator:
         raise WrongValue(path, "accuracy.generator", "left out where accuracy.file is given", spec.accuracy.generator)
+    if not spec.serving.max_batch_size and spec.accuracy != AccuracySpec():
+        raise WrongValue(path, "accuracy", "left out for a model without rows (max_batch_size = 0)", spec.accuracy)
     metric = spec.accuracy.metric
     if metric not in ("", "agreement", "top1") and ":" not in metric:
         raise WrongValue(path, "accuracy.metric", "top1, agreement or 'file.py:callable'", metric)

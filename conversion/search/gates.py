@@ -15,6 +15,7 @@ from ..errors import ConversionError
 from ..graph import check_servable
 from ..parity import Case, Parity, Twin, prove
 from ..rewrite import declare, save
+from ..samples import Batch
 from ..stress import stress_tolerance
 from ..subject import Subject
 from .candidates import Trial
@@ -23,9 +24,12 @@ __all__ = ["Gates"]
 
 
 class Gates:
-    """Holds trials to what the original answered. Files lie in `folder`, one folder a trial."""
+    """Holds trials to what the original answered. Files lie in `folder`, one folder a trial.
 
-    def __init__(self, subject: Subject, cases: Sequence[Case], scorer: Scorer, folder: Path) -> None:
+    Without a `scorer`, for models without rows, parity alone decides.
+    """
+
+    def __init__(self, subject: Subject, cases: Sequence[Case], scorer: Scorer | None, folder: Path) -> None:
         self._subject = subject
         self._cases = cases
         self._scorer = scorer
@@ -64,7 +68,7 @@ class Gates:
 
     def weigh(self, trial: Trial) -> Trial:
         """Measure the accuracy of a trial that holds, once; decides its fate where it loses too much."""
-        if trial.alive and trial.accuracy is None:
+        if trial.alive and trial.accuracy is None and self._scorer is not None:
             trial.accuracy = self._scorer.accuracy(self.twin(trial).run)
             if trial.accuracy.failure:
                 self._drop(trial.end("accuracy", trial.accuracy.failure))
@@ -73,6 +77,10 @@ class Gates:
     def twin(self, trial: Trial) -> Twin:
         """The trial's file in ONNX Runtime, with as many threads as the original has."""
         return Twin(str(trial.path), self._subject.threads)
+
+    def run_file(self, path: Path, batch: Batch) -> Batch:
+        """One batch through a graph that is no candidate."""
+        return Twin(str(path), self._subject.threads).run(batch)
 
     def _prove(self, twin: Twin, precision: str) -> Parity:
         tolerance = self._subject.spec.parity.tolerance(precision)

@@ -24,7 +24,7 @@ _MULTIPLY = ("MatMul", "Gemm")
 
 
 class Quantiser:
-    """Quantises one float graph. Ranges are computed once for each calibration and then used for every choice of layers.
+    """Quantises one float graph. Ranges are computed once for each calibration, whatever layers are then chosen.
 
     `folder` holds the ranges and the scratch files.
     """

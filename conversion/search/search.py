@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import onnx
 
 from python_backend.original.errors import first_line
-from python_backend.original.tensorflow_runtime import TensorFlowModel
 
-from ..errors import AccuracyLost, ExportFailed, ParityBroken
-from ..export_tensorflow import export_tensorflow
-from ..export_torch import export_torch
-from ..optimise import REWRITES
-from ..parity import Case
+from ..accuracy import Accuracy
+from ..errors import AccuracyLost, ConversionError, ExportFailed, ParityBroken
+from ..parity import Case, Parity
+from ..samples import Batch
 from ..spec import SearchSpec
 from ..subject import Subject
 from ..timing import Race, Timing, race
-from .candidates import CHOSEN, Candidate, Trial
+from .candidates import CHOSEN, Trial
 from .gates import Gates
+from .graphs import GraphMaker
 from .int8 import Int8Search
 from .quantise import multiplying_share, quantise_dynamic
 
 __all__ = ["ORIGINAL", "Search"]
-
-_log = logging.getLogger(__name__)
 
 ORIGINAL = "original"
 # Candidates whose first times are this much worse than the best one's do not race again.
@@ -63,8 +59,7 @@ class Search:
 
     def run(self) -> tuple[Trial, dict[int, Timing]]:
         """The winner, and the original's times in the last race. Raises ExportFailed, Unsupported, ParityBroken, …"""
-        floats = [trial for exporter in self._subject.spec.exporters for trial in self._of_exporter(exporter)]
-        floats = [trial for trial in floats if trial.alive]
+        floats = GraphMaker(self._subject, self._gates, self._report).make(self.trials)
         if not floats:
             self._raise_nearest()
         finalists = self._quick_race(floats)
@@ -74,62 +69,6 @@ class Search:
         if not finalists:
             self._raise_nearest()
         return self._final_race(finalists)
-
-    def _of_exporter(self, exporter: str) -> list[Trial]:
-        """The exporter's graph and what rewriting makes of it, each that holds made from the last one that did."""
-        if self._wanted.level == "off" and any(trial.alive for trial in self.trials):
-            return []
-        self._report(f"exporting with {exporter}")
-        trial = self._added(Trial(Candidate(exporter)))
-        try:
-            graph = self._export(exporter)
-        # Exporters have no error base class: anything means that this one cannot.
-        except Exception as error:  # noqa: BLE001
-            _log.warning("%s could not export %s", exporter, self._subject.spec.name, exc_info=True)
-            trial.end("failed", first_line(error))
-            return []
-        self._gates.admit(trial, graph)
-        if not trial.alive or not self._subject.spec.export.optimise:
-            return [trial]
-        return [trial, *self._rewritten(trial, graph)]
-
-    def _rewritten(self, trial: Trial, graph: onnx.ModelProto) -> list[Trial]:
-        made: list[Trial] = []
-        done: tuple[str, ...] = ()
-        for step in REWRITES:
-            if self._wanted.level not in step.levels:
-                continue
-            self._report(f"rewriting the graph of {trial.candidate.exporter}: {step.name}")
-            try:
-                changed = step.apply(graph)
-            # A simplifier that fails on a graph costs that graph its simplification, never the release.
-            except Exception as error:  # noqa: BLE001
-                self._added(Trial(Candidate(trial.candidate.exporter, (*done, step.name)))).end(
-                    "failed", first_line(error)
-                )
-                continue
-            if changed.graph == graph.graph:
-                continue
-            attempt = self._added(Trial(Candidate(trial.candidate.exporter, (*done, step.name))))
-            made.append(self._gates.admit(attempt, changed))
-            if attempt.alive:
-                graph, done = changed, (*done, step.name)
-        return made
-
-    def _export(self, exporter: str) -> onnx.ModelProto:
-        subject = self._subject
-        opset = subject.spec.export.opset
-        if exporter == "tf2onnx":
-            return export_tensorflow(cast(TensorFlowModel, subject.model), subject.inputs, subject.outputs, opset)
-        return export_torch(
-            exporter,
-            subject.model,
-            inputs=subject.inputs,
-            outputs=subject.outputs,
-            batch=subject.trace_batch,
-            opset=opset,
-            scratch=subject.scratch,
-        )
 
     def _quick_race(self, trials: list[Trial]) -> list[Trial]:
         """The fastest few, the fastest first. Those that are left behind have been slower."""
@@ -187,3 +126,83 @@ class Search:
         times = self._race(runners, sizes, _QUICK)
         trial.quick = {size: times[size][trial.name] for size in sizes}
         return self._objective(trial.quick)
+
+    def _final_race(self, finalists: list[Trial]) -> tuple[Trial, dict[int, Timing]]:
+        """Original and finalists in one run, at every batch size; decides who is chosen."""
+        finalists = sorted(finalists, key=self._so_far, reverse=True)
+        for trial in finalists[_FINALISTS:]:
+            trial.end("slower", f"behind {finalists[0].name} in the first race")
+        finalists = finalists[:_FINALISTS]
+        sizes = self._subject.spec.timed_sizes
+        self._report(
+            f"timing the original and {', '.join(t.name for t in finalists)} at {', '.join(map(str, sizes))} rows"
+        )
+        runners = [(ORIGINAL, self._subject.run), *((trial.name, self._gates.twin(trial).run) for trial in finalists)]
+        times = self._race(runners, sizes, _FINAL)
+        for trial in finalists:
+            trial.timings = {size: times[size][trial.name] for size in sizes}
+        winner = max(finalists, key=lambda trial: self._objective(trial.timings))
+        for trial in finalists:
+            if trial is not winner:
+                share = self._objective(trial.timings) / self._objective(winner.timings)
+                trial.end("slower", f"{share:.2f} times as fast as {winner.name}")
+        winner.end(CHOSEN, "")
+        return winner, {size: times[size][ORIGINAL] for size in sizes}
+
+    def _so_far(self, trial: Trial) -> float:
+        """How fast it looked in the race that it ran last, against the best float graph."""
+        if not trial.quick:
+            return 1.0
+        best = self._objective(trial.quick)
+        return best if trial.candidate.precision != "fp32" else min(best, 1.0)
+
+    def _race(
+        self, runners: Sequence[tuple[str, Callable[[Batch], object]]], sizes: Sequence[int], how: Race
+    ) -> dict[int, dict[str, Timing]]:
+        def bound(run: Callable[[Batch], object], batch: Batch) -> Callable[[], object]:
+            return lambda: run(batch)
+
+        return {
+            size: race({name: bound(run, batch) for name, run in runners}, how)
+            for size in sizes
+            for batch in [self._subject.make(size, 0)]
+        }
+
+    def _objective(self, timings: Mapping[int, Timing]) -> float:
+        """What makes a candidate the fastest: the spec's view of its ratios at all batch sizes."""
+        ratios = [timing.ratio for timing in timings.values()]
+        if self._wanted.objective == "worst":
+            return min(ratios)
+        return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+    @property
+    def _largest_case(self) -> Case:
+        return max((case for case in self._cases if not case.stress), key=lambda case: case.rows)
+
+    def _weighed(self, trial: Trial) -> Trial:
+        if trial.accuracy is None:
+            self._report(f"measuring the accuracy of {trial.name}")
+        return self._gates.weigh(trial)
+
+    def _in_time(self) -> bool:
+        return self.seconds < self._wanted.budget_s
+
+    def _added(self, trial: Trial) -> Trial:
+        self.trials.append(trial)
+        return trial
+
+    def _raise_nearest(self) -> NoReturn:
+        """No candidate is left: tell which one came nearest, and what stopped it."""
+        name = self._subject.spec.name
+        proved = [trial for trial in self.trials if trial.fate == "parity" and trial.parity is not None]
+        weighed = [trial for trial in self.trials if trial.accuracy is not None]
+        refused = [trial.error for trial in self.trials if isinstance(trial.error, ConversionError)]
+        if weighed:
+            nearest = min(weighed, key=lambda trial: cast(Accuracy, trial.accuracy).loss)
+            raise AccuracyLost(name, nearest.name, nearest.reason)
+        if proved:
+            nearest = min(proved, key=lambda trial: cast(Parity, trial.parity).worst)
+            raise ParityBroken(name, cast(Parity, nearest.parity).failures, nearest.name)
+        if refused:
+            raise refused[-1]
+        raise ExportFailed(name, [(trial.name, trial.reason) for trial in self.trials])

@@ -1,0 +1,70 @@
+"""How much memory a model takes in a process of its own: `python -m conversion.memory KIND PATH ROW THREADS SIZES…`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from python_backend.original.loading import Device, load
+
+from .errors import MeasuringFailed
+from .parity import Twin
+from .samples import Batch
+
+__all__ = ["peak_memory_mb"]
+
+
+def peak_memory_mb(kind: str, path: Path, row: Batch, sizes: Sequence[int], threads: int) -> float:
+    """Peak resident memory in MB (10^6 bytes) of a process that loads one model and runs it at each batch size.
+
+    `kind` is "original" (`path` is a bundle) or "twin" (an ONNX file); `row` is one row of each input, repeated for
+    larger batches. Raises MeasuringFailed.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "row.npz"
+        np.savez(file, **{name: _storable(array) for name, array in row.items()})
+        command = [sys.executable, "-m", __name__, kind, str(path), str(file), str(threads), *map(str, sizes)]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.DEVNULL,
+        )
+    if done.returncode != 0:
+        raise MeasuringFailed(kind, done.returncode, done.stderr)
+    return float(done.stdout.split()[-1])
+
+
+def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(np.bytes_) if array.dtype.kind == "O" else array
+
+
+def _runnable(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(object) if array.dtype.kind == "S" else array
+
+
+def main(kind: str, path: str, row_file: str, threads: str, *sizes: str) -> int:
+    """Load, run, and print the peak."""
+    with np.load(row_file) as archive:
+        row = {name: _runnable(archive[name]) for name in archive.files}
+    model = load(Path(path), Device(int(threads))) if kind == "original" else Twin(path, int(threads))
+    for size in map(int, sizes):
+        model.run({name: np.repeat(array, size, axis=0) if size > 1 else array for name, array in row.items()})
+    # Not `getrusage`: its peak is inherited from the parent, which holds two models.
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    peak = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
+    sys.stdout.write(f"{int(peak) * 1024 / 1e6}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

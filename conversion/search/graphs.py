@@ -1,0 +1,99 @@
+"""Float graphs: what each exporter gives, and what rewriting makes of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import onnx
+
+from python_backend.original.errors import first_line
+from python_backend.original.tensorflow_runtime import TensorFlowModel
+
+from ..export_tensorflow import export_tensorflow
+from ..export_torch import export_torch
+from ..optimise import REWRITES
+from ..subject import Subject
+from .candidates import Candidate, Trial
+from .gates import Gates
+
+__all__ = ["GraphMaker"]
+
+_log = logging.getLogger(__name__)
+
+
+class GraphMaker:
+    """Makes float candidates and holds them to parity."""
+
+    def __init__(self, subject: Subject, gates: Gates, report: Callable[[str], None]) -> None:
+        self._subject = subject
+        self._gates = gates
+        self._report = report
+        self._trials: list[Trial] = []
+
+    def make(self, trials: list[Trial]) -> list[Trial]:
+        """Every float graph that holds; `trials` gets all that were tried, in their order."""
+        self._trials = trials
+        made = [trial for exporter in self._subject.spec.exporters for trial in self._of_exporter(exporter)]
+        return [trial for trial in made if trial.alive]
+
+    def _of_exporter(self, exporter: str) -> list[Trial]:
+        """The exporter's graph and what rewriting makes of it, each that holds made from the last one that did."""
+        if self._subject.spec.search.level == "off" and any(trial.alive for trial in self._trials):
+            return []
+        self._report(f"exporting with {exporter}")
+        trial = self._kept(Trial(Candidate(exporter)))
+        try:
+            graph = self._export(exporter)
+        # Exporters have no error base class: anything means that this one cannot.
+        except Exception as error:  # noqa: BLE001
+            _log.warning("%s could not export %s", exporter, self._subject.spec.name, exc_info=True)
+            trial.end("failed", first_line(error))
+            return []
+        self._gates.admit(trial, graph)
+        if not trial.alive or not self._subject.spec.export.optimise:
+            return [trial]
+        return [trial, *self._rewritten(trial, graph)]
+
+    def _rewritten(self, trial: Trial, graph: onnx.ModelProto) -> list[Trial]:
+        made: list[Trial] = []
+        done: tuple[str, ...] = ()
+        for step in REWRITES:
+            if self._subject.spec.search.level not in step.levels:
+                continue
+            self._report(f"rewriting the graph of {trial.candidate.exporter}: {step.name}")
+            try:
+                changed = step.apply(graph)
+            # A simplifier that fails on a graph costs that graph its simplification, never the release.
+            except Exception as error:  # noqa: BLE001
+                self._kept(Trial(Candidate(trial.candidate.exporter, (*done, step.name)))).end(
+                    "failed", first_line(error)
+                )
+                continue
+            if changed.graph == graph.graph:
+                continue
+            attempt = self._kept(Trial(Candidate(trial.candidate.exporter, (*done, step.name))))
+            made.append(self._gates.admit(attempt, changed))
+            if attempt.alive:
+                graph, done = changed, (*done, step.name)
+        return made
+
+    def _export(self, exporter: str) -> onnx.ModelProto:
+        subject = self._subject
+        opset = subject.spec.export.opset
+        if exporter == "tf2onnx":
+            return export_tensorflow(cast(TensorFlowModel, subject.model), subject.inputs, subject.outputs, opset)
+        return export_torch(
+            exporter,
+            subject.model,
+            inputs=subject.inputs,
+            outputs=subject.outputs,
+            batch=subject.trace_batch,
+            opset=opset,
+            scratch=subject.scratch,
+        )
+
+    def _kept(self, trial: Trial) -> Trial:
+        self._trials.append(trial)
+        return trial
