@@ -24,6 +24,7 @@ _WIDEST = 8 * _BLOCK
 # What it costs to lay out one folded output, in multiplications that take as long (measured with ONNX Runtime 1.32 on
 # AVX-512): columns go four by four through vector registers, other numbers one by one; rows move as a whole.
 _MOVE_BY_FOUR, _MOVE_ONE, _MOVE_ROW = 60, 230, 25
+_ELEMENTWISE = ("Relu", "Sigmoid", "Tanh")
 _LARGEST_MODEL = 1_800_000_000
 
 
@@ -77,10 +78,13 @@ def fold_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
         if conv is None or conv.weight.shape[0] >= _BLOCK:
             continue
         size = shapes.get(node.output[0], ())
+        after = _activation(changed, node)
         if len(size) == 4 and isinstance(size[2], int) and isinstance(size[3], int):
             patch = _best_patch(conv, (size[2], size[3]))
             if patch is not None:
-                replaced[node.output[0]] = _folded(changed, conv, (size[2], size[3]), patch)
+                replaced[node.output[0]] = _folded(changed, conv, (size[2], size[3]), patch, after)
+                if after is not None:
+                    replaced[after.output[0]] = []
     _replace(changed, replaced)
     return changed
 
@@ -131,6 +135,14 @@ def _added(model: onnx.ModelProto, conv: _Conv, parts: Sequence[str], depths: Se
     return nodes
 
 
+def _activation(model: onnx.ModelProto, node: onnx.NodeProto) -> onnx.NodeProto | None:
+    """The one reader of a node's output, where that works element by element: it may come before the layout."""
+    readers = [other for other in model.graph.node if node.output[0] in other.input]
+    if len(readers) != 1 or node.output[0] in {value.name for value in model.graph.output}:
+        return None
+    return readers[0] if readers[0].op_type in _ELEMENTWISE else None
+
+
 def _best_patch(conv: _Conv, size: tuple[int, int]) -> tuple[int, int] | None:
     """The patch (height, width) that costs the fewest multiplications, the channels filled up to whole blocks."""
     channels, depth, height, width = conv.weight.shape
@@ -155,41 +167,49 @@ def _layout_cost(rows: int, columns: int) -> int:
     return along + (0 if rows == 1 else _MOVE_ROW)
 
 
-def _folded(model: onnx.ModelProto, conv: _Conv, size: tuple[int, int], patch: tuple[int, int]) -> list[onnx.NodeProto]:
-    channels, depth, height, width = conv.weight.shape
+def _folded(
+    model: onnx.ModelProto,
+    conv: _Conv,
+    size: tuple[int, int],
+    patch: tuple[int, int],
+    activation: onnx.NodeProto | None,
+) -> list[onnx.NodeProto]:
     (rows, columns), (down, right) = patch, conv.strides
-    wide = -(-size[1] // columns)
-    kernel = np.zeros(
-        (channels, rows, columns, depth, height + down * (rows - 1), width + right * (columns - 1)), conv.weight.dtype
-    )
-    for row in range(rows):
-        for column in range(columns):
-            top, left = row * down, column * right
-            kernel[:, row, column, :, top : top + height, left : left + width] = conv.weight
+    channels, wide = conv.weight.shape[0], -(-size[1] // columns)
+    kernel = _patch_kernel(conv, patch)
     name = conv.node.output[0]
-    inputs = [conv.node.input[0], _constant(model, f"{name}/kernel", kernel.reshape(-1, depth, *kernel.shape[4:]))]
+    target = activation.output[0] if activation is not None else name
+    inputs = [conv.node.input[0], _constant(model, f"{name}/kernel", kernel)]
     if conv.bias is not None:
         inputs.append(_constant(model, f"{name}/bias", np.repeat(conv.bias, rows * columns)))
     pads = list(conv.pads)
     pads[3] += (wide * columns - size[1]) * right
-    whole = name if wide * columns == size[1] else f"{name}/whole"
-    nodes = [
-        helper.make_node(
-            "Conv",
-            inputs,
-            [f"{name}/folded"],
-            f"{name}/folded",
-            kernel_shape=kernel.shape[4:],
-            strides=[down * rows, right * columns],
-            pads=pads,
-        ),
-        *_laid_out(model, name, whole, (channels, size[0] // rows, wide), patch),
-    ]
-    if whole != name:
+    summed = f"{name}/folded" if activation is None else f"{name}/summed"
+    attributes = {"kernel_shape": kernel.shape[2:], "strides": [down * rows, right * columns], "pads": pads}
+    nodes = [helper.make_node("Conv", inputs, [summed], summed, **attributes)]
+    if activation is not None:
+        # Right behind the convolution ONNX Runtime computes both as one.
+        nodes.append(helper.make_node(activation.op_type, [summed], [f"{name}/folded"]))
+    whole = target if wide * columns == size[1] else f"{name}/whole"
+    nodes += _laid_out(model, name, whole, (channels, size[0] // rows, wide), patch)
+    if whole != target:
         bounds = [_constant(model, f"{name}/{key}", np.array([n])) for key, n in (("from", 0), ("to", size[1]))]
         axes = _constant(model, f"{name}/axis", np.array([3]))
-        nodes.append(helper.make_node("Slice", [whole, *bounds, axes], [name]))
+        nodes.append(helper.make_node("Slice", [whole, *bounds, axes], [target]))
     return nodes
+
+
+def _patch_kernel(conv: _Conv, patch: tuple[int, int]) -> NDArray[Any]:
+    """One kernel for each place in the patch: [out * rows * columns, in, height, width], zeros where it does not reach."""
+    channels, depth, height, width = conv.weight.shape
+    (rows, columns), (down, right) = patch, conv.strides
+    high, wide = height + down * (rows - 1), width + right * (columns - 1)
+    kernel = np.zeros((channels, rows, columns, depth, high, wide), conv.weight.dtype)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * down, column * right
+            kernel[:, row, column, :, top : top + height, left : left + width] = conv.weight
+    return kernel.reshape(-1, depth, high, wide)
 
 
 def _laid_out(

@@ -20,6 +20,9 @@ from .samples import Batch
 
 __all__ = ["peak_memory_mb"]
 
+# Some allocators plan for a shape once they have seen it.
+_RUNS = 3
+
 
 def peak_memory_mb(kind: str, path: Path, row: Batch, sizes: Sequence[int], threads: int) -> float:
     """Peak resident memory in MB (10^6 bytes) of a process that loads one model and runs it at each batch size.
@@ -58,7 +61,9 @@ def main(kind: str, path: str, row_file: str, threads: str, *sizes: str) -> int:
         row = {name: _runnable(archive[name]) for name in archive.files}
     model = load(Path(path), Device(int(threads))) if kind == "original" else Twin(path, int(threads))
     for size in map(int, sizes):
-        model.run({name: np.repeat(array, size, axis=0) if size > 1 else array for name, array in row.items()})
+        batch = {name: np.repeat(array, size, axis=0) if size > 1 else array for name, array in row.items()}
+        for _ in range(_RUNS):
+            model.run(batch)
     # Not `getrusage`: its peak is inherited from the parent, which holds two models.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     peak = next(line.split()[1] for line in lines if line.startswith("VmHWM"))

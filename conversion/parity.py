@@ -90,6 +90,8 @@ class Twin:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # As it is served: with batches of many sizes, plans of memory for each of them add up.
+        options.enable_mem_pattern = False
         # Threads that still spin for work would take processors from whatever is timed next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = onnxruntime.InferenceSession(

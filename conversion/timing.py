@@ -11,7 +11,9 @@ from pathlib import Path
 
 __all__ = ["Race", "Timing", "race"]
 
-_WARM_UP = 2
+# A call that takes longer is warmed up once, and its race is not run again.
+_SLOW_S = 1.0
+_WAIT_S = 2.0
 # Between two calls: threads of one model that still spin for work would take processors from the next one.
 _PAUSE_S = 0.002
 # The part of the processors that others may take without a race being run again.
@@ -36,8 +38,8 @@ class Timing:
     """Milliseconds of one model over the rounds of a race: median, least and most.
 
     `ratio` is the median over the rounds of the first model's time to this one's (above 1: faster than the first), with
-    its quartiles: rounds are compared one by one, since a machine drifts. `others` is the part of the machine's processor
-    time, 0 to 1, that other processes took meanwhile.
+    its quartiles: rounds are compared one by one, since a machine drifts. `others` is the part of the machine's
+    processor time, 0 to 1, that other processes took meanwhile.
     """
 
     rounds: int
@@ -50,9 +52,7 @@ class Timing:
 
 def race(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, Timing]:
     """Time all `runners`, one after the other in every round, each round starting with another one."""
-    for call in runners.values():
-        for _ in range(_WARM_UP):
-            call()
+    slow = _warm_up(runners)
     best: tuple[float, dict[str, list[float]]] | None = None
     for _ in range(how.attempts):
         before = _processor()
@@ -60,12 +60,26 @@ def race(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, Ti
         others = _others(before, _processor())
         if best is None or others < best[0]:
             best = others, times
-        if others <= _QUIET:
+        if others <= _QUIET or slow:
             break
+        time.sleep(_WAIT_S)
     assert best is not None
     others, times = best
     first = next(iter(times.values()))
     return {name: _timing(first, own, others) for name, own in times.items()}
+
+
+def _warm_up(runners: Mapping[str, Callable[[], object]]) -> bool:
+    """Run each a few times; gives whether one of them is so slow that once must do."""
+    slow = False
+    for call in runners.values():
+        start = time.perf_counter()
+        call()
+        if time.perf_counter() - start > _SLOW_S:
+            slow = True
+        else:
+            call()
+    return slow
 
 
 def _rounds(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, list[float]]:

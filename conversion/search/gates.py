@@ -44,8 +44,11 @@ class Gates:
         return path
 
     def admit(self, trial: Trial, graph: onnx.ModelProto) -> Trial:
-        """Save the graph as it would be served and hold it to parity; decides the fate of what fails."""
-        spec = self._subject.spec
+        """Save the graph and hold it to parity; decides the fate of what fails."""
+        return self.prove(self.save(trial, graph))
+
+    def save(self, trial: Trial, graph: onnx.ModelProto) -> Trial:
+        """Write the graph as it would be served; decides the fate of what no server could read."""
         try:
             declare(graph, self._subject.inputs, self._subject.batched)
             check_servable(graph, self._subject.inputs, self._subject.batched)
@@ -54,16 +57,22 @@ class Gates:
             return trial.end("refused", str(error))
         trial.path = self.place()
         trial.nodes = len(graph.graph.node)
-        save(graph, trial.path, spec.export.external_data)
+        save(graph, trial.path, self._subject.spec.export.external_data)
         trial.bytes = sum(file.stat().st_size for file in trial.path.parent.iterdir())
+        return trial
+
+    def prove(self, trial: Trial) -> Trial:
+        """Hold a trial that was saved to parity; decides its fate where it does not hold."""
+        if not trial.alive:
+            return trial
         try:
             # From the file, by the path: what is proved is what is published, sidecars and all.
-            trial.parity = self._prove(Twin(str(trial.path), self._subject.threads), trial.candidate.precision)
+            trial.parity = self._prove(self.twin(trial), trial.candidate.precision)
         # ONNX Runtime's classes come from C++ and share no base but Exception.
         except Exception as error:  # noqa: BLE001
-            return self._drop(trial.end("failed", f"ONNX Runtime does not load it: {first_line(error)}"))
+            return self.discard(trial.end("failed", f"ONNX Runtime does not load it: {first_line(error)}"))
         if trial.parity.failures:
-            return self._drop(trial.end("parity", trial.parity.failures[0]))
+            return self.discard(trial.end("parity", trial.parity.failures[0]))
         return trial
 
     def weigh(self, trial: Trial) -> Trial:
@@ -71,7 +80,7 @@ class Gates:
         if trial.alive and trial.accuracy is None and self._scorer is not None:
             trial.accuracy = self._scorer.accuracy(self.twin(trial).run)
             if trial.accuracy.failure:
-                self._drop(trial.end("accuracy", trial.accuracy.failure))
+                self.discard(trial.end("accuracy", trial.accuracy.failure))
         return trial
 
     def twin(self, trial: Trial) -> Twin:
@@ -92,7 +101,7 @@ class Gates:
         found = prove(twin, plain, tolerance).comparisons
         return Parity((*found, *prove(twin, stressed, stress_tolerance(tolerance)).comparisons))
 
-    def _drop(self, trial: Trial) -> Trial:
+    def discard(self, trial: Trial) -> Trial:
         """A graph that lost takes no more disk."""
         if trial.path is not None:
             shutil.rmtree(trial.path.parent, ignore_errors=True)

@@ -41,16 +41,15 @@ class Int8Search:
     def trials(self, faster: Faster, in_time: InTime, calibrations: int) -> Iterator[Trial]:
         """Every trial that was made, its fate decided unless it holds and is faster: then it is the last one."""
         first = self._trial(CALIBRATIONS[0])
-        yield first
         # Neither another calibration nor more float layers would make it faster.
-        if first.fate == "failed" or (first.path is not None and not self._worth_it(first, faster)):
-            return
-        if self._gates.weigh(first).alive:
+        hopeless = not first.alive or not self._worth_it(first, faster)
+        yield self._judged(first)
+        if hopeless or first.alive:
             return
         for calibration in CALIBRATIONS[1:calibrations]:
             if not in_time():
                 return
-            trial = self._gates.weigh(self._trial(calibration))
+            trial = self._judged(self._trial(calibration))
             yield trial
             if trial.alive:
                 return
@@ -62,20 +61,23 @@ class Int8Search:
         count = 1
         while count <= len(ranked) // 2 and in_time():
             trial = self._trial(CALIBRATIONS[0], tuple(ranked[:count]))
-            yield trial
-            if trial.alive and not self._worth_it(trial, faster):
-                return
-            if self._gates.weigh(trial).alive:
+            hopeless = trial.alive and not self._worth_it(trial, faster)
+            yield self._judged(trial)
+            if hopeless or trial.alive:
                 return
             count *= 2
+
+    def _judged(self, trial: Trial) -> Trial:
+        return self._gates.weigh(self._gates.prove(trial))
 
     def _worth_it(self, trial: Trial, faster: Faster) -> bool:
         gain = faster(trial)
         if gain < _GAIN:
-            trial.end("slower", f"{gain:.2f} times as fast as {self._float.name}")
+            self._gates.discard(trial.end("slower", f"{gain:.2f} times as fast as {self._float.name}"))
         return gain >= _GAIN
 
     def _trial(self, calibration: str, kept: tuple[str, ...] = ()) -> Trial:
+        """A quantised graph, saved and not yet judged."""
         trial = self._float.quantised("int8", calibration, kept)
         target = self._folder / "quantised.onnx"
         try:
@@ -84,7 +86,7 @@ class Int8Search:
         # The quantiser has no error base class: anything means that it cannot.
         except Exception as error:  # noqa: BLE001
             return trial.end("failed", first_line(error))
-        return self._gates.admit(trial, graph)
+        return self._gates.save(trial, graph)
 
     def _ranked_layers(self) -> list[str]:
         """The layers by what quantising each one alone does to the outputs, the worst first."""
