@@ -185,8 +185,17 @@ def _folded(
     pads = list(conv.pads)
     pads[3] += (wide * columns - size[1]) * right
     summed = f"{name}/folded" if activation is None else f"{name}/summed"
-    attributes = {"kernel_shape": kernel.shape[2:], "strides": [down * rows, right * columns], "pads": pads}
-    nodes = [helper.make_node("Conv", inputs, [summed], summed, **attributes)]
+    nodes = [
+        helper.make_node(
+            "Conv",
+            inputs,
+            [summed],
+            summed,
+            kernel_shape=kernel.shape[2:],
+            strides=[down * rows, right * columns],
+            pads=pads,
+        )
+    ]
     if activation is not None:
         # Right behind the convolution ONNX Runtime computes both as one.
         nodes.append(helper.make_node(activation.op_type, [summed], [f"{name}/folded"]))
@@ -200,7 +209,7 @@ def _folded(
 
 
 def _patch_kernel(conv: _Conv, patch: tuple[int, int]) -> NDArray[Any]:
-    """One kernel for each place in the patch: [out * rows * columns, in, height, width], zeros where it does not reach."""
+    """One kernel for each place in the patch: [out * rows * columns, in, height, width], zeros beyond its reach."""
     channels, depth, height, width = conv.weight.shape
     (rows, columns), (down, right) = patch, conv.strides
     high, wide = height + down * (rows - 1), width + right * (columns - 1)

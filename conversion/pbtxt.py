@@ -56,8 +56,8 @@ def _fill_twin(config: Any, spec: ModelSpec) -> None:
     config.instance_group.add(count=spec.serving.instances, kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO)
     config.parameters["intra_op_thread_count"].string_value = str(spec.serving.threads)
     config.parameters["inter_op_thread_count"].string_value = "1"
-    # A plan of the memory is kept for every batch size that was seen: measured on EfficientNet-Lite0 with batches of 1, 10
-    # and 100, they take 700 MB and save no time.
+    # A plan of the memory would be kept for every batch size that was seen: on EfficientNet-Lite0 with batches of 1, 10
+    # and 100 they take 700 MB and save no time.
     config.parameters["enable_mem_pattern"].string_value = "0"
 
 
