@@ -27,6 +27,7 @@ from .parity import Case, Parity, Twin, compare, prove
 from .rewrite import declare, save
 from .samples import Batch, batch_maker
 from .spec import ModelSpec
+from .targets import TARGETS, Target
 from .timing import Timing, time_pair
 
 __all__ = ["Built", "build"]
@@ -64,6 +65,10 @@ class _Subject:
     @property
     def batched(self) -> bool:
         return self.spec.serving.max_batch_size > 0
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.spec.target]
 
     @property
     def trace_batch(self) -> Batch:
@@ -170,8 +175,8 @@ def _export(
             attempts.append((exporter, first_line(error)))
             continue
         try:
-            declare(graph, subject.inputs, subject.batched)
-            check_servable(graph, subject.inputs, subject.batched)
+            declare(graph, subject.inputs, subject.batched, subject.target)
+            check_servable(graph, subject.inputs, subject.batched, subject.target)
             parity = prove(Twin(graph, subject.spec.serving.original_threads), cases, subject.spec.parity)
             if parity.failures:
                 raise ParityBroken(subject.spec.name, parity.failures)
@@ -201,8 +206,8 @@ def _export_with(exporter: str, subject: _Subject) -> onnx.ModelProto:
 def _broken(subject: _Subject, graph: onnx.ModelProto, cases: Sequence[Case]) -> str | None:
     """Why an optimised graph does not hold, None where it does."""
     try:
-        declare(graph, subject.inputs, subject.batched)
-        check_servable(graph, subject.inputs, subject.batched)
+        declare(graph, subject.inputs, subject.batched, subject.target)
+        check_servable(graph, subject.inputs, subject.batched, subject.target)
     except ConversionError as error:
         return str(error)
     failures = prove(Twin(graph, subject.spec.serving.original_threads), cases, subject.spec.parity).failures

@@ -22,7 +22,9 @@ ConversionError                        exit code
 │   ├── InterfaceChanged
 │   ├── ReleaseUnknown
 │   └── RepositoryUnwritable
-└── WorkerDied                                10   the converting process was killed
+├── WorkerDied                                10   the converting process was killed
+├── PreflightFailed                           12   the target would refuse the release, or answer otherwise
+└── RuntimeUnavailable                         1   no environment with an ONNX Runtime; preflight then goes without
 """
 
 from __future__ import annotations
@@ -220,6 +222,27 @@ class WorkerDied(ConversionError):
 
     def __init__(self, name: str, how: str, log: Path) -> None:
         super().__init__(f"the process that converted {name} {how}; its output is in {log}")
+
+
+class PreflightFailed(ConversionError):
+    """The target's Triton would not serve the release, or its ONNX Runtime gives other answers."""
+
+    exit_code = 12
+
+    def __init__(self, what: str, target: object, refusals: Sequence[str]) -> None:
+        super().__init__(
+            f"{target} would not serve {what}: {'; '.join(refusals)}; correct that, or choose another target"
+        )
+
+
+class RuntimeUnavailable(ConversionError):
+    """An ONNX Runtime of a given version cannot be installed here."""
+
+    def __init__(self, version: str, python: str, cause: str) -> None:
+        super().__init__(
+            f"onnxruntime {version} cannot be installed for Python {python} ({cause}); "
+            "the graph was not loaded in it, and the static checks alone count"
+        )
 
 
 def by_name() -> dict[str, type[ConversionError]]:

@@ -13,6 +13,7 @@ from typing import Any
 from .errors import PublishError
 from .fingerprint import sha256_file, versions
 from .spec import ModelSpec
+from .targets import TARGETS
 
 __all__ = ["EVIDENCE", "make_evidence", "read_evidence"]
 
@@ -21,9 +22,18 @@ SCHEMA = 1
 
 
 def make_evidence(
-    spec: ModelSpec, built: Mapping[str, Any], fingerprint: str, sources: Mapping[str, str], staged: Path
+    spec: ModelSpec,
+    built: Mapping[str, Any],
+    fingerprint: str,
+    sources: Mapping[str, str],
+    staged: Path,
+    *,
+    loaded: bool = False,
 ) -> dict[str, Any]:
-    """The evidence of the release that lies staged; checksums cover every file in it."""
+    """The evidence of the release that lies staged; checksums cover every file in it.
+
+    `loaded` is whether the graph was loaded in the target's ONNX Runtime before it was published.
+    """
     comparisons = built["parity"]["comparisons"]
     return {
         "schema": SCHEMA,
@@ -33,6 +43,7 @@ def make_evidence(
         "source": {"format": spec.source.format, "sha256": dict(sources)},
         "versions": {"python": platform.python_version(), **versions(spec)},
         "machine": {"architecture": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
+        "target": {**_target(spec), "loaded": loaded},
         "inputs": built["inputs"],
         "outputs": built["outputs"],
         "export": {"exporter": built["exporter"], "failed": built["attempts"]},
@@ -51,6 +62,18 @@ def make_evidence(
             for path in sorted(staged.rglob("*"))
             if path.is_file()
         },
+    }
+
+
+def _target(spec: ModelSpec) -> dict[str, Any]:
+    target = TARGETS[spec.target]
+    runtime = target.runtime
+    return {
+        "release": target.release,
+        "python": target.python,
+        "onnxruntime": runtime.version,
+        "opset": runtime.opset,
+        "ir": runtime.ir,
     }
 
 

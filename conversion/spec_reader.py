@@ -13,11 +13,13 @@ from typing import Any
 from .dtypes import DTYPES
 from .errors import KeyMissing, SpecMissing, SpecUnreadable, UnknownKey, UnsupportedDtype, WrongValue
 from .spec import EXPORTERS, ModelSpec
+from .targets import TARGETS, known_targets
 
 __all__ = ["SPEC_FILE", "SUFFIXES", "read_spec"]
 
 SPEC_FILE = "model.toml"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_LOWEST_OPSET = 13
 # What the name of an artefact tells of its format.
 SUFFIXES = {
     ".h5": "keras",
@@ -29,8 +31,11 @@ SUFFIXES = {
 }
 
 
-def read_spec(folder: Path) -> ModelSpec:
-    """Read `folder`/model.toml (or the file itself). Raises a subclass of SpecError, UnsupportedDtype."""
+def read_spec(folder: Path, target: str | None = None) -> ModelSpec:
+    """Read `folder`/model.toml (or the file itself); `target` takes the place of its own.
+
+    Raises a subclass of SpecError, UnsupportedDtype.
+    """
     path = folder if folder.suffix == ".toml" else folder / SPEC_FILE
     if not path.is_file():
         raise SpecMissing(path)
@@ -43,7 +48,8 @@ def read_spec(folder: Path) -> ModelSpec:
         raise UnknownKey(path, "folder", {f.name for f in fields(ModelSpec)} - {"folder"})
     if "source" not in table:
         raise KeyMissing(path, "source", "say where the model is, for example [source] path = 'model.h5'")
-    spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, "folder": home}, "", path)
+    given = {"target": target} if target else {}
+    spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, **given, "folder": home}, "", path)
     spec = _with_format(spec, path)
     _check(spec, path)
     return spec
@@ -138,6 +144,7 @@ def _check(spec: ModelSpec, path: Path) -> None:
         if spec.name.endswith(suffix):
             raise WrongValue(path, "name", f"a name that does not end with {suffix} (that is a twin's)", spec.name)
     _check_source(spec, path)
+    _check_target(spec, path)
     _check_numbers(spec, path)
     _check_inputs(spec, path)
 
@@ -155,10 +162,18 @@ def _check_source(spec: ModelSpec, path: Path) -> None:
         )
 
 
+def _check_target(spec: ModelSpec, path: Path) -> None:
+    target = TARGETS.get(spec.target)
+    if target is None:
+        raise WrongValue(path, "target", known_targets(spec.target), spec.target)
+    if not _LOWEST_OPSET <= spec.export.opset <= target.runtime.opset:
+        expected = f"between {_LOWEST_OPSET} and {target.runtime.opset}, the highest that {target} reads"
+        raise WrongValue(path, "export.opset", expected, spec.export.opset)
+
+
 def _check_numbers(spec: ModelSpec, path: Path) -> None:
     serving, parity = spec.serving, spec.parity
     bounds: dict[str, tuple[float, float, float]] = {
-        "export.opset": (spec.export.opset, 13, 21),
         "serving.max_batch_size": (serving.max_batch_size, 0, 1 << 16),
         "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds, 0, 10_000_000),
         "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
