@@ -22,7 +22,7 @@ from .pipeline import Outcome, convert
 from .preflight_table import preflight, table
 from .repository import Load, Repository
 from .spec_reader import SPEC_FILE, read_spec
-from .targets import TARGETS, known_targets
+from .targets import require_targets
 
 _DEFAULT_MODELS = Path("models")
 
@@ -77,15 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     with_repository(added)
     with_server(added)
     with_build(added)
-    added.add_argument("--target", type=_target, help="the Triton release to publish for (that of model.toml)")
+    added.add_argument("--target", help="the Triton release to publish for (that of model.toml)")
     added.add_argument("--preflight", action="store_true", help="load the graph in the target's ONNX Runtime first")
     added.add_argument("--force", action="store_true", help="convert even where nothing has changed")
     added.add_argument("--new-interface", action="store_true", help="accept inputs or outputs that break callers")
     added = command("preflight", _preflight, "check served releases against Triton releases and their ONNX Runtime")
     added.add_argument("names", nargs="*", metavar="name", help="public names of models (all)")
-    added.add_argument(
-        "--target", type=_target, nargs="+", action="extend", default=[], help="Triton releases (its own)"
-    )
+    added.add_argument("--target", nargs="+", action="extend", default=[], help="Triton releases (its own)")
     with_repository(added)
     with_build(added)
     added = command("releases", _releases, "list the releases of every model, and which one is served")
@@ -110,6 +108,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         return 2
     repository = Repository(arguments.repository)
     load = _loader(arguments)
+    require_targets([arguments.target] if arguments.target else [])
     environments = _environments(arguments) if arguments.preflight else None
     first = 0
     for folder in folders:
@@ -148,6 +147,7 @@ def _told(outcome: Outcome) -> str:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
+    require_targets(arguments.target)
     environments = _environments(arguments)
     rows = preflight(
         Repository(arguments.repository), arguments.names, arguments.target, environments, _progress("preflight")
@@ -167,12 +167,6 @@ def _environments(arguments: argparse.Namespace) -> Environments:
 def _tell_missing(environments: Environments | None) -> None:
     for missing in environments.missing.values() if environments else ():
         _say(f"note: {missing}")
-
-
-def _target(text: str) -> str:
-    if text not in TARGETS:
-        raise argparse.ArgumentTypeError(f"must be {known_targets(text)}, found '{text}'")
-    return text
 
 
 def _releases(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ _NUMPY = "numpy<2"
 _INSTALL_S = 600
 _LOAD_S = 600
 _PROBE = Path(__file__).with_name("probe.py")
+# How ONNX Runtime begins its messages: the exception, the status by number and by name.
+_STATUS = re.compile(r"^\w+: \[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,9 @@ def _cause(said: str) -> str:
 
 def _storable(array: NDArray[Any]) -> NDArray[Any]:
     """Strings as fixed-width bytes, which .npz keeps without pickling."""
-    if array.dtype.kind == "U":
-        return np.char.encode(array, "utf-8")
-    return array.astype("S") if array.dtype.kind == "O" else array
+    if array.dtype.kind not in "OU":
+        return array
+    return np.array([v if isinstance(v, bytes) else str(v).encode() for v in array.flat], "S").reshape(array.shape)
 
 
 def load_in(python: Path, model: Path, inputs: Mapping[str, NDArray[Any]]) -> Loaded:
@@ -119,7 +122,7 @@ def load_in(python: Path, model: Path, inputs: Mapping[str, NDArray[Any]]) -> Lo
             return Loaded({}, {}, f"its process ended with {done.returncode}: {last}")
         facts = json.loads(done.stdout)
         if "error" in facts:
-            return Loaded(facts, {}, facts["error"].splitlines()[0])
+            return Loaded(facts, {}, _STATUS.sub("", facts["error"].splitlines()[0]))
         with np.load(folder / "outputs.npz", allow_pickle=False) as archive:
             outputs = {fact["name"]: archive[f"output_{n}"] for n, fact in enumerate(facts["ran"])}
         return Loaded(facts, outputs)

@@ -24,6 +24,7 @@ ConversionError                        exit code
 │   └── RepositoryUnwritable
 ├── WorkerDied                                10   the converting process was killed
 ├── PreflightFailed                           12   the target would refuse the release, or answer otherwise
+├── TargetUnknown                              2   --target names no Triton release that is known
 └── RuntimeUnavailable                         1   no environment with an ONNX Runtime; preflight then goes without
 """
 
@@ -233,6 +234,15 @@ class PreflightFailed(ConversionError):
         super().__init__(
             f"{target} would not serve {what}: {'; '.join(refusals)}; correct that, or choose another target"
         )
+
+
+class TargetUnknown(ConversionError):
+    """A Triton release that no table here has, on the command line."""
+
+    exit_code = 2
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"--target must be {expected}, found '{found}'")
 
 
 class RuntimeUnavailable(ConversionError):

@@ -11,16 +11,19 @@ first that takes the accelerator name `cuda`.
 What ONNX Runtime reads was measured, for each version, with its package from PyPI on Python 3.11: a graph of one
 operator (Relu; Binarizer for ai.onnx.ml) stamped with each opset, and with each IR version, was given to a default
 InferenceSession, which refuses a number that was not released when it was built. An opset that is read is no promise
-that each of its operators has a kernel: only loading the graph in that version shows it, which `conversion preflight`
-does.
+that each of its operators has a kernel (1.23.2 reads opset 23, and has none for its QuantizeLinear on a CPU): only
+loading the graph in that version shows it, which `conversion preflight` does.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["TARGETS", "Runtime", "Target", "known_targets"]
+from .errors import TargetUnknown
+
+__all__ = ["Runtime", "TARGETS", "Target", "known_targets", "require_targets"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,13 @@ _BY_VERSION = {runtime.version: runtime for runtime in _RUNTIMES}
 TARGETS: dict[str, Target] = {
     release: Target(release, _BY_VERSION[runtime], python) for release, runtime, python in _RELEASES
 }
+
+
+def require_targets(releases: Iterable[str]) -> None:
+    """Refuse what was asked for on the command line and is not in the table. Raises TargetUnknown."""
+    for release in releases:
+        if release not in TARGETS:
+            raise TargetUnknown(known_targets(release), release)
 
 
 def known_targets(found: str) -> str:
