@@ -19,7 +19,7 @@ from tritonclient.grpc import model_config_pb2
 
 from python_backend.hybrid.errors import HybridError
 from python_backend.hybrid.settings import read_settings as read_hybrid_settings
-from python_backend.onnxruntime.errors import SettingRefused
+from python_backend.onnxruntime.errors import GraphRefused, SettingRefused
 from python_backend.onnxruntime.graph import Graph, read_graph
 from python_backend.onnxruntime.settings import read_providers, read_settings
 from python_backend.onnxruntime.validate import differences
@@ -28,26 +28,21 @@ from .dtypes import by_onnx
 from .pbtxt import ROLES, SERVED_BY
 from .targets import Target
 
-__all__ = ["config_refusals", "reported_graph", "twin_refusals", "written_graph"]
+__all__ = ["config_refusals", "twin_refusals", "written_signature"]
 
 # ONNX Runtime's names for element types, where they are not the spec's.
 _ELEMENT = {"float32": "float", "float64": "double"}
 
 
-def written_graph(model: onnx.ModelProto) -> Graph:
-    """The signature that an ONNX file claims. Raises GraphRefused for inputs or outputs that are no tensors."""
+def written_signature(model: onnx.ModelProto) -> dict[str, Any]:
+    """The signature that an ONNX file claims: `inputs`, `outputs` and `overridable`, as probe.py writes them down."""
     weights = {tensor.name for tensor in model.graph.initializer}
     nodes = [_node(value) for value in model.graph.input]
-    return _graph(
-        [node for node in nodes if node["name"] not in weights],
-        [_node(value) for value in model.graph.output],
-        [node for node in nodes if node["name"] in weights],
-    )
-
-
-def reported_graph(facts: Mapping[str, Any]) -> Graph:
-    """The signature that an ONNX Runtime reports of a file that it has loaded: what the backend of Triton goes by."""
-    return _graph(facts["inputs"], facts["outputs"], facts["overridable"])
+    return {
+        "inputs": [node for node in nodes if node["name"] not in weights],
+        "outputs": [_node(value) for value in model.graph.output],
+        "overridable": [node for node in nodes if node["name"] in weights],
+    }
 
 
 def config_refusals(name: str, configs: Mapping[str, Any], target: Target) -> list[str]:
@@ -63,22 +58,27 @@ def config_refusals(name: str, configs: Mapping[str, Any], target: Target) -> li
     return found
 
 
-def twin_refusals(config: Any, graph: Graph) -> list[str]:
-    """What the ONNX Runtime backend would refuse of the twin's configuration, held against its graph."""
+def twin_refusals(config: Any, signature: Mapping[str, Any]) -> list[str]:
+    """What the ONNX Runtime backend would refuse of the twin's configuration, held against its graph's signature."""
     plain = _plain(config)
-    return [f"{config.name}: {sentence}" for sentence in (*_settings(plain), *differences(plain, graph))]
+    found = list(_settings(plain))
+    try:
+        found += differences(plain, _graph(signature))
+    except GraphRefused as error:
+        found.append(str(error))
+    return [f"{config.name}: {sentence}" for sentence in found]
 
 
-def _graph(inputs: Any, outputs: Any, overridable: Any) -> Graph:
-    def nodes(facts: Any) -> list[SimpleNamespace]:
-        return [SimpleNamespace(**fact) for fact in facts]
+def _graph(signature: Mapping[str, Any]) -> Graph:
+    def nodes(kind: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(**node) for node in signature[kind]]
 
     # read_graph takes a session; these are the only questions that it asks.
     return read_graph(
         SimpleNamespace(
-            get_inputs=lambda: nodes(inputs),
-            get_outputs=lambda: nodes(outputs),
-            get_overridable_initializers=lambda: nodes(overridable),
+            get_inputs=lambda: nodes("inputs"),
+            get_outputs=lambda: nodes("outputs"),
+            get_overridable_initializers=lambda: nodes("overridable"),
         )
     )
 

@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RuntimeUnavailable
-
 __all__ = ["Environments", "Loaded", "load_in"]
 
 _NUMPY = "numpy<2"
@@ -47,49 +45,52 @@ class Loaded:
 class Environments:
     """The environments below `folder`, made when they are first asked for.
 
-    `missing` tells of each version that could not be had; it is not tried again.
+    `missing` has a sentence for each version that could not be had; it is not tried again.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.missing: dict[str, RuntimeUnavailable] = {}
+        self.missing: dict[str, str] = {}
 
-    def python(self, version: str) -> Path:
-        """The Python of the environment that holds onnxruntime `version`. Raises RuntimeUnavailable."""
-        if version in self.missing:
-            raise self.missing[version]
+    def python(self, version: str) -> Path | None:
+        """The Python of the environment that holds onnxruntime `version`, None where that cannot be installed."""
         home = self._folder / f"onnxruntime-{version}"
-        if not home.is_dir():
-            try:
-                self._make(home, version)
-            except RuntimeUnavailable as error:
-                self.missing[version] = error
-                raise
-        return home / "bin" / "python"
+        if not home.is_dir() and version not in self.missing:
+            cause = self._make(home, version)
+            if cause:
+                self.missing[version] = (
+                    f"onnxruntime {version} cannot be installed for Python {platform.python_version()} ({cause}); no "
+                    "graph was loaded in it, and the static checks alone count"
+                )
+        return None if version in self.missing else home / "bin" / "python"
 
-    def _make(self, home: Path, version: str) -> None:
+    def _make(self, home: Path, version: str) -> str | None:
+        """Make an environment; gives the reason why it could not be made."""
         self._folder.mkdir(parents=True, exist_ok=True)
         # Made under another name and moved: what bears the name is whole, whoever was interrupted.
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=f".{home.name}-") as scratch:
             made = Path(scratch) / "environment"
-            _run([sys.executable, "-m", "venv", "--without-pip", str(made)], version)
             pip = [sys.executable, "-m", "pip", "--python", str(made / "bin" / "python"), "--disable-pip-version-check"]
-            _run([*pip, "install", "--quiet", "--no-deps", f"onnxruntime=={version}", _NUMPY], version)
-            try:
-                made.rename(home)
-            except OSError:
-                # Another process was faster; its environment is as good.
-                if not home.is_dir():
-                    raise
+            cause = _run([sys.executable, "-m", "venv", "--without-pip", str(made)]) or _run(
+                [*pip, "install", "--quiet", "--no-deps", f"onnxruntime=={version}", _NUMPY]
+            )
+            if cause is None:
+                try:
+                    made.rename(home)
+                except OSError:
+                    # Another process was faster; its environment is as good.
+                    if not home.is_dir():
+                        raise
+            return cause
 
 
-def _run(command: list[str], version: str) -> None:
+def _run(command: list[str]) -> str | None:
+    """Run a step of the making; gives why it failed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeUnavailable(version, platform.python_version(), f"pip took more than {_INSTALL_S} s") from error
-    if done.returncode:
-        raise RuntimeUnavailable(version, platform.python_version(), _cause(done.stderr))
+    except subprocess.TimeoutExpired:
+        return f"it took more than {_INSTALL_S} s"
+    return _cause(done.stderr) if done.returncode else None
 
 
 def _cause(said: str) -> str:

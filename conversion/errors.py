@@ -24,8 +24,7 @@ ConversionError                        exit code
 │   └── RepositoryUnwritable
 ├── WorkerDied                                10   the converting process was killed
 ├── PreflightFailed                           12   the target would refuse the release, or answer otherwise
-├── TargetUnknown                              2   --target names no Triton release that is known
-└── RuntimeUnavailable                         1   no environment with an ONNX Runtime; preflight then goes without
+└── TargetUnknown                              2   --target names no Triton release that is known
 """
 
 from __future__ import annotations
@@ -231,9 +230,8 @@ class PreflightFailed(ConversionError):
     exit_code = 12
 
     def __init__(self, what: str, target: object, refusals: Sequence[str]) -> None:
-        super().__init__(
-            f"{target} would not serve {what}: {'; '.join(refusals)}; correct that, or choose another target"
-        )
+        told = "; ".join(refusals)
+        super().__init__(f"{target} would not serve {what}: {told}; correct that, or choose another target")
 
 
 class TargetUnknown(ConversionError):
@@ -243,16 +241,6 @@ class TargetUnknown(ConversionError):
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(f"--target must be {expected}, found '{found}'")
-
-
-class RuntimeUnavailable(ConversionError):
-    """An ONNX Runtime of a given version cannot be installed here."""
-
-    def __init__(self, version: str, python: str, cause: str) -> None:
-        super().__init__(
-            f"onnxruntime {version} cannot be installed for Python {python} ({cause}); "
-            "the graph was not loaded in it, and the static checks alone count"
-        )
 
 
 def by_name() -> dict[str, type[ConversionError]]:

@@ -15,11 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from python_backend.onnxruntime.errors import GraphRefused
-
-from .config_rules import config_refusals, reported_graph, twin_refusals, written_graph
+from .config_rules import config_refusals, twin_refusals, written_signature
 from .environments import Environments, Loaded, load_in
-from .errors import RuntimeUnavailable
 from .evidence import EVIDENCE, read_evidence
 from .graph import load_onnx, unreadable
 from .interface import Facts, facts_of
@@ -71,11 +68,8 @@ class Verdict:
 def examine(candidate: Candidate, target: Target, environments: Environments | None) -> Verdict:
     """Check a release against `target`; without `environments` from its files alone. Raises BrokenOnnx."""
     static = _static(candidate, target)
-    if environments is None:
-        return Verdict(target, static)
-    try:
-        python = environments.python(target.runtime.version)
-    except RuntimeUnavailable:
+    python = environments.python(target.runtime.version) if environments else None
+    if python is None:
         return Verdict(target, static)
     inputs, expected = _batch(candidate)
     found = load_in(python, candidate.graph, inputs)
@@ -108,12 +102,11 @@ def target_of(repository: Repository, name: str, version: int) -> Target:
 
 def _static(candidate: Candidate, target: Target) -> tuple[str, ...]:
     model = load_onnx(candidate.graph, weights=False)
-    found = [*unreadable(model, target), *config_refusals(candidate.name, candidate.configs, target)]
-    try:
-        found += twin_refusals(candidate.configs["onnx"], written_graph(model))
-    except GraphRefused as error:
-        found.append(str(error))
-    return tuple(found)
+    return (
+        *unreadable(model, target),
+        *config_refusals(candidate.name, candidate.configs, target),
+        *twin_refusals(candidate.configs["onnx"], written_signature(model)),
+    )
 
 
 def _batch(candidate: Candidate) -> tuple[Batch, Batch]:
@@ -134,10 +127,7 @@ def _judged(candidate: Candidate, found: Loaded, case: Case) -> tuple[list[str],
     """What is wrong with a graph that was loaded, and the largest difference from the case's outputs."""
     faults = [f"the graph fails: {found.failure}"] if found.failure else []
     if "overridable" in found.facts:
-        try:
-            faults += twin_refusals(candidate.configs["onnx"], reported_graph(found.facts))
-        except GraphRefused as error:
-            faults.append(str(error))
+        faults += twin_refusals(candidate.configs["onnx"], found.facts)
     if found.failure or not case.expected:
         return faults, None
     comparisons = compare(case, dict(found.outputs), candidate.tolerance)
