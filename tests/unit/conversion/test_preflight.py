@@ -120,6 +120,15 @@ def test_the_signature_that_the_runtime_reports_is_held_against_the_configuratio
     assert "(shape [-1,4])" in verdict.refusals[0]
 
 
+def test_what_the_file_shows_is_not_told_again_by_the_runtime(affine, candidate, environments):
+    for config in candidate.configs.values():
+        config.output[0].dims[0] = 5
+    verdict = examine(candidate, TARGET, environments)
+    assert verdict.loaded
+    assert verdict.loading == ()
+    assert len(verdict.refusals) == 1
+
+
 def test_what_pip_cannot_get_leaves_the_static_checks(candidate, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     environments = Environments(tmp_path / "preflight")
