@@ -80,3 +80,11 @@ def test_the_command_line_is_held_to_the_table():
     require_targets(["24.10", "26.08"])
     with pytest.raises(TargetUnknown, match=r"--target must be a Triton release .* perhaps '24\.06', found '23\.10'"):
         require_targets(["24.10", "23.10"])
+
+
+def test_the_docs_tell_the_opset_of_each_release():
+    last = {target.runtime.opset: release for release, target in TARGETS.items()}
+    first = next(r for r, t in TARGETS.items() if t.runtime.opset == max(last))
+    told = ", ".join(f"{opset} up to {release}" for opset, release in list(last.items())[:-1])
+    sentence = f"{told}, {max(last)} from {first} on".replace("up to ", "up to Triton ", 1)
+    assert sentence in Path("docs/model-toml.md").read_text()
