@@ -32,9 +32,14 @@ demo: setup ## convert the models in models/, serve them, ask them, take the ONN
 	@$(PY) -m demo
 
 .PHONY: convert
-convert: $(VENV)/.installed ## publish what has changed (MODEL=path/to/folder for one model, FORCE=1 to do it anyway)
+convert: $(VENV)/.installed ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1)
 	@$(PY) -m conversion convert $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
-		--repository $(REPOSITORY) $(if $(FORCE),--force)
+		--repository $(REPOSITORY) $(if $(FORCE),--force) $(if $(TARGET),--target $(TARGET)) \
+		$(if $(PREFLIGHT),--preflight)
+
+.PHONY: preflight
+preflight: $(VENV)/.installed ## load what is served in the ONNX Runtime of Triton releases (TARGET="24.10 26.08", MODEL=name)
+	@$(PY) -m conversion preflight $(MODEL) --repository $(REPOSITORY) $(if $(TARGET),--target $(TARGET))
 
 .PHONY: releases
 releases: $(VENV)/.installed ## list the releases of every model and which one is served

@@ -1,8 +1,9 @@
-"""Command line: `python -m conversion convert | releases | rollback | validate | info`.
+"""Command line: `python -m conversion convert | preflight | releases | rollback | validate | info`.
 
 Exit codes: 0 done, 1 an error that has no code of its own, 2 wrong use of the command line, 3 model.toml, 4 the model's
 files, 5 export, 6 the graph cannot be served, 7 parity, 8 broken ONNX file, 9 publishing, 10 the converting process
-died, 130 interrupted. Where several models fail, the first failure gives the code.
+died, 12 the target would not serve the release, 130 interrupted. Where several models fail, the first failure gives the
+code.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .environments import Environments
 from .errors import ConversionError, PublishError
 from .graph import describe, load_onnx, validate_file
 from .pipeline import Outcome, convert
+from .preflight_table import preflight, table
 from .repository import Load, Repository
 from .spec_reader import SPEC_FILE, read_spec
+from .targets import require_targets
 
 _DEFAULT_MODELS = Path("models")
 
@@ -65,13 +69,23 @@ def _parser() -> argparse.ArgumentParser:
             "repository, 'none' only writes files (%(default)s)",
         )
 
+    def with_build(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--build", type=Path, default=Path("build"), help="folder for work and logs (%(default)s)")
+
     added = command("convert", _convert, "convert models and publish what has changed")
     added.add_argument("folders", nargs="*", type=Path, help="folders with a model.toml (every one in models/)")
     with_repository(added)
     with_server(added)
-    added.add_argument("--build", type=Path, default=Path("build"), help="folder for work and logs (%(default)s)")
+    with_build(added)
+    added.add_argument("--target", help="the Triton release to publish for (that of model.toml)")
+    added.add_argument("--preflight", action="store_true", help="load the graph in the target's ONNX Runtime first")
     added.add_argument("--force", action="store_true", help="convert even where nothing has changed")
     added.add_argument("--new-interface", action="store_true", help="accept inputs or outputs that break callers")
+    added = command("preflight", _preflight, "check served releases against Triton releases and their ONNX Runtime")
+    added.add_argument("names", nargs="*", metavar="name", help="public names of models (all)")
+    added.add_argument("--target", nargs="+", action="extend", default=[], help="Triton releases (its own)")
+    with_repository(added)
+    with_build(added)
     added = command("releases", _releases, "list the releases of every model, and which one is served")
     added.add_argument("name", nargs="?", help="one model (all)")
     with_repository(added)
@@ -94,24 +108,28 @@ def _convert(arguments: argparse.Namespace) -> int:
         return 2
     repository = Repository(arguments.repository)
     load = _loader(arguments)
+    require_targets([arguments.target] if arguments.target else [])
+    environments = _environments(arguments) if arguments.preflight else None
     first = 0
     for folder in folders:
         name = folder.resolve().name
         try:
             outcome = convert(
-                read_spec(folder),
+                read_spec(folder, arguments.target),
                 repository,
                 build_folder=arguments.build.resolve(),
                 report=_progress(name),
                 force=arguments.force,
                 load=load,
                 new_interface=arguments.new_interface,
+                environments=environments,
             )
         except ConversionError as error:
             _say(f"error: {error}")
             first = first or error.exit_code
             continue
         print(_told(outcome))
+    _tell_missing(environments)
     return first
 
 
@@ -141,6 +159,29 @@ def _told(outcome: Outcome) -> str:
     if not evidence["search"]["wins"]:
         lines.append("  no candidate is faster than the original, which is asked first")
     return "\n".join(lines)
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    require_targets(arguments.target)
+    environments = _environments(arguments)
+    rows = preflight(
+        Repository(arguments.repository), arguments.names, arguments.target, environments, _progress("preflight")
+    )
+    print(table(rows))
+    _tell_missing(environments)
+    failures = [row.failure for row in rows if row.failure]
+    for failure in failures:
+        _say(f"error: {failure}")
+    return failures[0].exit_code if failures else 0
+
+
+def _environments(arguments: argparse.Namespace) -> Environments:
+    return Environments(arguments.build.resolve() / "preflight")
+
+
+def _tell_missing(environments: Environments | None) -> None:
+    for missing in environments.missing.values() if environments else ():
+        _say(f"note: {missing}")
 
 
 def _releases(arguments: argparse.Namespace) -> int:

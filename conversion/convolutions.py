@@ -327,7 +327,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | str, ...]]:
         value.name: tuple(
             d.dim_value if d.HasField("dim_value") else d.dim_param for d in value.type.tensor_type.shape.dim
         )
-        for value in (*inferred.graph.value_info, *inferred.graph.output)
+        for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     }
 
 

@@ -24,7 +24,9 @@ ConversionError                        exit code
 │   ├── ReleaseUnknown
 │   └── RepositoryUnwritable
 ├── MeasuringFailed                           10   the process that measured memory failed
-└── WorkerDied                                10   the converting process was killed
+├── WorkerDied                                10   the converting process was killed
+├── PreflightFailed                           12   the target would refuse the release, or answer otherwise
+└── TargetUnknown                              2   --target names no Triton release that is known
 """
 
 from __future__ import annotations
@@ -245,6 +247,25 @@ class WorkerDied(ConversionError):
 
     def __init__(self, name: str, how: str, log: Path) -> None:
         super().__init__(f"the process that converted {name} {how}; its output is in {log}")
+
+
+class PreflightFailed(ConversionError):
+    """The target's Triton would not serve the release, or its ONNX Runtime gives other answers."""
+
+    exit_code = 12
+
+    def __init__(self, what: str, target: object, refusals: Sequence[str]) -> None:
+        told = "; ".join(refusals)
+        super().__init__(f"{target} would not serve {what}: {told}; correct that, or choose another target")
+
+
+class TargetUnknown(ConversionError):
+    """A Triton release that no table here has, on the command line."""
+
+    exit_code = 2
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"--target must be {expected}, found '{found}'")
 
 
 def by_name() -> dict[str, type[ConversionError]]:

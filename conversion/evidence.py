@@ -13,18 +13,28 @@ from typing import Any
 
 from .errors import PublishError
 from .fingerprint import sha256_file, versions
-from .spec import ModelSpec
+from .spec import ModelSpec, ToleranceSpec
+from .targets import TARGETS
 
-__all__ = ["EVIDENCE", "machine", "make_evidence", "ratios", "read_evidence"]
+__all__ = ["EVIDENCE", "machine", "make_evidence", "ratios", "read_evidence", "tolerance_of"]
 
 EVIDENCE = "evidence.json"
 SCHEMA = 2
 
 
 def make_evidence(
-    spec: ModelSpec, built: Mapping[str, Any], fingerprint: str, sources: Mapping[str, str], staged: Path
+    spec: ModelSpec,
+    built: Mapping[str, Any],
+    fingerprint: str,
+    sources: Mapping[str, str],
+    staged: Path,
+    *,
+    loaded: bool = False,
 ) -> dict[str, Any]:
-    """The evidence of the release that lies staged; checksums cover every file in it."""
+    """The evidence of the release that lies staged; checksums cover every file in it.
+
+    `loaded` is whether the graph was loaded in the target's ONNX Runtime before it was published.
+    """
     return {
         "schema": SCHEMA,
         "name": spec.name,
@@ -33,6 +43,7 @@ def make_evidence(
         "source": {"format": spec.source.format, "sha256": dict(sources)},
         "versions": {"python": platform.python_version(), **versions(spec)},
         "machine": machine(),
+        "target": {**_target(spec), "loaded": loaded},
         "inputs": built["inputs"],
         "outputs": built["outputs"],
         "graph": built["graph"],
@@ -66,6 +77,18 @@ def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
     }
 
 
+def _target(spec: ModelSpec) -> dict[str, Any]:
+    target = TARGETS[spec.target]
+    runtime = target.runtime
+    return {
+        "release": target.release,
+        "python": target.python,
+        "onnxruntime": runtime.version,
+        "opset": runtime.opset,
+        "ir": runtime.ir,
+    }
+
+
 def read_evidence(path: Path) -> dict[str, Any]:
     """Read an evidence.json. Raises PublishError where it is missing or broken."""
     try:
@@ -73,6 +96,12 @@ def read_evidence(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise PublishError(f"{path} is missing or broken ({error}); publish the model again") from error
     return evidence
+
+
+def tolerance_of(evidence: Mapping[str, Any]) -> ToleranceSpec:
+    """The tolerance that the release was proved with."""
+    parity = evidence["parity"]
+    return ToleranceSpec(parity["atol"], parity["rtol"], parity["of_largest"])
 
 
 def _search(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,23 +13,22 @@ from google.protobuf.message import DecodeError
 from .dtypes import DTYPES, by_onnx
 from .errors import BrokenOnnx, FixedDimension, UnsupportedDtype, UnsupportedGraph
 from .interface import BATCH, Facts
+from .targets import Target
 
 __all__ = [
     "GraphInfo",
-    "MAX_IR",
-    "MAX_OPSET",
     "check_servable",
     "describe",
     "load_onnx",
     "tensor_facts",
+    "unreadable",
     "validate_file",
 ]
 
-# What ONNX Runtime 1.18 to 1.20 reads, hence every Triton image from 24.10 on.
-MAX_OPSET = 21
-MAX_IR = 10
 # Operators of the standard; anything else is a contrib operator that another build of ONNX Runtime may lack.
 _PORTABLE = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+# A model has functions of its own from this IR on.
+_IR_OF_FUNCTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,10 @@ class GraphInfo:
     bytes: int
 
 
-def load_onnx(path: Path) -> onnx.ModelProto:
-    """Read a file with its external data. Raises BrokenOnnx."""
+def load_onnx(path: Path, weights: bool = True) -> onnx.ModelProto:
+    """Read a file, with its external data unless `weights` is false. Raises BrokenOnnx."""
     try:
-        return onnx.load(str(path))
+        return onnx.load(str(path), load_external_data=weights)
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise BrokenOnnx(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
@@ -113,20 +112,37 @@ def tensor_facts(value: onnx.ValueInfoProto) -> Facts:
     return Facts(value.name, name if kind == "tensor_type" else str(kind).removesuffix("_type"), shape)
 
 
-def check_servable(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool) -> None:
-    """Refuse what Triton's ONNX Runtime backend could not serve as the spec asks.
+def unreadable(model: onnx.ModelProto, target: Target) -> list[str]:
+    """All that keeps the target's ONNX Runtime from reading a graph: IR, opsets, operators; a sentence for each."""
+    runtime, found = target.runtime, []
+    if model.ir_version > runtime.ir:
+        found.append(f"IR {model.ir_version} is above {runtime.ir}, the highest that {target} reads")
+    if model.functions and model.ir_version < _IR_OF_FUNCTIONS:
+        found.append(f"it has functions of its own, which need IR {_IR_OF_FUNCTIONS}, and says IR {model.ir_version}")
+    highest = {"": runtime.opset, "ai.onnx": runtime.opset, "ai.onnx.ml": runtime.ml_opset}
+    imports = {(o.domain, o.version) for holder in (model, *model.functions) for o in holder.opset_import}
+    for domain, version in sorted(imports):
+        if version > highest.get(domain, version):
+            found.append(
+                f"opset {version} of {domain or 'ai.onnx'} is above {highest[domain]}, the highest that {target} "
+                "reads; lower opset in [export]"
+            )
+    own = {(function.domain, function.name) for function in model.functions}
+    foreign = {(node.domain, node.op_type) for node in _nodes(model) if node.domain not in _PORTABLE} - own
+    found += [
+        f"operator {operator} of {domain} is none of ONNX's own, and a plain ONNX Runtime may lack it"
+        for domain, operator in sorted(foreign)
+    ]
+    return found
+
+
+def check_servable(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool, target: Target) -> None:
+    """Refuse what the ONNX Runtime backend of `target` could not serve as the spec asks.
 
     Raises UnsupportedDtype, FixedDimension, UnsupportedGraph.
     """
-    domains = {node.domain for node in _nodes(model)} - _PORTABLE
-    if domains:
-        raise UnsupportedGraph(f"it holds operators of {', '.join(sorted(domains))}, which a plain ONNX Runtime lacks")
-    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-    if opset > MAX_OPSET or model.ir_version > MAX_IR:
-        raise UnsupportedGraph(
-            f"opset {opset} and IR {model.ir_version} are above {MAX_OPSET} and {MAX_IR}, the highest that Triton "
-            "24.10 reads; lower opset in [export]"
-        )
+    if refusals := unreadable(model, target):
+        raise UnsupportedGraph("; ".join(refusals))
     found = {value.name: tensor_facts(value) for value in model.graph.input}
     for fact in inputs:
         graph = found.get(fact.name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from python_backend.original.bundle import Tensor
 
@@ -11,7 +12,7 @@ from .dtypes import DTYPES
 from .errors import FixedDimension, NameMismatch, Unsupported, UnsupportedDtype
 from .spec import InputSpec, ModelSpec
 
-__all__ = ["BATCH", "Facts", "input_facts", "output_names"]
+__all__ = ["BATCH", "Facts", "facts_of", "input_facts", "output_names"]
 
 BATCH = "batch"
 
@@ -29,6 +30,12 @@ class Facts:
     def tensor(self) -> Tensor:
         """The same for the bundle's manifest, where dynamic dimensions have no names."""
         return Tensor(self.name, self.dtype, tuple(None if isinstance(s, str) else s for s in self.shape))
+
+
+def facts_of(plain: Mapping[str, Any]) -> Facts:
+    """Facts that were written down as JSON, as in evidence.json."""
+    limits = plain["range"]
+    return Facts(plain["name"], plain["dtype"], tuple(plain["shape"]), tuple(limits) if limits else None)
 
 
 def input_facts(spec: ModelSpec, told: Sequence[Tensor]) -> tuple[Facts, ...]:

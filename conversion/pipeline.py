@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import RepositoryUnwritable
+from .environments import Environments
+from .errors import PreflightFailed, RepositoryUnwritable
 from .evidence import EVIDENCE, make_evidence, read_evidence
 from .fingerprint import fingerprint
-from .interface import Facts
+from .interface import facts_of
 from .pbtxt import model_configs
+from .preflight import GOLDEN, Candidate, Verdict, examine, published
 from .repository import Load, Repository
 from .spec import ModelSpec
+from .targets import TARGETS
 from .worker import run_worker
 
 __all__ = ["Outcome", "convert"]
@@ -43,22 +46,27 @@ def convert(
     force: bool = False,
     load: Load | None = None,
     new_interface: bool = False,
+    environments: Environments | None = None,
 ) -> Outcome:
     """Bring the repository to a release of `spec`. Raises a subclass of ConversionError; then nothing has changed.
 
     `load` tells a running server of each model that changes. `build_folder` holds the work in progress and the logs.
+    With `environments` the graph has to load in the target's ONNX Runtime too, where that can be had.
     """
     digest, sources = fingerprint(spec)
     with repository.locked():
         for sentence in repository.repair(spec.name):
             report(sentence)
         if not force and (found := _existing(spec, repository, digest)):
+            if environments:
+                candidate = published(repository, spec.name, found.version)
+                _preflight(f"release {found.version} of {spec.name}", candidate, spec, environments)
             return found
         work = build_folder / "work" / spec.name
         shutil.rmtree(work, ignore_errors=True)
         try:
             built = run_worker(spec, work, build_folder / "logs" / f"convert-{spec.name}.log", report)
-            report("publishing")
+            report(f"checking against {TARGETS[spec.target]} and publishing")
             version = _publish(
                 spec,
                 repository,
@@ -68,6 +76,7 @@ def convert(
                 work=work,
                 load=load,
                 new_interface=new_interface,
+                environments=environments,
             )
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -95,8 +104,10 @@ def _publish(
     work: Path,
     load: Load | None,
     new_interface: bool,
+    environments: Environments | None,
 ) -> int:
-    inputs, outputs = ([_facts(f) for f in built[key]] for key in ("inputs", "outputs"))
+    inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
+    configs = model_configs(spec, inputs, outputs)
     staged = repository.stage(spec.name)
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)
@@ -105,15 +116,20 @@ def _publish(
         for role in ("original", "hybrid"):
             for path in sorted((_CODE / role).glob("*.py")):
                 shutil.copyfile(path, staged / role / path.name)
-        evidence = make_evidence(spec, built, digest, sources, staged)
+        graph, golden = staged / "onnx" / "model.onnx", staged / "hybrid" / GOLDEN
+        tolerance = spec.parity.tolerance(built["chosen"]["precision"])
+        candidate = Candidate(spec.name, graph, configs, inputs, tolerance, golden)
+        new = f"the new release of {spec.name}, which was not published"
+        loaded = _preflight(new, candidate, spec, environments).loaded
+        evidence = make_evidence(spec, built, digest, sources, staged, loaded=loaded)
         (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n")
     except (OSError, shutil.Error) as error:
         raise RepositoryUnwritable(repository.root, str(error)) from error
-    configs = model_configs(spec, inputs, outputs)
     return repository.publish(spec.name, staged, configs, load, new_interface)
 
 
-def _facts(plain: dict[str, Any]) -> Facts:
-    return Facts(
-        plain["name"], plain["dtype"], tuple(plain["shape"]), tuple(plain["range"]) if plain["range"] else None
-    )
+def _preflight(what: str, candidate: Candidate, spec: ModelSpec, environments: Environments | None) -> Verdict:
+    verdict = examine(candidate, TARGETS[spec.target], environments)
+    if verdict.refusals:
+        raise PreflightFailed(what, verdict.target, verdict.refusals)
+    return verdict

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx
 
-from .graph import MAX_IR
 from .interface import BATCH, Facts
+from .targets import Target
 
 __all__ = ["declare", "rename", "save"]
 
@@ -30,8 +30,8 @@ def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
     _apply(model.graph, wanted)
 
 
-def declare(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool) -> None:
-    """Name the dynamic dimensions of inputs as the spec does, and the batch of outputs; cap the IR version.
+def declare(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool, target: Target) -> None:
+    """Name the dynamic dimensions of inputs as the spec does, and the batch of outputs; cap the IR at the target's.
 
     Only dimensions that are already dynamic get a name: nothing is made dynamic by claiming so.
     """
@@ -48,7 +48,7 @@ def declare(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool) -> N
                 dims[0].dim_param = BATCH
     # Names of inner dimensions are the exporter's own and say nothing once the outer ones are renamed.
     del model.graph.value_info[:]
-    model.ir_version = min(model.ir_version, MAX_IR)
+    model.ir_version = min(model.ir_version, target.runtime.ir)
 
 
 def save(model: onnx.ModelProto, path: Path, external_data: bool = False) -> None:

@@ -173,12 +173,16 @@ class ServingSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model. `folder` is where its model.toml lies."""
+    """One model. `folder` is where its model.toml lies.
+
+    `target` is the oldest Triton release that has to serve it; the default is the embedded server's.
+    """
 
     name: str
     folder: Path
     source: SourceSpec
     description: str = ""
+    target: str = "24.10"
     inputs: tuple[InputSpec, ...] = ()
     outputs: tuple[OutputSpec, ...] = ()
     samples: SamplesSpec = SamplesSpec()

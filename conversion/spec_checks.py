@@ -8,9 +8,11 @@ from pathlib import Path
 from .dtypes import DTYPES
 from .errors import KeyMissing, UnsupportedDtype, WrongValue
 from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
+from .targets import TARGETS, known_targets
 
 __all__ = ["check"]
 
+_LOWEST_OPSET = 13
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _RANGE = re.compile(r"([1-9]\d*)-([1-9]\d*)?|([1-9]\d*)")
 
@@ -32,6 +34,7 @@ def check(spec: ModelSpec, path: Path) -> None:
         if spec.name.endswith(suffix):
             raise WrongValue(path, "name", f"a name that does not end with {suffix} (that is a twin's)", spec.name)
     _check_source(spec, path)
+    _check_target(spec, path)
     _check_numbers(spec, path)
     _check_search(spec, path)
     _check_prefer(spec, path)
@@ -51,10 +54,18 @@ def _check_source(spec: ModelSpec, path: Path) -> None:
         )
 
 
+def _check_target(spec: ModelSpec, path: Path) -> None:
+    target = TARGETS.get(spec.target)
+    if target is None:
+        raise WrongValue(path, "target", known_targets(spec.target), spec.target)
+    if not _LOWEST_OPSET <= spec.export.opset <= target.runtime.opset:
+        expected = f"between {_LOWEST_OPSET} and {target.runtime.opset}, the highest that {target} reads"
+        raise WrongValue(path, "export.opset", expected, spec.export.opset)
+
+
 def _check_numbers(spec: ModelSpec, path: Path) -> None:
     serving, parity = spec.serving, spec.parity
     bounds: dict[str, tuple[float, float, float]] = {
-        "export.opset": (spec.export.opset, 13, 21),
         "serving.max_batch_size": (serving.max_batch_size, 0, 1 << 16),
         "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds, 0, 10_000_000),
         "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),

@@ -27,8 +27,11 @@ SUFFIXES = {
 }
 
 
-def read_spec(folder: Path) -> ModelSpec:
-    """Read `folder`/model.toml (or the file itself). Raises a subclass of SpecError, UnsupportedDtype."""
+def read_spec(folder: Path, target: str | None = None) -> ModelSpec:
+    """Read `folder`/model.toml (or the file itself); `target` takes the place of its own.
+
+    Raises a subclass of SpecError, UnsupportedDtype.
+    """
     path = folder if folder.suffix == ".toml" else folder / SPEC_FILE
     if not path.is_file():
         raise SpecMissing(path)
@@ -41,7 +44,8 @@ def read_spec(folder: Path) -> ModelSpec:
         raise UnknownKey(path, "folder", {f.name for f in fields(ModelSpec)} - {"folder"})
     if "source" not in table:
         raise KeyMissing(path, "source", "say where the model is, for example [source] path = 'model.h5'")
-    spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, "folder": home}, "", path)
+    given = {"target": target} if target else {}
+    spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, **given, "folder": home}, "", path)
     spec = _with_format(spec, path)
     check(spec, path)
     return spec

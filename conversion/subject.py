@@ -17,6 +17,7 @@ from .interface import Facts, input_facts, output_names
 from .parity import Case, compare
 from .samples import Batch, batch_maker
 from .spec import ModelSpec
+from .targets import TARGETS, Target
 
 __all__ = ["Subject", "load_subject"]
 
@@ -36,6 +37,11 @@ class Subject:
     def batched(self) -> bool:
         """Whether Triton may join requests."""
         return self.spec.serving.max_batch_size > 0
+
+    @property
+    def target(self) -> Target:
+        """The Triton release that the twin is made for."""
+        return TARGETS[self.spec.target]
 
     @property
     def threads(self) -> int:

@@ -50,8 +50,8 @@ class Gates:
     def save(self, trial: Trial, graph: onnx.ModelProto) -> Trial:
         """Write the graph as it would be served; decides the fate of what no server could read."""
         try:
-            declare(graph, self._subject.inputs, self._subject.batched)
-            check_servable(graph, self._subject.inputs, self._subject.batched)
+            declare(graph, self._subject.inputs, self._subject.batched, self._subject.target)
+            check_servable(graph, self._subject.inputs, self._subject.batched, self._subject.target)
         except ConversionError as error:
             trial.error = error
             return trial.end("refused", str(error))

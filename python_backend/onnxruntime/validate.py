@@ -24,50 +24,55 @@ _VALUE_TYPES = (
 
 def validate(config: dict[str, Any], graph: Graph) -> None:
     """Raise SignatureRefused for the first thing in which configuration and graph differ."""
+    for sentence in differences(config, graph):
+        raise SignatureRefused(sentence)
+
+
+def differences(config: dict[str, Any], graph: Graph) -> Iterator[str]:
+    """Everything in which configuration and graph differ, a sentence each."""
     controls = list(_controls(config))
     for name, data_type in controls:
-        _validate_control(config, graph, name, data_type)
+        yield from _control_differences(config, graph, name, data_type)
     entries = config.get("input") or []
     states = (config.get("sequence_batching") or {}).get("state") or []
     expected = sum(not entry.get("optional") for entry in entries) + len(controls) + len(states)
     if expected != len(graph.inputs):
-        raise SignatureRefused(
+        yield (
             f"unable to load model '{config['name']}', configuration expects {expected} inputs, model provides "
             f"{len(graph.inputs)}"
         )
     allowed = {**graph.inputs, **graph.overridable}
     for entry in entries:
         if entry.get("optional") and config["max_batch_size"] != 0:
-            raise SignatureRefused(
+            yield (
                 f"unable to load model '{config['name']}', optional input '{entry['name']}' is not supported for "
                 "models that support batching"
             )
-        _validate_entry(config, entry, allowed, "input", exact=False)
+        yield from _entry_differences(config, entry, allowed, "input", exact=False)
     for entry in config.get("output") or []:
-        _validate_entry(config, entry, graph.outputs, "output", exact=True)
+        yield from _entry_differences(config, entry, graph.outputs, "output", exact=True)
 
 
-def _validate_entry(
+def _entry_differences(
     config: dict[str, Any], entry: dict[str, Any], allowed: dict[str, GraphTensor], kind: str, *, exact: bool
-) -> None:
+) -> Iterator[str]:
     name, data_type = entry["name"], entry["data_type"]
     tensor = allowed.get(name)
     if tensor is None:
-        raise SignatureRefused(
-            f"unexpected inference {kind} '{name}', allowed {kind}s are: {', '.join(sorted(allowed))}"
-        )
+        yield f"unexpected inference {kind} '{name}', allowed {kind}s are: {', '.join(sorted(allowed))}"
+        return
     if data_type not in SUPPORTED:
-        raise SignatureRefused(f"unsupported datatype {data_type} for {kind} '{name}' for model '{config['name']}'")
-    if data_type != tensor.data_type:
-        raise SignatureRefused(
+        yield f"unsupported datatype {data_type} for {kind} '{name}' for model '{config['name']}'"
+    elif data_type != tensor.data_type:
+        yield (
             f"unable to load model '{config['name']}', configuration expects datatype {data_type} for {kind} "
             f"'{name}', model provides {tensor.data_type}"
         )
     dims = written_dims(entry)
     if tensor.shape:
-        _compare_dims(config, tensor, dims, exact=exact)
+        yield from _dims_differences(config, tensor, dims, exact=exact)
     elif any(size != 1 for size in dims):
-        raise SignatureRefused(
+        yield (
             f"unable to load model '{config['name']}', scalar tensor '{name}', should only provide 1 in the model "
             "configuration when the model doesn't support batching. Model configuration provided: "
             f"{_shape_text(dims)}."
@@ -81,14 +86,17 @@ def written_dims(entry: dict[str, Any]) -> tuple[int, ...]:
     return tuple(int(size) for size in written)
 
 
-def _compare_dims(config: dict[str, Any], tensor: GraphTensor, dims: tuple[int, ...], *, exact: bool) -> None:
+def _dims_differences(
+    config: dict[str, Any], tensor: GraphTensor, dims: tuple[int, ...], *, exact: bool
+) -> Iterator[str]:
     batched = config["max_batch_size"] > 0
     where = f"model '{config['name']}', tensor '{tensor.name}'"
     if batched and not tensor.batches:
-        raise SignatureRefused(
+        yield (
             f"{where}: for the model to support batching the shape should have at least 1 dimension and the first "
             f"dimension must be -1; but shape expected by the model is {_shape_text(tensor.shape)}"
         )
+        return
     full = (DYNAMIC, *dims) if batched else dims
     agrees = len(full) == len(tensor.shape) and all(
         theirs == ours or (not exact and theirs == DYNAMIC) for theirs, ours in zip(tensor.shape, full, strict=True)
@@ -100,7 +108,7 @@ def _compare_dims(config: dict[str, Any], tensor: GraphTensor, dims: tuple[int, 
             if batched
             else "shape"
         )
-        raise SignatureRefused(
+        yield (
             f"{where}: the model expects {len(tensor.shape)} dimensions (shape {_shape_text(tensor.shape)}) but the "
             f"model configuration specifies {len(full)} dimensions ({because} {_shape_text(full)})"
         )
@@ -116,20 +124,19 @@ def _controls(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield entry["name"], written[0] if written else control.get("data_type", "TYPE_INVALID")
 
 
-def _validate_control(config: dict[str, Any], graph: Graph, name: str, data_type: str) -> None:
+def _control_differences(config: dict[str, Any], graph: Graph, name: str, data_type: str) -> Iterator[str]:
     tensor = graph.inputs.get(name)
     if tensor is None:
-        raise SignatureRefused(
-            f"configuration specified sequence control '{name}', but model does not provide that input"
-        )
+        yield f"configuration specified sequence control '{name}', but model does not provide that input"
+        return
     dims = tensor.shape[1:] if config["max_batch_size"] > 0 else tensor.shape
     if dims != (1,):
-        raise SignatureRefused(
+        yield (
             f"unable to load model '{config['name']}', sequence control '{name}' in model has dims "
             f"{_shape_text(dims)} but dims [1] is expected"
         )
     if data_type != tensor.data_type:
-        raise SignatureRefused(
+        yield (
             f"unable to load model '{config['name']}', sequence control '{name}', the model expects data-type "
             f"{tensor.data_type} but the model configuration specifies data-type {data_type}"
         )

@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = ("conversion", "python_backend", "serving", "understudy_client", "loadtests", "demo")
 HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
-LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.spec"}
+LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "conversion.spec"}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
     "conversion": {"python_backend.original"},
     "conversion.__main__": {"python_backend.original", "serving"},
+    "conversion.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
     "serving": set(),
     "understudy_client": set(),
     "python_backend.hybrid": set(),
@@ -105,6 +106,11 @@ def test_the_hybrid_needs_the_standard_library_and_numpy_alone():
         i.split(".")[0] for m in MODULES if home_of(m) == "python_backend.hybrid" for i, _ in imports(m, MODULES[m])
     } - sys.stdlib_module_names
     assert foreign <= {"numpy", "python_backend", "triton_python_backend_utils"}
+
+
+def test_the_probe_needs_what_its_environments_hold_and_nothing_else():
+    foreign = {i.split(".")[0] for i, _ in imports("conversion.probe", MODULES["conversion.probe"])}
+    assert foreign - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 
 @pytest.mark.parametrize("package", ["conversion", "conversion.__main__", "serving", "understudy_client"])

@@ -4,10 +4,12 @@ import onnx
 import pytest
 
 from conversion.errors import BrokenOnnx, FixedDimension, UnsupportedDtype, UnsupportedGraph
-from conversion.graph import check_servable, describe, load_onnx, validate_file
+from conversion.graph import check_servable, describe, load_onnx, unreadable, validate_file
 from conversion.interface import Facts
+from conversion.targets import TARGETS
 
 X = (Facts("x", "float32", ("batch", 4)),)
+TARGET = TARGETS["24.10"]
 
 
 def parse(text: str) -> onnx.ModelProto:
@@ -44,7 +46,7 @@ def test_a_valid_file_passes(affine, tmp_path):
 
 
 def test_a_servable_graph_passes(affine):
-    check_servable(affine, X, batched=True)
+    check_servable(affine, X, True, TARGET)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,13 @@ def test_a_servable_graph_passes(affine):
     [
         ("fixed_input", FixedDimension, "dimension 'batch' of tensor 'x' is fixed, [1, 4], and must be dynamic"),
         ("fixed_output", FixedDimension, "dimension 'batch' of tensor 'y' is fixed"),
-        ("domain", UnsupportedGraph, "operators of com.microsoft"),
-        ("opset", UnsupportedGraph, "opset 24 and IR 9 are above 21 and 10"),
-        ("ir", UnsupportedGraph, "opset 18 and IR 11 are above 21 and 10"),
+        ("domain", UnsupportedGraph, "operator Mul of com.microsoft is none of ONNX's own"),
+        (
+            "opset",
+            UnsupportedGraph,
+            "opset 24 of ai.onnx is above 21, the highest that Triton 24.10 (ONNX Runtime 1.19.2) reads",
+        ),
+        ("ir", UnsupportedGraph, "IR 11 is above 10, the highest that Triton 24.10 (ONNX Runtime 1.19.2) reads"),
         ("dtype", UnsupportedDtype, "tensor 'y' has dtype bfloat16"),
         ("dropped", UnsupportedGraph, "dropped input 'x'"),
     ],
@@ -77,7 +83,7 @@ def test_what_cannot_be_served_is_refused(affine, change, error, sentence):
         case "dropped":
             del graph.input[:]
     with pytest.raises(error) as caught:
-        check_servable(affine, X, batched=True)
+        check_servable(affine, X, True, TARGET)
     assert sentence in str(caught.value)
 
 
@@ -93,8 +99,39 @@ def test_operators_inside_branches_count():
         }
         """
     )
-    with pytest.raises(UnsupportedGraph, match=r"com\.microsoft"):
-        check_servable(model, X, batched=True)
+    with pytest.raises(UnsupportedGraph, match=r"operator Gelu of com\.microsoft"):
+        check_servable(model, X, True, TARGET)
+
+
+FUNCTION = """
+<ir_version: {ir}, opset_import: ["" : 18, "own" : 1{ml}]>
+g (float[batch, 4] x) => (float[batch, 4] y) {{ y = own.twice(x) }}
+<domain: "own", opset_import: ["" : {opset}]>
+twice (a) => (b) {{ b = Add(a, a) }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ir", "ml", "opset", "found"),
+    [
+        (8, "", 18, []),
+        (7, "", 18, ["it has functions of its own, which need IR 8, and says IR 7"]),
+        (8, "", 22, ["opset 22 of ai.onnx is above 21"]),
+        (8, ', "ai.onnx.ml" : 6', 18, ["opset 6 of ai.onnx.ml is above 5"]),
+        (11, ', "ai.onnx.ml" : 6', 22, ["IR 11 is above 10", "opset 22 of ai.onnx", "opset 6 of ai.onnx.ml"]),
+    ],
+)
+def test_everything_that_a_target_could_not_read_is_told_at_once(ir, ml, opset, found):
+    sentences = unreadable(parse(FUNCTION.format(ir=ir, ml=ml, opset=opset)), TARGET)
+    assert len(sentences) == len(found)
+    for sentence, start in zip(sentences, found, strict=True):
+        assert sentence.startswith(start)
+
+
+def test_a_newer_target_reads_what_an_older_one_does_not(affine):
+    affine.ir_version, affine.opset_import[0].version = 11, 23
+    assert len(unreadable(affine, TARGET)) == 2
+    assert unreadable(affine, TARGETS["25.11"]) == []
 
 
 def test_a_conformance_graph_with_a_sequence_is_described_as_such():

@@ -6,6 +6,7 @@ from conversion.graph import load_onnx, tensor_facts
 from conversion.interface import Facts
 from conversion.parity import Twin
 from conversion.rewrite import declare, rename, save
+from conversion.targets import TARGETS
 
 
 def run(model, **arrays):
@@ -51,13 +52,14 @@ def test_names_change_inside_branches_too():
     assert run(model, c=np.array(True), wave=np.array([3.0], np.float32))["y"].tolist() == [-3.0]
 
 
-def test_only_dimensions_that_are_dynamic_get_a_name(affine):
+@pytest.mark.parametrize(("target", "ir"), [("24.10", 10), ("25.11", 11), ("26.08", 13)])
+def test_only_dimensions_that_are_dynamic_get_a_name_and_the_target_caps_the_ir(affine, target, ir):
     affine.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "s0"
-    affine.ir_version = 13
-    declare(affine, [Facts("x", "float32", ("batch", "width"))], batched=True)
+    affine.ir_version = 14
+    declare(affine, [Facts("x", "float32", ("batch", "width"))], True, TARGETS[target])
     assert tensor_facts(affine.graph.input[0]).shape == ("batch", 4)
     assert tensor_facts(affine.graph.output[0]).shape == ("batch", 4)
-    assert affine.ir_version == 10
+    assert affine.ir_version == ir
 
 
 @pytest.mark.parametrize("external", [False, True])

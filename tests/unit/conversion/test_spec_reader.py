@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from conversion.errors import WrongValue
 from conversion.spec import ModelSpec
 from conversion.spec_reader import read_spec
 
@@ -58,3 +59,16 @@ def test_parity_is_shown_at_one_two_an_odd_one_and_the_maximum(tmp_path, largest
 def test_the_specs_of_this_repository_are_valid():
     folders = sorted(path.parent for path in Path("models").glob("*/model.toml"))
     assert {read_spec(folder).name for folder in folders} >= {"basic_pitch", "efficientnet_lite0"}
+
+
+def test_a_target_opens_the_opsets_that_it_reads(tmp_path):
+    text = '[source]\npath = "net.keras"\n[export]\nopset = 26\n'
+    assert write(tmp_path, f'target = "26.08"\n{text}').export.opset == 26
+    with pytest.raises(WrongValue, match=r"between 13 and 25, the highest that Triton 26\.06"):
+        write(tmp_path, f'target = "26.06"\n{text}')
+
+
+def test_a_target_that_is_asked_for_takes_the_place_of_the_specs_own(tmp_path):
+    write(tmp_path, 'target = "26.08"\n[source]\npath = "net.keras"\n')
+    assert read_spec(tmp_path).target == "26.08"
+    assert read_spec(tmp_path, "25.01").target == "25.01"

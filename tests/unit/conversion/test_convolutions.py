@@ -1,0 +1,166 @@
+"""Rewritten convolutions give the same answers, whatever their geometry."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from conversion.convolutions import fold_outputs, merge_siblings, split_concatenated
+from conversion.parity import Twin
+
+
+def constant(name, array):
+    return numpy_helper.from_array(np.asarray(array, np.float32), name)
+
+
+def graph(nodes, weights, shape, outputs=("y",)):
+    """A model over x [batch, *shape]."""
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+            weights,
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def answers(model, shape):
+    x = np.random.default_rng(3).standard_normal((3, *shape)).astype(np.float32)
+    return Twin(model, 1).run({"x": x})
+
+
+def assert_same(before, after, shape):
+    onnx.checker.check_model(after, full_check=True)
+    expected, found = answers(before, shape), answers(after, shape)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5)
+
+
+def operators(model):
+    return [node.op_type for node in model.graph.node]
+
+
+@st.composite
+def convolutions(draw):
+    """One convolution with few channels: weights, attributes and the size of its input."""
+    channels, depth = draw(st.integers(1, 8)), draw(st.integers(1, 5))
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 9)))
+    size = (depth, draw(st.integers(5, 14)), draw(st.integers(9, 40)))
+    attributes = {
+        "kernel_shape": kernel,
+        "strides": draw(st.tuples(st.integers(1, 2), st.integers(1, 3))),
+        "pads": draw(st.tuples(*[st.integers(0, 3)] * 4)),
+    }
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    weights = [constant("w", rng.standard_normal((channels, depth, *kernel)))]
+    if draw(st.booleans()):
+        weights.append(constant("b", rng.standard_normal(channels)))
+    return weights, attributes, size, draw(st.sampled_from(["", "Relu", "Sigmoid"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions())
+def test_folding_keeps_the_answers(case):
+    weights, attributes, size, activation = case
+    inner = "sum" if activation else "y"
+    nodes = [helper.make_node("Conv", ["x", *(w.name for w in weights)], [inner], "conv", **attributes)]
+    if activation:
+        nodes.append(helper.make_node(activation, [inner], ["y"]))
+    before = graph(nodes, weights, size)
+    assert_same(before, fold_outputs(before), size)
+
+
+def test_folding_fills_a_block_of_channels_and_sets_the_activation_right_behind():
+    weights = [constant("w", np.ones((2, 1, 1, 5)))]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["s"], kernel_shape=[1, 5], pads=[0, 2, 0, 2]),
+        helper.make_node("Relu", ["s"], ["y"]),
+    ]
+    folded = fold_outputs(graph(nodes, weights, (1, 4, 64)))
+    conv = folded.graph.node[0]
+    channels = next(t.dims[0] for t in folded.graph.initializer if t.name == conv.input[1])
+    assert channels >= 16
+    assert operators(folded)[:2] == ["Conv", "Relu"]
+    assert "w" not in [tensor.name for tensor in folded.graph.initializer]
+
+
+@pytest.mark.parametrize(
+    ("shape", "attributes"),
+    [
+        ((16, 2, 1, 3), {}),
+        ((2, 1, 1, 3), {"dilations": [1, 2]}),
+        ((2, 1, 1, 3), {"group": 2}),
+        ((2, 1, 1, 3), {"auto_pad": "SAME_UPPER"}),
+    ],
+)
+def test_what_fills_blocks_already_or_is_not_plain_is_left_alone(shape, attributes):
+    size = (2, 4, 20)
+    depth = shape[1] if "group" in attributes else size[0]
+    weights = [constant("w", np.ones((shape[0], depth, *shape[2:])))]
+    before = graph([helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 3], **attributes)], weights, size)
+    assert operators(fold_outputs(before)) == ["Conv"]
+
+
+def test_a_dynamic_size_is_not_folded():
+    weights = [constant("w", np.ones((1, 1, 1, 3)))]
+    before = graph([helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 3])], weights, (1, "height", "width"))
+    assert operators(fold_outputs(before)) == ["Conv"]
+
+
+def siblings(second_pads=(0, 1, 0, 1)):
+    rng = np.random.default_rng(0)
+    weights = [
+        constant("w1", rng.standard_normal((3, 2, 1, 3))),
+        constant("w2", rng.standard_normal((5, 2, 1, 3))),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["y"], kernel_shape=[1, 3], pads=[0, 1, 0, 1]),
+        helper.make_node("Conv", ["x", "w2"], ["z"], kernel_shape=[1, 3], pads=second_pads),
+    ]
+    return graph(nodes, weights, (2, 3, 12), ("y", "z"))
+
+
+def test_siblings_become_one_convolution_whose_channels_are_split():
+    before = siblings()
+    merged = merge_siblings(before)
+    assert operators(merged) == ["Conv", "Split"]
+    assert_same(before, merged, (2, 3, 12))
+
+
+def test_convolutions_of_other_geometry_stay_apart():
+    assert operators(merge_siblings(siblings(second_pads=(0, 2, 0, 0)))) == ["Conv", "Conv"]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_stray_channel_is_added_from_a_convolution_of_its_own(bias):
+    rng = np.random.default_rng(0)
+    weights = [constant("p", np.ones((16, 1, 1, 1))), constant("w", rng.standard_normal((2, 17, 3, 3)))]
+    weights += [constant("b", [1, 2])] if bias else []
+    nodes = [
+        helper.make_node("Conv", ["x", "p"], ["wide"], kernel_shape=[1, 1]),
+        helper.make_node("Concat", ["x", "wide"], ["joined"], axis=1),
+        helper.make_node("Conv", ["joined", "w", *(["b"] if bias else [])], ["y"], kernel_shape=[3, 3]),
+    ]
+    before = graph(nodes, weights, (1, 6, 7))
+    split = split_concatenated(before)
+    assert operators(split) == ["Conv", "Conv", "Conv", "Add"]
+    assert_same(before, split, (1, 6, 7))
+
+
+def test_a_join_that_others_read_stays():
+    weights = [constant("p", np.ones((16, 1, 1, 1))), constant("w", np.ones((2, 17, 1, 1)))]
+    nodes = [
+        helper.make_node("Conv", ["x", "p"], ["wide"], kernel_shape=[1, 1]),
+        helper.make_node("Concat", ["x", "wide"], ["z"], axis=1),
+        helper.make_node("Conv", ["z", "w"], ["y"], kernel_shape=[1, 1]),
+    ]
+    before = graph(nodes, weights, (1, 6, 7), ("y", "z"))
+    assert_same(before, split_concatenated(before), (1, 6, 7))
