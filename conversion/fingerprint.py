@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +15,8 @@ from .spec import ModelSpec
 
 __all__ = ["fingerprint", "sha256_file", "versions"]
 
-_CODE = (
-    Path(__file__).parent,
-    *(Path(__file__).parents[1] / "python_backend" / name for name in ("original", "hybrid")),
-)
+_HOME = Path(__file__).parents[1]
+_CODE = (_HOME / "conversion", _HOME / "python_backend" / "original", _HOME / "python_backend" / "hybrid")
 _PACKAGES = {
     "": ("numpy", "onnx", "onnxruntime", "onnxslim"),
     "tensorflow": ("tensorflow-cpu", "tensorflow", "keras", "tf_keras", "tf2onnx"),
@@ -54,13 +53,13 @@ def fingerprint(spec: ModelSpec) -> tuple[str, dict[str, str]]:
         "spec": {key: value for key, value in asdict(spec).items() if key != "folder"},
         "source": sources,
         # A generator or factory may import its neighbours, so every Python file of the folder counts.
-        "folder": _hashes(spec.folder.rglob("*.py")),
-        "samples": _hashes([spec.folder / spec.samples.file] if spec.samples.file else []),
-        "code": _hashes(path for folder in _CODE for path in folder.glob("*.py")),
+        "folder": _hashes(spec.folder, spec.folder.rglob("*.py")),
+        "data": _hashes(spec.folder, (spec.folder / file for file in (spec.samples.file, spec.accuracy.file) if file)),
+        "code": _hashes(_HOME, (path for folder in _CODE for path in folder.rglob("*.py"))),
         "versions": versions(spec),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(), sources
 
 
-def _hashes(paths: Iterable[Path]) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(paths) if path.is_file()}
+def _hashes(root: Path, paths: Iterable[Path]) -> dict[str, str]:
+    return {os.path.relpath(path, root): sha256_file(path) for path in sorted(paths) if path.is_file()}

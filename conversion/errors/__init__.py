@@ -1,0 +1,110 @@
+"""Everything that `conversion` raises, and the exit code that the command line makes of it.
+
+ConversionError                        exit code
+├── SpecError                                  3   model.toml
+│   ├── SpecMissing
+│   ├── SpecUnreadable
+│   ├── UnknownKey
+│   ├── WrongValue
+│   └── KeyMissing
+├── ArtefactError                              4   the model's files, or what they do when loaded
+├── ExportFailed                               5   no exporter could convert the model
+├── Unsupported                                6   the graph cannot be served as the spec asks
+│   ├── UnsupportedDtype
+│   ├── FixedDimension
+│   ├── RowsMixed
+│   ├── UnsupportedGraph
+│   └── NameMismatch
+├── ParityBroken                               7   no twin matches the original
+├── AccuracyLost                               7   every twin that matches loses too much accuracy
+├── BrokenOnnx                                 8   not a valid ONNX file
+├── PublishError                               9   the repository could not be written or switched
+│   ├── RepositoryLocked
+│   ├── InterfaceChanged
+│   ├── ReleaseUnknown
+│   └── RepositoryUnwritable
+├── MeasuringFailed                           10   the process that measured memory failed
+├── WorkerDied                                10   the converting process was killed
+├── PreflightFailed                           12   the target would refuse the release, or answer otherwise
+└── TargetUnknown                              2   --target names no Triton release that is known
+"""
+
+from __future__ import annotations
+
+from .base import (
+    ConversionError,
+)
+from .model import (
+    AccuracyLost,
+    ArtefactError,
+    BrokenOnnx,
+    ExportFailed,
+    FixedDimension,
+    MeasuringFailed,
+    NameMismatch,
+    ParityBroken,
+    RowsMixed,
+    Unsupported,
+    UnsupportedDtype,
+    UnsupportedGraph,
+    WorkerDied,
+)
+from .release import (
+    InterfaceChanged,
+    PreflightFailed,
+    PublishError,
+    ReleaseUnknown,
+    RepositoryLocked,
+    RepositoryUnwritable,
+    TargetUnknown,
+)
+from .spec import (
+    KeyMissing,
+    SpecError,
+    SpecMissing,
+    SpecUnreadable,
+    UnknownKey,
+    WrongValue,
+)
+
+__all__ = [
+    "AccuracyLost",
+    "ArtefactError",
+    "BrokenOnnx",
+    "ConversionError",
+    "ExportFailed",
+    "FixedDimension",
+    "InterfaceChanged",
+    "KeyMissing",
+    "MeasuringFailed",
+    "NameMismatch",
+    "ParityBroken",
+    "PreflightFailed",
+    "PublishError",
+    "ReleaseUnknown",
+    "RepositoryLocked",
+    "RepositoryUnwritable",
+    "RowsMixed",
+    "SpecError",
+    "SpecMissing",
+    "SpecUnreadable",
+    "TargetUnknown",
+    "UnknownKey",
+    "Unsupported",
+    "UnsupportedDtype",
+    "UnsupportedGraph",
+    "WorkerDied",
+    "WrongValue",
+    "by_name",
+]
+
+
+def by_name() -> dict[str, type[ConversionError]]:
+    """All classes of the tree, for an error that crossed a process boundary."""
+    found: dict[str, type[ConversionError]] = {}
+    queue: list[type[ConversionError]] = [ConversionError]
+    while queue:
+        cls = queue.pop()
+        found[cls.__name__] = cls
+        queue += cls.__subclasses__()
+    return found

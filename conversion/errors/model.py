@@ -1,0 +1,130 @@
+"""The model cannot be converted, or its twin does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .base import ConversionError
+
+
+class ArtefactError(ConversionError):
+    """The model's own files: missing, unreadable, of wrong weights, or with a factory that raises."""
+
+    exit_code = 4
+
+
+class ExportFailed(ConversionError):
+    """Every exporter failed; the sentence names each with its reason."""
+
+    exit_code = 5
+
+    def __init__(self, name: str, attempts: Sequence[tuple[str, str]]) -> None:
+        told = "; ".join(f"{exporter}: {cause}" for exporter, cause in attempts)
+        super().__init__(f"{name} could not be exported to ONNX ({told})")
+
+
+class Unsupported(ConversionError):
+    """The graph is valid, but cannot be served as the spec asks."""
+
+    exit_code = 6
+
+
+class UnsupportedDtype(Unsupported):
+    """A dtype that Triton's ONNX Runtime backend does not take."""
+
+    def __init__(self, tensor: str, dtype: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"tensor '{tensor}' has dtype {dtype}, which Triton's ONNX Runtime backend cannot serve; "
+            f"use one of {', '.join(known)}"
+        )
+
+
+class FixedDimension(Unsupported):
+    """A dimension that must be dynamic is a number in the artefact, or came out of the export as one."""
+
+    def __init__(self, tensor: str, dimension: str, found: Sequence[object]) -> None:
+        shape = ", ".join(str(size) for size in found)
+        super().__init__(
+            f"dimension '{dimension}' of tensor '{tensor}' is fixed, [{shape}], and must be dynamic; "
+            "make the model accept any size there"
+            + (", or set max_batch_size = 0 in [serving] to serve it unbatched" if dimension == "batch" else "")
+        )
+
+
+class RowsMixed(Unsupported):
+    """A row of an output depends on more than its own row of the inputs, so that batching would change answers."""
+
+    def __init__(self, output: str, how: str) -> None:
+        super().__init__(
+            f"output '{output}' {how}: requests that Triton batches would change each other's answers; "
+            "make each row depend on its own input alone, or set max_batch_size = 0 in [serving]"
+        )
+
+
+class UnsupportedGraph(Unsupported):
+    """Operators, opset or IR that the target server's ONNX Runtime cannot read."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the graph cannot be served: {what}")
+
+
+class NameMismatch(Unsupported):
+    """The spec names tensors that the model does not have."""
+
+    def __init__(self, kind: str, named: Iterable[str], found: Iterable[str]) -> None:
+        super().__init__(
+            f"model.toml names the {kind} {', '.join(named)}, but the model has {', '.join(found)}; "
+            "correct the names or leave them out"
+        )
+
+
+class ParityBroken(ConversionError):
+    """No candidate's outputs are within the tolerance of the original's; tells of the one that came nearest."""
+
+    exit_code = 7
+
+    def __init__(self, name: str, failures: Sequence[str], candidate: str) -> None:
+        shown = "; ".join(failures[:6]) + (f"; and {len(failures) - 6} more" if len(failures) > 6 else "")
+        super().__init__(
+            f"no ONNX twin of {name} matches the original, nothing was published; {candidate} came nearest: {shown}"
+        )
+
+
+class AccuracyLost(ConversionError):
+    """Candidates match within the tolerance, but lose more accuracy than the spec allows."""
+
+    exit_code = 7
+
+    def __init__(self, name: str, candidate: str, loss: str) -> None:
+        super().__init__(
+            f"no ONNX twin of {name} is accurate enough, nothing was published; {candidate} came nearest: {loss}"
+        )
+
+
+class BrokenOnnx(ConversionError):
+    """A file that is not a valid ONNX model."""
+
+    exit_code = 8
+
+    def __init__(self, path: Path, cause: str) -> None:
+        super().__init__(f"{path} is not a valid ONNX model: {cause}")
+
+
+class MeasuringFailed(ConversionError):
+    """The process that measured a model's memory ended with an error."""
+
+    exit_code = 10
+
+    def __init__(self, kind: str, code: int, output: str) -> None:
+        last = output.strip().splitlines()[-1] if output.strip() else "no output"
+        super().__init__(f"the process that measured the memory of the {kind} ended with {code}: {last}")
+
+
+class WorkerDied(ConversionError):
+    """The converting process ended without an answer."""
+
+    exit_code = 10
+
+    def __init__(self, name: str, how: str, log: Path) -> None:
+        super().__init__(f"the process that converted {name} {how}; its output is in {log}")

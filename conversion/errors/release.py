@@ -1,0 +1,66 @@
+"""A release cannot be published, switched or trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .base import ConversionError
+
+
+class PublishError(ConversionError):
+    """The repository could not be written or switched; what was served before is still served."""
+
+    exit_code = 9
+
+
+class RepositoryLocked(PublishError):
+    """Another publisher is at work."""
+
+    def __init__(self, root: Path, holder: str) -> None:
+        super().__init__(f"{root} is being published to by process {holder}; wait for it and run again")
+
+
+class InterfaceChanged(PublishError):
+    """The new release has other inputs or outputs than the one that is served."""
+
+    def __init__(self, name: str, served: int, difference: str) -> None:
+        super().__init__(
+            f"the new release of {name} has another interface than release {served} that callers use ({difference}); "
+            "publish it under another name, or accept the break with --new-interface"
+        )
+
+
+class ReleaseUnknown(PublishError):
+    """No such release in the repository."""
+
+    def __init__(self, name: str, version: int | None, known: Iterable[int]) -> None:
+        listed = ", ".join(map(str, known)) or "none"
+        what = f"release {version} of {name}" if version else f"earlier release of {name}"
+        super().__init__(f"there is no {what} to serve; releases on disk: {listed}")
+
+
+class RepositoryUnwritable(PublishError):
+    """The file system refused: full, read-only, or not permitted."""
+
+    def __init__(self, root: Path, cause: str) -> None:
+        super().__init__(f"cannot publish to {root}: {cause}; what was served before is untouched")
+
+
+class PreflightFailed(ConversionError):
+    """The target's Triton would not serve the release, or its ONNX Runtime gives other answers."""
+
+    exit_code = 12
+
+    def __init__(self, what: str, target: object, refusals: Sequence[str]) -> None:
+        told = "; ".join(refusals)
+        super().__init__(f"{target} would not serve {what}: {told}; correct that, or choose another target")
+
+
+class TargetUnknown(ConversionError):
+    """A Triton release that no table here has, on the command line."""
+
+    exit_code = 2
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"--target must be {expected}, found '{found}'")
