@@ -34,8 +34,13 @@ demo: setup ## convert the models in models/, serve them, ask them, take the ONN
 .PHONY: convert
 convert: $(VENV)/.installed ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1)
 	@$(PY) -m conversion convert $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
-		--repository $(REPOSITORY) $(if $(FORCE),--force) $(if $(TARGET),--target $(TARGET)) \
+		--repository $(REPOSITORY) $(if $(FORCE),--force) $(if $(SEARCH),--search $(SEARCH)) $(if $(TARGET),--target $(TARGET)) \
 		$(if $(PREFLIGHT),--preflight)
+
+.PHONY: bench
+bench: $(VENV)/.installed ## published twins against their originals: time, memory, accuracy (PROFILE=gpu on a GPU); writes build/bench.json
+	@$(PY) -m conversion bench $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
+		--repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: preflight
 preflight: $(VENV)/.installed ## load what is served in the ONNX Runtime of Triton releases (TARGET="24.10 26.08", MODEL=name)

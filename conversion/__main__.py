@@ -15,12 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .bench_table import bench, write
+from .bench_table import table as bench_table
 from .environments import Environments
 from .errors import ConversionError, PublishError
 from .graph import describe, load_onnx, validate_file
 from .pipeline import Outcome, convert
 from .preflight_table import preflight, table
+from .profiles import PROFILES
 from .repository import Load, Repository
+from .spec import LEVELS
 from .spec_reader import SPEC_FILE, read_spec
 from .targets import require_targets
 
@@ -81,6 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--preflight", action="store_true", help="load the graph in the target's ONNX Runtime first")
     added.add_argument("--force", action="store_true", help="convert even where nothing has changed")
     added.add_argument("--new-interface", action="store_true", help="accept inputs or outputs that break callers")
+    added.add_argument("--search", choices=LEVELS, help="how much is tried: off, fast or full (that of model.toml)")
+    added = command("bench", _bench, "measure published twins against their originals anew, on this machine")
+    added.add_argument("folders", nargs="*", type=Path, help="folders with a model.toml (every one in models/)")
+    with_repository(added)
+    with_build(added)
+    added.add_argument("--batch-sizes", nargs="+", type=int, default=[], help="batch sizes (those of the model's spec)")
+    added.add_argument("--profile", choices=sorted(PROFILES), default="cpu", help="where both run (%(default)s)")
+    added.add_argument("--output", type=Path, default=Path("build/bench.json"), help="where to write (%(default)s)")
     added = command("preflight", _preflight, "check served releases against Triton releases and their ONNX Runtime")
     added.add_argument("names", nargs="*", metavar="name", help="public names of models (all)")
     added.add_argument("--target", nargs="+", action="extend", default=[], help="Triton releases (its own)")
@@ -102,9 +114,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    folders = arguments.folders or sorted(path.parent for path in _DEFAULT_MODELS.glob(f"*/{SPEC_FILE}"))
+    folders = _folders(arguments)
     if not folders:
-        _say(f"error: no model given, and no {SPEC_FILE} below {_DEFAULT_MODELS}/; name a folder with a {SPEC_FILE}")
         return 2
     repository = Repository(arguments.repository)
     load = _loader(arguments)
@@ -115,7 +126,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         name = folder.resolve().name
         try:
             outcome = convert(
-                read_spec(folder, arguments.target),
+                read_spec(folder, arguments.target, arguments.search),
                 repository,
                 build_folder=arguments.build.resolve(),
                 report=_progress(name),
@@ -131,6 +142,33 @@ def _convert(arguments: argparse.Namespace) -> int:
         print(_told(outcome))
     _tell_missing(environments)
     return first
+
+
+def _folders(arguments: argparse.Namespace) -> list[Path]:
+    """The folders named, or all there are; an empty list after saying that there is none."""
+    folders = arguments.folders or sorted(path.parent for path in _DEFAULT_MODELS.glob(f"*/{SPEC_FILE}"))
+    if not folders:
+        _say(f"error: no model given, and no {SPEC_FILE} below {_DEFAULT_MODELS}/; name a folder with a {SPEC_FILE}")
+    return folders
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    entries = {}
+    for folder in _folders(arguments):
+        spec = read_spec(folder)
+        entries[spec.name] = bench(
+            spec,
+            Repository(arguments.repository.resolve()),
+            build_folder=arguments.build.resolve(),
+            sizes=arguments.batch_sizes,
+            profile=arguments.profile,
+            report=_progress(spec.name),
+        )
+    if not entries:
+        return 2
+    write(entries, arguments.output, arguments.profile, ["python", "-m", "conversion", *sys.argv[1:]])
+    print(bench_table(entries))
+    return 0
 
 
 def _told(outcome: Outcome) -> str:

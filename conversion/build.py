@@ -93,6 +93,6 @@ def _memory(subject: Subject, work: Path, twin: Path) -> dict[str, float]:
     row = subject.make(1, 0)
     sizes = subject.spec.timed_sizes if subject.batched else (1,)
     return {
-        "original_mb": peak_memory_mb("original", work / "original", row, sizes, subject.threads),
-        "twin_mb": peak_memory_mb("twin", twin, row, sizes, subject.threads),
+        "original_mb": peak_memory_mb("original", work / "original", row, sizes, threads=subject.threads),
+        "twin_mb": peak_memory_mb("twin", twin, row, sizes, threads=subject.threads),
     }

@@ -14,7 +14,7 @@ from .interface import BATCH
 from .rewrite import save
 from .spec import InputSpec, ModelSpec, ServingSpec, SourceSpec
 from .spec_reader import SUFFIXES
-from .worker import run_worker
+from .worker import Task, run_worker
 
 __all__ = ["ONNXConverter"]
 
@@ -77,7 +77,7 @@ class ONNXConverter:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".conversion-") as scratch:
             work = Path(scratch)
-            run_worker(spec, work / "build", work / "log", lambda _step: None)
+            run_worker(Task("build", "build", spec), work / "build", work / "log", lambda _step: None)
             # Saved again under its own name, because a sidecar's name is written into the graph.
             ready = work / "ready" / output.name
             ready.parent.mkdir()

@@ -16,7 +16,7 @@ from .fingerprint import sha256_file, versions
 from .spec import ModelSpec, ToleranceSpec
 from .targets import TARGETS
 
-__all__ = ["EVIDENCE", "machine", "make_evidence", "ratios", "read_evidence", "tolerance_of"]
+__all__ = ["EVIDENCE", "machine", "make_evidence", "ratios", "read_evidence", "speeds", "tolerance_of"]
 
 EVIDENCE = "evidence.json"
 SCHEMA = 2
@@ -50,7 +50,7 @@ def make_evidence(
         "search": _search(spec, built),
         "parity": _parity(spec, built),
         "accuracy": built["accuracy"],
-        "speed": {"threads": spec.serving.original_threads, "batches": _speed(built)},
+        "speed": {"threads": spec.serving.original_threads, "batches": speeds(built["original"], built["timings"])},
         "memory": built["memory"],
         "files": {
             path.relative_to(staged).as_posix(): sha256_file(path)
@@ -98,6 +98,20 @@ def read_evidence(path: Path) -> dict[str, Any]:
     return evidence
 
 
+def speeds(original: Mapping[str, Any], twin: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Both side by side by batch size, out of the plain data of two `Timing`s each."""
+    return {
+        size: {
+            "original_ms": original[size]["ms"],
+            "original_range_ms": original[size]["range_ms"],
+            "twin_ms": own["ms"],
+            "twin_range_ms": own["range_ms"],
+            **{key: own[key] for key in ("ratio", "ratio_quartiles", "rounds", "others")},
+        }
+        for size, own in twin.items()
+    }
+
+
 def tolerance_of(evidence: Mapping[str, Any]) -> ToleranceSpec:
     """The tolerance that the release was proved with."""
     parity = evidence["parity"]
@@ -128,19 +142,3 @@ def _parity(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
         "comparisons": comparisons,
         "unfit": built["unfit"],
     }
-
-
-def _speed(built: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for size, twin in built["timings"].items():
-        original = built["original"][size]
-        found[str(size)] = {
-            "rounds": twin["rounds"],
-            "original_ms": original["ms"],
-            "original_range_ms": original["range_ms"],
-            "twin_ms": twin["ms"],
-            "twin_range_ms": twin["range_ms"],
-            "ratio": twin["ratio"],
-            "ratio_quartiles": twin["ratio_quartiles"],
-        }
-    return found

@@ -1,4 +1,4 @@
-"""How much memory a model takes in a process of its own: `python -m conversion.memory KIND PATH ROW THREADS SIZES…`."""
+"""How much memory a model takes in a process of its own: `python -m conversion.memory KIND PATH ROW THREADS …`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from python_backend.original.loading import Device, load
 
 from .errors import MeasuringFailed
 from .parity import Twin
+from .profiles import PROFILES
 from .samples import Batch
 
 __all__ = ["peak_memory_mb"]
@@ -24,7 +25,9 @@ __all__ = ["peak_memory_mb"]
 _RUNS = 3
 
 
-def peak_memory_mb(kind: str, path: Path, row: Batch, sizes: Sequence[int], threads: int) -> float:
+def peak_memory_mb(
+    kind: str, path: Path, row: Batch, sizes: Sequence[int], *, threads: int, profile: str = "cpu"
+) -> float:
     """Peak resident memory in MB (10^6 bytes) of a process that loads one model and runs it at each batch size.
 
     `kind` is "original" (`path` is a bundle) or "twin" (an ONNX file); `row` is one row of each input, repeated for
@@ -33,7 +36,7 @@ def peak_memory_mb(kind: str, path: Path, row: Batch, sizes: Sequence[int], thre
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "row.npz"
         np.savez(file, **{name: _storable(array) for name, array in row.items()})
-        command = [sys.executable, "-m", __name__, kind, str(path), str(file), str(threads), *map(str, sizes)]
+        command = [sys.executable, "-m", __name__, kind, str(path), str(file), str(threads), profile, *map(str, sizes)]
         done = subprocess.run(
             command,
             capture_output=True,
@@ -47,6 +50,10 @@ def peak_memory_mb(kind: str, path: Path, row: Batch, sizes: Sequence[int], thre
     return float(done.stdout.split()[-1])
 
 
+class _Runs(Protocol):
+    def run(self, arrays: Batch) -> object: ...
+
+
 def _storable(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.bytes_) if array.dtype.kind == "O" else array
 
@@ -55,11 +62,15 @@ def _runnable(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(object) if array.dtype.kind == "S" else array
 
 
-def main(kind: str, path: str, row_file: str, threads: str, *sizes: str) -> int:
+def main(kind: str, path: str, row_file: str, threads: str, profile: str, *sizes: str) -> int:
     """Load, run, and print the peak."""
     with np.load(row_file) as archive:
         row = {name: _runnable(archive[name]) for name in archive.files}
-    model = load(Path(path), Device(int(threads))) if kind == "original" else Twin(path, int(threads))
+    where = PROFILES[profile]
+    if kind == "original":
+        model: _Runs = load(Path(path), Device(int(threads), where.gpu))
+    else:
+        model = Twin(path, int(threads), where.provider)
     for size in map(int, sizes):
         batch = {name: np.repeat(array, size, axis=0) if size > 1 else array for name, array in row.items()}
         for _ in range(_RUNS):

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from .errors import ProviderMissing
+from .profiles import CPU
 from .samples import Batch
 from .spec import ToleranceSpec
 
@@ -82,9 +84,12 @@ class Parity:
 
 
 class Twin:
-    """An ONNX graph in ONNX Runtime on the CPU, as Triton will run it."""
+    """An ONNX graph in ONNX Runtime, as Triton will run it: on the CPU unless another provider is named.
 
-    def __init__(self, model: onnx.ModelProto | str, threads: int) -> None:
+    Raises ProviderMissing where ONNX Runtime would quietly take the CPU instead.
+    """
+
+    def __init__(self, model: onnx.ModelProto | str, threads: int, provider: str = CPU) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -97,8 +102,10 @@ class Twin:
         self._session = onnxruntime.InferenceSession(
             model if isinstance(model, str) else model.SerializeToString(),
             options,
-            providers=["CPUExecutionProvider"],
+            providers=[provider] if provider == CPU else [provider, CPU],
         )
+        if self._session.get_providers()[0] != provider:
+            raise ProviderMissing(provider, self._session.get_providers())
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Batch:

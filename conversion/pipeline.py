@@ -19,7 +19,7 @@ from .preflight import GOLDEN, Candidate, Verdict, examine, published
 from .repository import Load, Repository
 from .spec import ModelSpec
 from .targets import TARGETS
-from .worker import run_worker
+from .worker import Task, run_worker
 
 __all__ = ["Outcome", "convert"]
 
@@ -65,7 +65,9 @@ def convert(
         work = build_folder / "work" / spec.name
         shutil.rmtree(work, ignore_errors=True)
         try:
-            built = run_worker(spec, work, build_folder / "logs" / f"convert-{spec.name}.log", report)
+            built = run_worker(
+                Task("build", "build", spec), work, build_folder / "logs" / f"convert-{spec.name}.log", report
+            )
             report(f"checking against {TARGETS[spec.target]} and publishing")
             version = _publish(
                 spec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 import types
 import typing
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ SUFFIXES = {
 }
 
 
-def read_spec(folder: Path, target: str | None = None) -> ModelSpec:
-    """Read `folder`/model.toml (or the file itself); `target` takes the place of its own.
+def read_spec(folder: Path, target: str | None = None, search: str | None = None) -> ModelSpec:
+    """Read `folder`/model.toml (or the file itself); `target` and the level of `search` take the place of its own.
 
     Raises a subclass of SpecError, UnsupportedDtype.
     """
@@ -46,6 +46,8 @@ def read_spec(folder: Path, target: str | None = None) -> ModelSpec:
         raise KeyMissing(path, "source", "say where the model is, for example [source] path = 'model.h5'")
     given = {"target": target} if target else {}
     spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, **given, "folder": home}, "", path)
+    if search is not None:
+        spec = replace(spec, search=replace(spec.search, level=search))
     spec = _with_format(spec, path)
     check(spec, path)
     return spec
@@ -120,6 +122,4 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
         found = "torch_module" if source.factory else SUFFIXES.get(suffix, "" if suffix else "saved_model")
         if not found:
             raise WrongValue(path, "source.path", f"a {', '.join(SUFFIXES)} file or a SavedModel folder", source.path)
-    changed = {f.name: getattr(source, f.name) for f in fields(source)} | {"format": found}
-    whole = {f.name: getattr(spec, f.name) for f in fields(spec)} | {"source": type(source)(**changed)}
-    return ModelSpec(**whole)
+    return replace(spec, source=replace(source, format=found))

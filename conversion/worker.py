@@ -1,36 +1,50 @@
-"""One conversion in a process of its own: `python -m conversion.worker WORK`, the spec pickled on standard input.
+"""One task in a process of its own: `python -m conversion.worker WORK`, the task pickled on standard input.
 
 Frameworks do not share a process well (thread pools, protobuf, memory that never returns), so each model gets one.
 Progress goes to standard output, one line a step; everything else that frameworks print goes to standard error.
-The verdict is WORK/result.json: either {"built": …} or {"error": {"class": …, "message": …}}.
+The verdict is WORK/result.json: either {"done": …} or {"error": {"class": …, "message": …}}.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .build import build
 from .errors import ConversionError, WorkerDied, by_name
 from .spec import ModelSpec
 
-__all__ = ["run_worker"]
+__all__ = ["Task", "run_worker"]
 
 RESULT = "result.json"
 
 
-def run_worker(spec: ModelSpec, work: Path, log: Path, report: Callable[[str], None]) -> dict[str, Any]:
-    """Build `spec` in a process of its own and give `Built` as plain data.
+@dataclass(frozen=True)
+class Task:
+    """What to do for one model: a function of this package, as module and name, called with (spec, work, report, more).
 
-    Raises what the build raised, or WorkerDied. On an interrupt the process is killed first.
+    It gives a dataclass.
     """
+
+    module: str
+    function: str
+    spec: ModelSpec
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Do `task` in a process of its own and give its result as plain data.
+
+    Raises what the task raised, or WorkerDied. On an interrupt the process is killed first.
+    """
+    work.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", __name__, str(work)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -49,7 +63,7 @@ def run_worker(spec: ModelSpec, work: Path, log: Path, report: Callable[[str], N
         assert process.stdout is not None
         try:
             with process.stdin as pipe:
-                pickle.dump(spec, pipe)
+                pickle.dump(task, pipe)
             for line in process.stdout:
                 report(line.decode().rstrip("\n"))
             code = process.wait()
@@ -59,12 +73,12 @@ def run_worker(spec: ModelSpec, work: Path, log: Path, report: Callable[[str], N
     path = work / RESULT
     if not path.is_file():
         how = f"was killed by signal {-code} (9 is most often a lack of memory)" if code < 0 else f"ended with {code}"
-        raise WorkerDied(spec.name, how, log)
+        raise WorkerDied(task.spec.name, how, log)
     result: dict[str, Any] = json.loads(path.read_text())
     if "error" in result:
         raise _revived(result["error"])
-    built: dict[str, Any] = result["built"]
-    return built
+    done: dict[str, Any] = result["done"]
+    return done
 
 
 def _revived(facts: dict[str, str]) -> ConversionError:
@@ -81,13 +95,14 @@ def main(work: str) -> int:
     progress = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     directory = Path(work)
-    spec: ModelSpec = pickle.load(sys.stdin.buffer)
+    task: Task = pickle.load(sys.stdin.buffer)
 
     def report(step: str) -> None:
         print(step, file=progress, flush=True)
 
     try:
-        verdict: dict[str, Any] = {"built": asdict(build(spec, directory, report))}
+        run = getattr(importlib.import_module(f"conversion.{task.module}"), task.function)
+        verdict: dict[str, Any] = {"done": asdict(run(task.spec, directory, report, **task.more))}
     except ConversionError as error:
         verdict = {"error": {"class": type(error).__name__, "message": str(error)}}
     (directory / RESULT).write_text(json.dumps(verdict, indent=1))

@@ -17,6 +17,7 @@ ConversionError                        exit code
 │   └── NameMismatch
 ├── ParityBroken                               7   no twin matches the original
 ├── AccuracyLost                               7   every twin that matches loses too much accuracy
+├── ProviderMissing                            6   an execution provider did not come up
 ├── BrokenOnnx                                 8   not a valid ONNX file
 ├── PublishError                               9   the repository could not be written or switched
 │   ├── RepositoryLocked
@@ -43,6 +44,7 @@ from .model import (
     MeasuringFailed,
     NameMismatch,
     ParityBroken,
+    ProviderMissing,
     RowsMixed,
     Unsupported,
     UnsupportedDtype,
@@ -80,6 +82,7 @@ __all__ = [
     "NameMismatch",
     "ParityBroken",
     "PreflightFailed",
+    "ProviderMissing",
     "PublishError",
     "ReleaseUnknown",
     "RepositoryLocked",

@@ -128,3 +128,15 @@ class WorkerDied(ConversionError):
 
     def __init__(self, name: str, how: str, log: Path) -> None:
         super().__init__(f"the process that converted {name} {how}; its output is in {log}")
+
+
+class ProviderMissing(ConversionError):
+    """ONNX Runtime does not run a graph on the execution provider that was asked for."""
+
+    exit_code = 6
+
+    def __init__(self, wanted: str, found: Sequence[str]) -> None:
+        super().__init__(
+            f"ONNX Runtime runs the twin on {', '.join(found)} instead of {wanted}; install an ONNX Runtime with that "
+            "provider and what it needs, and look into its log"
+        )

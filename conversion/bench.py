@@ -1,0 +1,79 @@
+"""Original against twin of what is published: time, memory and accuracy, measured anew on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from python_backend.original.loading import Device, load
+
+from .accuracy import Accuracy, Scorer, labelled
+from .interface import input_facts
+from .memory import peak_memory_mb
+from .parity import Twin
+from .profiles import PROFILES
+from .samples import batch_maker, item_maker
+from .spec import ModelSpec
+from .timing import Race, Timing, race
+
+__all__ = ["Measured", "measure"]
+
+_RACE = Race(least=7, most=60, seconds=20.0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of one release; times by batch size, memory in MB (10^6 bytes) at its peak in a process of its own."""
+
+    provider: str
+    threads: int
+    original: dict[int, Timing]
+    twin: dict[int, Timing]
+    memory: dict[str, float]
+    accuracy: Accuracy | None
+
+
+def measure(
+    spec: ModelSpec,
+    _work: Path,
+    report: Callable[[str], None],
+    *,
+    original: Path,
+    twin: Path,
+    sizes: Sequence[int],
+    profile: str,
+) -> Measured:
+    """Measure a release: `original` is its bundle, `twin` its ONNX file.
+
+    Raises ProviderMissing where the twin would not run where the profile says, ArtefactError.
+    """
+    where, threads = PROFILES[profile], spec.serving.original_threads
+    model = load(original, Device(threads, where.gpu))
+    session = Twin(str(twin), threads, where.provider)
+    inputs = input_facts(spec, model.inputs)
+    make = batch_maker(spec, inputs)
+    timed: dict[int, dict[str, Timing]] = {}
+    for size in sizes:
+        report(f"timing both at {size} rows")
+        batch = make(size, 0)
+        runners = {"original": partial(model.run, batch), "twin": partial(session.run, batch)}
+        timed[size] = race(runners, _RACE)
+    accuracy = None
+    if spec.serving.max_batch_size:
+        report("measuring the accuracy of both")
+        accuracy = Scorer(spec, labelled(spec, item_maker(spec, inputs)), model.run).accuracy(session.run)
+    report("measuring the memory of both")
+    row = make(1, 0)
+    return Measured(
+        provider=where.provider,
+        threads=threads,
+        original={size: found["original"] for size, found in timed.items()},
+        twin={size: found["twin"] for size, found in timed.items()},
+        memory={
+            "original": peak_memory_mb("original", original, row, sizes, threads=threads, profile=profile),
+            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, profile=profile),
+        },
+        accuracy=accuracy,
+    )
