@@ -1,0 +1,97 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from conversion.accuracy import Labelled, Scorer
+from conversion.search.candidates import FATES, Candidate, Trial
+from conversion.search.gates import Gates
+from conversion.stress import stress_cases
+
+from .conftest import batch, classifier
+
+
+@pytest.fixture
+def gates(subject, tmp_path):
+    """Gates for a graph, with stress; labels are the original's own answers."""
+
+    def make(graph, **more):
+        made = subject(graph, **more)
+        data = batch(60, 9)
+        labels = made.run(data)["scores"].argmax(axis=1)
+        scorer = Scorer(made.spec, Labelled(data, labels), made.run)
+        return Gates(made, [*made.cases(), *stress_cases(made)[0]], scorer, tmp_path / "candidates")
+
+    return make
+
+
+def changed(graph, name, change):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    for tensor in copy.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)).astype(np.float32), name))
+    return copy
+
+
+def test_a_graph_that_answers_the_same_holds_and_lies_on_disk(gates):
+    trial = gates(classifier()).admit(Trial(Candidate("dynamo")), classifier())
+    assert trial.alive
+    assert trial.path.is_file()
+    assert trial.parity.worst < 0.01
+    assert {c.case.partition(":")[0] for c in trial.parity.comparisons} >= {"zeros", "tiny", "large", "noise"}
+
+
+def test_a_graph_that_answers_otherwise_fails_at_parity_and_leaves_no_file(gates, tmp_path):
+    trial = gates(classifier()).admit(Trial(Candidate("dynamo")), changed(classifier(), "offset", lambda b: b + 0.01))
+    assert trial.fate == "parity"
+    assert "values differ by more than" in trial.reason
+    assert list((tmp_path / "candidates").iterdir()) == []
+
+
+def test_a_graph_that_fails_only_under_stress_fails(gates):
+    graph = classifier()
+    limited = onnx.ModelProto()
+    limited.CopyFrom(graph)
+    limited.graph.node[1].CopyFrom(onnx.helper.make_node("Clip", ["a", "least", "most"], ["b"]))
+    limited.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "least"))
+    limited.graph.initializer.append(numpy_helper.from_array(np.array(500, np.float32), "most"))
+    trial = gates(graph).admit(Trial(Candidate("dynamo")), limited)
+    assert trial.fate == "parity"
+    assert trial.reason.startswith("output 'scores' at large: ")
+
+
+def test_operators_that_a_server_may_lack_are_refused(gates):
+    graph = classifier()
+    graph.graph.node[1].domain = "com.microsoft"
+    graph.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    trial = gates(classifier()).admit(Trial(Candidate("dynamo")), graph)
+    assert trial.fate == "refused"
+    assert "com.microsoft" in trial.reason
+    assert trial.error is not None
+
+
+def test_a_twin_that_loses_accuracy_is_refused_though_it_is_within_the_tolerance(gates):
+    """Eight bits may move values: that is for accuracy to judge."""
+    trial = Trial(Candidate("dynamo", precision="int8"))
+    made = gates(classifier())
+    made.admit(trial, changed(classifier(), "offset", lambda b: b + 0.15 * (np.arange(5) == 2)))
+    assert trial.alive, trial.reason
+    made.weigh(trial)
+    assert trial.fate == "accuracy"
+    assert trial.accuracy.loss > 0.001
+    assert "95 % interval" in trial.reason
+    assert trial.path is None
+
+
+def test_the_first_fate_stands_and_every_fate_is_explained():
+    trial = Trial(Candidate("dynamo")).end("parity", "first")
+    assert trial.end("slower", "second").reason == "first"
+    assert {"failed", "refused", "parity", "accuracy", "slower", "skipped", "chosen"} == FATES.keys()
+
+
+def test_a_candidate_tells_how_it_was_made():
+    assert Candidate("dynamo").name == "dynamo fp32"
+    assert Candidate("tf2onnx", ("onnxslim",), "int8", "minmax", ("a", "b")).name == (
+        "tf2onnx+onnxslim int8 (minmax, 2 layers fp32)"
+    )
