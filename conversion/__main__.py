@@ -1,8 +1,8 @@
-"""Command line: `python -m conversion convert | releases | rollback | validate | info`.
+"""Command line: `python -m conversion convert | releases | rollback | verify | validate | info`.
 
 Exit codes: 0 done, 1 an error that has no code of its own, 2 wrong use of the command line, 3 model.toml, 4 the model's
 files, 5 export, 6 the graph cannot be served, 7 parity, 8 broken ONNX file, 9 publishing, 10 the converting process
-died, 130 interrupted. Where several models fail, the first failure gives the code.
+died, 11 a release that does not hold, 130 interrupted. Where several models fail, the first failure gives the code.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .errors import ConversionError, PublishError
+from .errors import ConversionError, PublishError, VerificationFailed
 from .graph import describe, load_onnx, validate_file
 from .pipeline import Outcome, convert
 from .repository import Load, Repository
 from .spec_reader import SPEC_FILE, read_spec
+from .verify import published, verify
 
 _DEFAULT_MODELS = Path("models")
 
@@ -80,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--to", type=int, metavar="N", help="the release to serve (the one before the served one)")
     with_repository(added)
     with_server(added)
+    added = command("verify", _verify, "check that releases are what was published, and answer as they did")
+    added.add_argument("names", nargs="*", metavar="NAME", help="models (all)")
+    with_repository(added)
+    added.add_argument("--skip-originals", action="store_true", help="replay the golden samples by the twins alone")
+    added.add_argument("--skip-replay", action="store_true", help="compare checksums only")
     added = command("validate", _validate, "check that a file is a valid ONNX model that ONNX Runtime loads")
     added.add_argument("file", type=Path, help="an .onnx file")
     added = command("info", _info, "print the inputs, outputs, opset and operators of an ONNX file as JSON")
@@ -146,6 +152,25 @@ def _rollback(arguments: argparse.Namespace) -> int:
         repository.repair(arguments.name)
         version = repository.switch(arguments.name, arguments.to, _loader(arguments))
     print(f"{arguments.name}: release {version} is served")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    repository = Repository(arguments.repository)
+    known = published(repository)
+    names = arguments.names or known
+    if not names:
+        raise PublishError(f"{arguments.repository} holds no release to verify; publish one with convert")
+    if unknown := sorted(set(names) - set(known)):
+        raise PublishError(f"{arguments.repository} holds no release of '{unknown[0]}'; publish it with convert")
+    replayed = () if arguments.skip_replay else ("onnx",) if arguments.skip_originals else ("onnx", "original")
+    verdicts = []
+    for verdict in verify(repository, names, replayed, _progress("verify")):
+        print(verdict, flush=True)
+        verdicts.append(verdict)
+    failed = sum(1 for verdict in verdicts if verdict.problems)
+    if failed:
+        raise VerificationFailed(failed, len(verdicts))
     return 0
 
 

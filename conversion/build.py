@@ -20,6 +20,7 @@ from .dtypes import DTYPES
 from .errors import ArtefactError, ConversionError, ExportFailed, ParityBroken, RowsMixed, UnsupportedDtype
 from .export_tensorflow import export_tensorflow
 from .export_torch import export_torch
+from .golden import GOLDEN, golden_case, write_golden
 from .graph import check_servable, describe, tensor_facts
 from .interface import Facts, input_facts, output_names
 from .optimise import PassResult, run_passes
@@ -38,7 +39,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Built:
-    """A twin that holds: its interface and the proof. The files lie in the work folder, in onnx/ and original/."""
+    """A twin that holds: its interface and the proof. onnx/, original/ and golden.npz lie in the work folder."""
 
     inputs: tuple[Facts, ...]
     outputs: tuple[Facts, ...]
@@ -76,7 +77,7 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     report("loading the original")
     subject = _load(spec, work)
     report(f"running the original on batches of {', '.join(map(str, spec.batch_sizes))}")
-    cases = _cases(subject)
+    cases, golden = _cases(subject)
     exporter, graph, attempts = _export(subject, cases, report)
     passes: tuple[PassResult, ...] = ()
     if spec.export.optimise:
@@ -91,6 +92,7 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     parity = prove(twin, cases, spec.parity)
     if parity.failures:
         raise ParityBroken(spec.name, parity.failures)
+    write_golden(golden, work / GOLDEN)
     report("timing twin and original")
     row = cases[0].inputs
     timing = time_pair(lambda: subject.model.run(row), lambda: twin.run(row), spec.serving.original_threads)
@@ -126,18 +128,20 @@ def _load(spec: ModelSpec, work: Path) -> _Subject:
     return _Subject(spec, model, inputs, names, make, work)
 
 
-def _cases(subject: _Subject) -> list[Case]:
+def _cases(subject: _Subject) -> tuple[list[Case], Case]:
+    """All cases that the twin has to hold in, and the one of them that the release keeps."""
     sizes = subject.spec.batch_sizes if subject.batched else (1, 1)
     try:
         cases = []
         for number, size in enumerate(sizes):
             batch = subject.make(size, number)
             cases.append(Case(batch, subject.model.run(batch)))
+        golden = golden_case(cases, subject.batched, subject.model.run)
     except OriginalError as error:
         raise ArtefactError(f"{subject.spec.name}: on a batch of {size}, {error}") from error
     if subject.batched:
         _refuse_mixed_rows(subject, next((case for case in cases if case.rows > 1), cases[0]))
-    return cases
+    return (cases if any(case is golden for case in cases) else [*cases, golden]), golden
 
 
 def _refuse_mixed_rows(subject: _Subject, case: Case) -> None:

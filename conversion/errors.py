@@ -21,8 +21,10 @@ ConversionError                        exit code
 │   ├── RepositoryLocked
 │   ├── InterfaceChanged
 │   ├── ReleaseUnknown
+│   ├── ReleaseBroken
 │   └── RepositoryUnwritable
-└── WorkerDied                                10   the converting process was killed
+├── WorkerDied                                10   the converting process was killed
+└── VerificationFailed                        11   a release is not what was published, or answers otherwise
 """
 
 from __future__ import annotations
@@ -206,6 +208,15 @@ class ReleaseUnknown(PublishError):
         super().__init__(f"there is no {what} to serve; releases on disk: {listed}")
 
 
+class ReleaseBroken(PublishError):
+    """The release to serve is not what was published."""
+
+    def __init__(self, name: str, version: int, damages: Sequence[str]) -> None:
+        super().__init__(
+            f"release {version} of {name} is damaged and is not served ({'; '.join(damages)}); choose another one"
+        )
+
+
 class RepositoryUnwritable(PublishError):
     """The file system refused: full, read-only, or not permitted."""
 
@@ -220,6 +231,17 @@ class WorkerDied(ConversionError):
 
     def __init__(self, name: str, how: str, log: Path) -> None:
         super().__init__(f"the process that converted {name} {how}; its output is in {log}")
+
+
+class VerificationFailed(ConversionError):
+    """Releases on disk that do not hold."""
+
+    exit_code = 11
+
+    def __init__(self, failed: int, total: int) -> None:
+        super().__init__(
+            f"{failed} of {total} releases do not hold; convert the models again, or roll back to an ok one"
+        )
 
 
 def by_name() -> dict[str, type[ConversionError]]:

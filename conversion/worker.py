@@ -21,7 +21,7 @@ from .build import build
 from .errors import ConversionError, WorkerDied, by_name
 from .spec import ModelSpec
 
-__all__ = ["run_worker"]
+__all__ = ["quiet_environment", "run_worker"]
 
 RESULT = "result.json"
 
@@ -33,7 +33,6 @@ def run_worker(spec: ModelSpec, work: Path, log: Path, report: Callable[[str], N
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", __name__, str(work)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -41,7 +40,7 @@ def run_worker(spec: ModelSpec, work: Path, log: Path, report: Callable[[str], N
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
-            env=environment,
+            env=quiet_environment(),
             cwd=Path(__file__).parents[1],
         ) as process,
     ):
@@ -65,6 +64,11 @@ def run_worker(spec: ModelSpec, work: Path, log: Path, report: Callable[[str], N
         raise _revived(result["error"])
     built: dict[str, Any] = result["built"]
     return built
+
+
+def quiet_environment() -> dict[str, str]:
+    """The environment of a process that loads a framework: few messages, no byte code beside a model, no GPU."""
+    return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def _revived(facts: dict[str, str]) -> ConversionError:

@@ -13,13 +13,14 @@ HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
 LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.spec"}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
-    "conversion": {"python_backend.original"},
-    "conversion.__main__": {"python_backend.original", "serving"},
+    "conversion": {"python_backend.integrity", "python_backend.original"},
+    "conversion.__main__": {"python_backend.integrity", "python_backend.original", "serving"},
     "serving": set(),
     "understudy_client": set(),
     "python_backend.hybrid": set(),
     "python_backend.original": set(),
     "python_backend.onnxruntime": set(),
+    "python_backend.integrity": set(),
     "loadtests": {"understudy_client", "serving"},
     "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},
 }
