@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,13 @@ def read_golden(path: Path) -> Case:
     """Read what `write_golden` wrote; strings come back as object arrays of bytes. Raises PublishError."""
     found: dict[str, Batch] = {"input": {}, "output": {}}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves a file that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for key in archive.files:
                 kind, _, name = key.partition("/")
                 array = archive[key]
                 found[kind][name] = array.astype(object) if array.dtype.kind == "S" else array
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise PublishError(f"{path} holds no golden samples ({error}); convert the model again") from error
     return Case(found["input"], found["output"])
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from python_backend.integrity import CONFIG, config_damages, damages, pins
 
-from .errors import PublishError
 from .pbtxt import ROLES, TWINS, pinned, read_config, replace_file
 
 __all__ = ["Pins"]
@@ -23,19 +22,18 @@ class Pins:
     def served(self) -> int | None:
         """The release that the hybrid pins, None where there is none. Raises PublishError where it cannot be told.
 
-        Where the hybrid's configuration is no longer one, what both twins pin is what it served.
+        Where the hybrid's configuration is no longer one, or pins what is not there, it is what both twins pin.
         """
         path = self._models["hybrid"] / CONFIG
-        versions = pins(path)
-        if not versions and path.is_file():
-            try:
-                versions = tuple(read_config(path).version_policy.specific.versions)
-            except PublishError:
-                found = {pins(self._models[twin] / CONFIG) for twin in TWINS}
-                versions = found.pop()
-                if found or len(versions) != 1:
-                    raise
-        return versions[-1] if versions else None
+        if not path.is_file():
+            return None
+        twins = [pins(self._models[twin] / CONFIG) for twin in TWINS]
+        agreed = twins[0] if len(set(twins)) == 1 and len(twins[0]) == 1 else ()
+        for versions in (pins(path), agreed):
+            if versions and (path.parent / str(versions[-1])).is_dir():
+                return versions[-1]
+        told = read_config(path).version_policy.specific.versions
+        return told[-1] if told else None
 
     def hold(self, version: int) -> bool:
         """Whether all three pin this release alone, by its own configuration unless that is what is damaged."""
