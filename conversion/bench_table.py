@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import ReleaseUnknown
 from .evidence import EVIDENCE, machine, read_evidence, speeds
+from .profiles import PROFILES
 from .repository import Repository
 from .spec import ModelSpec
 from .worker import Task, run_worker
@@ -38,9 +39,12 @@ def bench(
         "sizes": tuple(sizes) or spec.timed_sizes,
         "profile": profile,
     }
+    build_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build_folder) as work:
         log = build_folder / "logs" / f"bench-{spec.name}.log"
-        found = run_worker(Task("bench", "measure", spec, more), Path(work), log, report)
+        found = run_worker(
+            Task("bench", "measure", spec, more, gpu=PROFILES[profile].gpu is not None), Path(work), log, report
+        )
     return {"release": version, "twin": evidence["search"]["chosen"], **_entry(found)}
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import onnx
 
 from .accuracy import Accuracy, Scorer, labelled
+from .golden import GOLDEN, golden_case, write_golden
 from .graph import describe, tensor_facts
 from .interface import Facts
 from .memory import peak_memory_mb
@@ -30,7 +31,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Built:
-    """A twin that holds: its interface and the proof. The files lie in the work folder, in onnx/ and original/.
+    """A twin that holds: its interface and the proof. onnx/, original/ and golden.npz lie in the work folder.
 
     `timings` are the chosen twin's and `original` the original's, by batch size, out of one race. `memory` is the peak
     of each in a process of its own, in MB.
@@ -56,6 +57,10 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     subject = load_subject(spec, work)
     report(f"running the original on batches of {', '.join(map(str, spec.batch_sizes))}")
     cases = subject.cases()
+    golden = golden_case(cases, subject.batched, subject.run)
+    if not any(case is golden for case in cases):
+        cases.append(golden)
+    write_golden(golden, work / GOLDEN)
     unfit: list[Unfit] = []
     if spec.parity.stress:
         stressed, unfit = stress_cases(subject)

@@ -14,10 +14,20 @@ from .errors import PublishError
 from .interface import Facts
 from .spec import ModelSpec
 
-__all__ = ["ROLES", "interface_difference", "model_configs", "pin", "read_config", "write_config"]
+__all__ = [
+    "ROLES",
+    "TWINS",
+    "interface_difference",
+    "model_configs",
+    "pinned",
+    "read_config",
+    "replace_file",
+    "write_config",
+]
 
 # What each of the three models of a release is called: the suffix behind the public name. Twins before the hybrid.
 ROLES = {"onnx": "_onnx", "original": "_original", "hybrid": ""}
+TWINS = tuple(role for role in ROLES if role != "hybrid")
 SERVED_BY = "served_by"
 
 
@@ -100,19 +110,26 @@ def _add(field: Any, fact: Facts, spec: ModelSpec, role: str) -> None:
         tensor.reshape.SetInParent()
 
 
-def pin(config: Any, versions: Sequence[int]) -> Any:
-    """A copy of `config` that serves exactly these versions."""
-    pinned = model_config_pb2.ModelConfig()
-    pinned.CopyFrom(config)
-    pinned.version_policy.Clear()
-    pinned.version_policy.specific.versions.extend(versions)
-    return pinned
+def pinned(own: bytes, versions: Sequence[int]) -> bytes:
+    """The text of a release's own config.pbtxt, with exactly these versions to serve behind it.
+
+    The text is kept as it is, whatever wrote it: at load it is compared with the release's, byte by byte.
+    """
+    policy = model_config_pb2.ModelConfig()
+    policy.version_policy.specific.versions.extend(versions)
+    behind: str = text_format.MessageToString(policy)
+    return own + behind.encode()
 
 
 def write_config(config: Any, path: Path) -> None:
+    """Write a configuration as text, in one step."""
+    replace_file(text_format.MessageToString(config).encode(), path)
+
+
+def replace_file(content: bytes, path: Path) -> None:
     """Replace the file in one step: a reader sees the old text or the new one, never half."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text_format.MessageToString(config), encoding="utf-8")
+    temporary.write_bytes(content)
     temporary.replace(path)
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from .environments import Environments
-from .errors import PreflightFailed, RepositoryUnwritable
+from .errors import PreflightFailed, PublishError, RepositoryUnwritable
 from .evidence import EVIDENCE, make_evidence, read_evidence
 from .fingerprint import fingerprint
+from .golden import GOLDEN
 from .interface import facts_of
 from .pbtxt import model_configs
-from .preflight import GOLDEN, Candidate, Verdict, examine, published
+from .preflight import Candidate, Verdict, examine, published
 from .repository import Load, Repository
 from .spec import ModelSpec
 from .targets import TARGETS
@@ -57,7 +58,7 @@ def convert(
     with repository.locked():
         for sentence in repository.repair(spec.name):
             report(sentence)
-        if not force and (found := _existing(spec, repository, digest)):
+        if not force and (found := _existing(spec, repository, digest, report)):
             if environments:
                 candidate = published(repository, spec.name, found.version)
                 _preflight(f"release {found.version} of {spec.name}", candidate, spec, environments)
@@ -87,12 +88,18 @@ def convert(
         return Outcome(spec.name, version, False, version, evidence)
 
 
-def _existing(spec: ModelSpec, repository: Repository, digest: str) -> Outcome | None:
+def _existing(spec: ModelSpec, repository: Repository, digest: str, report: Callable[[str], None]) -> Outcome | None:
     served = repository.served(spec.name)
     for version in reversed(repository.releases(spec.name)):
-        evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
-        if evidence["fingerprint"] == digest and served is not None:
-            return Outcome(spec.name, version, True, served, evidence)
+        try:
+            evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
+        except PublishError as error:
+            report(str(error))
+            continue
+        if evidence.get("fingerprint") == digest and served is not None:
+            if not (damages := repository.damages(spec.name, version)):
+                return Outcome(spec.name, version, True, served, evidence)
+            report(f"release {version} is damaged: {'; '.join(damages)}")
     return None
 
 
@@ -114,6 +121,7 @@ def _publish(
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)
         shutil.copytree(work / "original", staged / "original", dirs_exist_ok=True)
+        shutil.copyfile(work / GOLDEN, staged / "hybrid" / GOLDEN)
         # A version carries the code that serves it: an old release keeps its old code.
         for role in ("original", "hybrid"):
             for path in sorted((_CODE / role).glob("*.py")):

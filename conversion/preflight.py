@@ -13,24 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from python_backend.integrity import CONFIG
 
 from .config_rules import config_refusals, twin_refusals, written_signature
 from .environments import Environments, Loaded, load_in
 from .evidence import EVIDENCE, read_evidence, tolerance_of
+from .golden import GOLDEN, read_golden
 from .graph import load_onnx, unreadable
 from .interface import Facts, facts_of
 from .parity import Case, compare
 from .pbtxt import ROLES, read_config
-from .repository import CONFIG, Repository
+from .repository import Repository
 from .samples import Batch, batch_maker
 from .spec import ModelSpec, SourceSpec, ToleranceSpec
 from .targets import TARGETS, Target
 
-__all__ = ["Candidate", "GOLDEN", "Verdict", "examine", "published", "target_of"]
-
-# In the hybrid's version directory: arrays `input/NAME` and `output/NAME`, strings as fixed-width bytes.
-GOLDEN = "golden.npz"
+__all__ = ["Candidate", "Verdict", "examine", "published", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -112,15 +110,10 @@ def _static(candidate: Candidate, target: Target) -> tuple[str, ...]:
 def _batch(candidate: Candidate) -> tuple[Batch, Batch]:
     """Inputs of one batch and the outputs that belong to them, none for generated inputs."""
     if candidate.golden.is_file():
-        with np.load(candidate.golden, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        return _below(arrays, "input/"), _below(arrays, "output/")
+        case = read_golden(candidate.golden)
+        return case.inputs, case.expected
     make = batch_maker(ModelSpec(candidate.name, candidate.graph.parent, SourceSpec()), candidate.inputs)
     return make(2 if candidate.configs["onnx"].max_batch_size else 1, 0), {}
-
-
-def _below(arrays: Batch, prefix: str) -> Batch:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _judged(candidate: Candidate, found: Loaded, case: Case) -> tuple[list[str], float | None]:

@@ -11,16 +11,25 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import InterfaceChanged, PublishError, ReleaseUnknown, RepositoryLocked, RepositoryUnwritable
-from .pbtxt import ROLES, interface_difference, pin, read_config, write_config
+from python_backend.integrity import CONFIG, against_sums, digests, write_sums
+
+from .errors import (
+    InterfaceChanged,
+    PublishError,
+    ReleaseBroken,
+    ReleaseUnknown,
+    RepositoryLocked,
+    RepositoryUnwritable,
+)
+from .pbtxt import ROLES, TWINS, interface_difference, read_config, write_config
+from .pinning import Pins
 
 __all__ = ["Load", "Repository"]
 
-CONFIG = "config.pbtxt"
 # Tells a running server to take the configuration of a model as it now is; raises PublishError if it cannot.
 Load = Callable[[str], None]
 
@@ -33,15 +42,17 @@ class Repository:
         self._staging = root.parent / f".{root.name}-staging"
 
     def served(self, name: str) -> int | None:
-        """The release that the public model serves, None where there is none."""
-        path = self._model(name, "hybrid") / CONFIG
-        versions = read_config(path).version_policy.specific.versions if path.is_file() else []
-        return versions[-1] if versions else None
+        """The release that the public model serves, None where there is none. Raises PublishError if it is damaged."""
+        return Pins(self.root, name).served()
 
     def releases(self, name: str) -> list[int]:
         """The complete releases on disk, ascending."""
         found = [self._versions(name, role) for role in ROLES]
         return sorted(set.intersection(*found))
+
+    def versions(self, name: str) -> list[int]:
+        """Every version on disk that at least one of the three models has, complete or not, ascending."""
+        return sorted(set().union(*(self._versions(name, role) for role in ROLES)))
 
     def names(self) -> list[str]:
         """The public names of all published models."""
@@ -54,6 +65,11 @@ class Repository:
     def release_folder(self, name: str, role: str, version: int) -> Path:
         """Where the files of one twin (or of the hybrid) of a release lie."""
         return self._model(name, role) / str(version)
+
+    def damages(self, name: str, version: int, roles: Iterable[str] = ROLES) -> list[str]:
+        """What of a release is not as it was published, each with its path in the repository. Reads every file."""
+        folders = [self.release_folder(name, role, version) for role in roles]
+        return [f"{f.relative_to(self.root)}/{d}" for f in folders for d in against_sums(f, digests(f))]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -102,7 +118,7 @@ class Repository:
         """
         old = self.served(name)
         if old is not None and not new_interface:
-            difference = interface_difference(self._config(name, "hybrid", old), configs["hybrid"])
+            difference = interface_difference(Pins(self.root, name).config("hybrid"), configs["hybrid"])
             if difference:
                 raise InterfaceChanged(name, old, difference)
         version = max((v for role in ROLES for v in self._versions(name, role)), default=0) + 1
@@ -111,6 +127,7 @@ class Repository:
                 for role, config in configs.items():
                     # Each version keeps the configuration that it was made with, for the way back.
                     write_config(config, staged / role / CONFIG)
+                    write_sums(staged / role)
                 for role in ROLES:
                     self._model(name, role).mkdir(exist_ok=True)
                     (staged / role).rename(self.release_folder(name, role, version))
@@ -118,7 +135,7 @@ class Repository:
         except BaseException:
             for role in ROLES:
                 shutil.rmtree(self.release_folder(name, role, version), ignore_errors=True)
-                if old is None:
+                if old is None and not self._versions(name, role):
                     shutil.rmtree(self._model(name, role), ignore_errors=True)
             raise
         finally:
@@ -128,7 +145,7 @@ class Repository:
     def switch(self, name: str, version: int | None, load: Load | None = None) -> int:
         """Serve a release that is on disk (None: the one before the served one); gives its number.
 
-        Raises ReleaseUnknown, RepositoryUnwritable, and what `load` raises.
+        Raises ReleaseUnknown, ReleaseBroken, RepositoryUnwritable, and what `load` raises.
         """
         served, known = self.served(name), self.releases(name)
         if version is None:
@@ -136,6 +153,9 @@ class Repository:
         if version is None or version not in known:
             raise ReleaseUnknown(name, version, known)
         if version != served:
+            # A server that is told to load what it must refuse can crash (24.10), with both releases pinned.
+            if damaged := self.damages(name, version):
+                raise ReleaseBroken(name, version, damaged)
             self._switch(name, served, version, load)
         return version
 
@@ -150,47 +170,47 @@ class Repository:
                     if version not in complete:
                         shutil.rmtree(self.release_folder(name, role, version))
                         done.append(f"removed the half-published version {version} of {name}{ROLES[role]}")
-            if served is not None and self._pins(name) != {role: [served] for role in ROLES}:
-                self._pin(name, {role: [served] for role in ROLES}, served)
+            pins = Pins(self.root, name)
+            if served is not None and not pins.hold(served):
+                pins.write({role: [served] for role in ROLES}, served)
                 done.append(f"pinned {name} to release {served} again")
         return done
 
     def _switch(self, name: str, old: int | None, new: int, load: Load | None) -> None:
         tell = load or (lambda _model: None)
-        both = [new] if old is None or self._interface_differs(name, old, new) else [old, new]
-        twins = [role for role in ROLES if role != "hybrid"]
-        steps: list[tuple[list[str], list[int]]] = [(twins, both), (["hybrid"], [new]), (twins, [new])]
+        pins = Pins(self.root, name)
+        saved = pins.saved()
+        steps = [self._beside(name, old, new), {"hybrid": [new]}, {role: [new] for role in TWINS}]
         try:
-            for roles, versions in steps:
+            for versions in steps:
                 with self._refusals():
-                    self._pin(name, dict.fromkeys(roles, versions), new)
-                for role in roles:
+                    pins.write(versions, new)
+                for role in versions:
                     tell(f"{name}{ROLES[role]}")
         except BaseException:
             if old is not None:
                 with contextlib.suppress(OSError):
-                    self._pin(name, {role: [old] for role in ROLES}, old)
+                    pins.restore(saved)
                 for suffix in ROLES.values():
                     with contextlib.suppress(PublishError):
                         tell(f"{name}{suffix}")
             raise
 
-    def _interface_differs(self, name: str, old: int, new: int) -> bool:
-        return any(interface_difference(self._config(name, r, old), self._config(name, r, new)) for r in ROLES)
+    def _beside(self, name: str, old: int | None, new: int) -> dict[str, list[int]]:
+        """What each twin pins while both releases are needed: the old one too, where it can be loaded beside the new.
 
-    def _pin(self, name: str, versions: Mapping[str, list[int]], of: int) -> None:
-        for role, pinned in versions.items():
-            write_config(pin(self._config(name, role, of), pinned), self._model(name, role) / CONFIG)
+        Triton may load the old one again; damaged, it would be refused, and 24.10 can crash of that.
+        """
+        if old is None or self._interface_differs(name, new):
+            return {role: [new] for role in TWINS}
+        return {role: [new] if self.damages(name, old, [role]) else [old, new] for role in TWINS}
 
-    def _pins(self, name: str) -> dict[str, list[int]]:
-        return {
-            role: list(read_config(path).version_policy.specific.versions) if path.is_file() else []
+    def _interface_differs(self, name: str, new: int) -> bool:
+        served = Pins(self.root, name)
+        return any(
+            interface_difference(served.config(role), read_config(self.release_folder(name, role, new) / CONFIG))
             for role in ROLES
-            for path in [self._model(name, role) / CONFIG]
-        }
-
-    def _config(self, name: str, role: str, version: int) -> Any:
-        return read_config(self.release_folder(name, role, version) / CONFIG)
+        )
 
     def _model(self, name: str, role: str) -> Path:
         return self.root / f"{name}{ROLES[role]}"

@@ -21,7 +21,7 @@ from typing import Any
 from .errors import ConversionError, WorkerDied, by_name
 from .spec import ModelSpec
 
-__all__ = ["Task", "run_worker"]
+__all__ = ["Task", "quiet_environment", "run_worker"]
 
 RESULT = "result.json"
 
@@ -30,13 +30,14 @@ RESULT = "result.json"
 class Task:
     """What to do for one model: a function of this package, as module and name, called with (spec, work, report, more).
 
-    It gives a dataclass.
+    It gives a dataclass. A `gpu` is hidden from it unless it asks for one.
     """
 
     module: str
     function: str
     spec: ModelSpec
     more: dict[str, Any] = field(default_factory=dict)
+    gpu: bool = False
 
 
 def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None]) -> dict[str, Any]:
@@ -47,7 +48,6 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
     work.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", __name__, str(work)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -55,7 +55,7 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
-            env=environment,
+            env=quiet_environment(task.gpu),
             cwd=Path(__file__).parents[1],
         ) as process,
     ):
@@ -79,6 +79,12 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
         raise _revived(result["error"])
     done: dict[str, Any] = result["done"]
     return done
+
+
+def quiet_environment(gpu: bool = False) -> dict[str, str]:
+    """The environment of a process that loads a framework: few messages, no byte code, and a GPU only if asked for."""
+    hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
+    return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONDONTWRITEBYTECODE": "1"} | hidden
 
 
 def _revived(facts: dict[str, str]) -> ConversionError:

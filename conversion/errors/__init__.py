@@ -23,9 +23,11 @@ ConversionError                        exit code
 │   ├── RepositoryLocked
 │   ├── InterfaceChanged
 │   ├── ReleaseUnknown
+│   ├── ReleaseBroken
 │   └── RepositoryUnwritable
 ├── MeasuringFailed                           10   the process that measured memory failed
 ├── WorkerDied                                10   the converting process was killed
+├── VerificationFailed                        11   a release is not what was published, or answers otherwise
 ├── PreflightFailed                           12   the target would refuse the release, or answer otherwise
 └── TargetUnknown                              2   --target names no Triton release that is known
 """
@@ -55,10 +57,12 @@ from .release import (
     InterfaceChanged,
     PreflightFailed,
     PublishError,
+    ReleaseBroken,
     ReleaseUnknown,
     RepositoryLocked,
     RepositoryUnwritable,
     TargetUnknown,
+    VerificationFailed,
 )
 from .spec import (
     KeyMissing,
@@ -84,6 +88,7 @@ __all__ = [
     "PreflightFailed",
     "ProviderMissing",
     "PublishError",
+    "ReleaseBroken",
     "ReleaseUnknown",
     "RepositoryLocked",
     "RepositoryUnwritable",
@@ -96,6 +101,7 @@ __all__ = [
     "Unsupported",
     "UnsupportedDtype",
     "UnsupportedGraph",
+    "VerificationFailed",
     "WorkerDied",
     "WrongValue",
     "by_name",

@@ -40,6 +40,15 @@ class ReleaseUnknown(PublishError):
         super().__init__(f"there is no {what} to serve; releases on disk: {listed}")
 
 
+class ReleaseBroken(PublishError):
+    """The release to serve is not what was published."""
+
+    def __init__(self, name: str, version: int, damages: Sequence[str]) -> None:
+        super().__init__(
+            f"release {version} of {name} is damaged and is not served ({'; '.join(damages)}); choose another one"
+        )
+
+
 class RepositoryUnwritable(PublishError):
     """The file system refused: full, read-only, or not permitted."""
 
@@ -64,3 +73,14 @@ class TargetUnknown(ConversionError):
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(f"--target must be {expected}, found '{found}'")
+
+
+class VerificationFailed(ConversionError):
+    """Releases on disk that do not hold."""
+
+    exit_code = 11
+
+    def __init__(self, failed: int, total: int) -> None:
+        super().__init__(
+            f"{failed} of {total} releases do not hold; convert the models again, or roll back to an ok one"
+        )

@@ -3,6 +3,7 @@
 HybridError
 ├── SettingsInvalid     a parameter of config.pbtxt; the model refuses to load
 ├── DtypeUnknown        a tensor that NumPy has no dtype for; the model refuses to load
+├── ReleaseRefused      the release on disk is damaged, or no twin belongs to it; the model refuses to load
 ├── RequestInvalid      the caller's mistake: answered INVALID_ARG, and never held against a twin
 ├── TwinFailed          one twin gave no usable answer; `unavailable` where it cannot be asked at all
 ├── BothFailed          neither did: answered UNAVAILABLE if neither could be asked, INTERNAL otherwise
@@ -30,6 +31,10 @@ class DtypeUnknown(HybridError):
 
     def __init__(self, tensor: str, found: str, known: Iterable[str]) -> None:
         super().__init__(f"tensor '{tensor}' must have one of the types {', '.join(known)}, found {found}; cast it")
+
+
+class ReleaseRefused(HybridError):
+    """The files of the release, or what pins them, are not what was published."""
 
 
 class RequestInvalid(HybridError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from .batch import Answer, Batch
 from .errors import BothFailed, DeadlinePassed, HybridError, RequestInvalid, TwinFailed
 from .gather import Gather
 from .guard import all_finite, first_not_finite
+from .integrity import require_intact
 from .jobs import Job
 from .log import RareLog
 from .pool import Pool
+from .release import damaged_twins, require_release
 from .router import Router
 from .settings import SERVED_BY, Settings, Wishes, read_settings, read_wishes
 
@@ -42,15 +45,22 @@ class TritonPythonModel:
 
     @staticmethod
     def auto_complete_config(auto_complete_model_config: Any) -> Any:
-        """Complete nothing, but refuse nonsense here: there is no instance yet whose failure could harm the server.
+        """Complete nothing, but refuse nonsense and damage here: no instance is there yet that could harm the server.
 
         An instance that fails in `initialize` can take 24.10 down with it. Raises TritonModelException.
         """
-        _settings(auto_complete_model_config.as_dict())
+        settings = _settings(auto_complete_model_config.as_dict())
+        try:
+            require_release(Path(pb_utils.get_model_dir()), settings.models)
+        except HybridError as error:
+            raise pb_utils.TritonModelException(str(error)) from error
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the configuration and start the threads. No twin is asked here: they may still be loading."""
+        directory = Path(args["model_repository"]) / args["model_version"]
+        # Once more, for the code alone: a damaged bit may be the very one that left the first look out.
+        require_intact(directory, ".py")
         self._settings = _settings(json.loads(args["model_config"]))
         # The hybrid of release N asks version N of its twins.
         self._version = int(args["model_version"])
@@ -62,6 +72,9 @@ class TritonPythonModel:
             self._settings.max_concurrency, Gather(self._settings.max_joined_rows, self._settings.eager_calls)
         )
         self._log = RareLog(pb_utils.Logger.log_warn, time.monotonic)
+        self._damaged = damaged_twins(directory, self._settings.models)
+        for sentence in self._damaged.values():
+            pb_utils.Logger.log_error(f"this twin will not be asked: {sentence}")
         # For each thread its own: two that send a tensor for the first time would both move it to shared memory.
         self._served_by = threading.local()
         self._on_cpu = pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
@@ -125,6 +138,8 @@ class TritonPythonModel:
 
     def _ask(self, twin: str, batch: Batch) -> Answer:
         """One call to a twin, in the server's own form where there is one. Raises TwinFailed."""
+        if twin in self._damaged:
+            raise TwinFailed(twin, self._damaged[twin], unavailable=True)
         try:
             response = self._call(twin, batch)
         except pb_utils.TritonModelException as error:

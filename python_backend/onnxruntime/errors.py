@@ -5,7 +5,8 @@
     │   ├── FeatureMissing      the C++ backend has it, the stand-in does not: the field is named
     │   ├── SettingRefused      a value in config.pbtxt that the C++ backend refuses as well
     │   ├── GraphRefused        the ONNX file is missing, broken, or has inputs or outputs that Triton cannot carry
-    │   └── SignatureRefused    config.pbtxt and graph do not agree
+    │   ├── SignatureRefused    config.pbtxt and graph do not agree
+    │   └── ReleaseRefused      a published version whose files are not what was published
     └── RequestRefused          one request fails; the others of its batch do not
 
 The sentences are the C++ backend's where it has one, so that a person finds the same words in both servers.
@@ -41,6 +42,10 @@ class GraphRefused(LoadRefused):
 
 class SignatureRefused(LoadRefused):
     """The configuration's inputs and outputs are not the graph's."""
+
+
+class ReleaseRefused(LoadRefused):
+    """A published version, or the config.pbtxt that pins it, is damaged."""
 
 
 class RequestRefused(StandInError):

@@ -35,7 +35,19 @@ def _load_package() -> None:
 
 
 if TYPE_CHECKING:
-    from . import autocomplete, errors, features, graph, runner, sequences, session, settings, threads, validate
+    from . import (
+        autocomplete,
+        errors,
+        features,
+        graph,
+        integrity,
+        runner,
+        sequences,
+        session,
+        settings,
+        threads,
+        validate,
+    )
 else:
     _load_package()
     from understudy_onnxruntime_stand_in import (
@@ -43,6 +55,7 @@ else:
         errors,
         features,
         graph,
+        integrity,
         runner,
         sequences,
         session,
@@ -63,6 +76,11 @@ class TritonPythonModel:
         (24.10 aborts with boost::interprocess::lock_exception, about once in forty times on a busy machine); this
         method runs in a process of its own, before there is any instance.
         """
+        directory = Path(pb_utils.get_model_dir())
+        try:
+            integrity.require_intact(directory)
+        except integrity.ReleaseDamaged as error:
+            raise errors.ReleaseRefused(str(error)) from error
         config = auto_complete_model_config.as_dict()
         options = settings.read_settings(config)
         features.refuse_missing_features(config)
@@ -71,7 +89,7 @@ class TritonPythonModel:
             if f"KIND_{kind}" in kinds or kind == "CPU":
                 session.require_providers(settings.read_providers(config, kind, device_id=0))
         filename = Path(config.get("default_model_filename") or "model.onnx").name
-        path = graph.find_graph(Path(pb_utils.get_model_dir()), filename)
+        path = graph.find_graph(directory, filename)
         signature = graph.read_graph(session.open_signature(path, options.op_libraries))
         if not autocomplete.is_complete(config):
             autocomplete.complete(config, signature)

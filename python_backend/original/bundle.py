@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ArtefactMissing
+from .errors import ArtefactMissing, ArtefactUnreadable, first_line
 
 MANIFEST = "original.json"
 SOURCE = "source"
@@ -47,15 +47,18 @@ class Bundle:
 
 
 def read_bundle(directory: Path) -> Bundle:
-    """Read the manifest in `directory`. Raises ArtefactMissing."""
+    """Read the manifest in `directory`. Raises ArtefactMissing, ArtefactUnreadable."""
     manifest = directory / MANIFEST
     if not manifest.is_file():
         raise ArtefactMissing(manifest)
-    facts = json.loads(manifest.read_text())
-    for key in ("inputs", "outputs"):
-        facts[key] = tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in facts[key])
-    facts["weights"] = tuple(facts["weights"])
-    return Bundle(**facts)
+    try:
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        for key in ("inputs", "outputs"):
+            facts[key] = tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in facts[key])
+        facts["weights"] = tuple(facts["weights"])
+        return Bundle(**facts)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtefactUnreadable(manifest, "Understudy", first_line(error)) from error
 
 
 def source_file(directory: Path, relative: str) -> Path:

@@ -3,6 +3,7 @@
 OriginalError
 ├── ArtefactMissing     a file of the bundle is not there
 ├── ArtefactUnreadable  the framework refused the file
+├── ParameterInvalid    a parameter of config.pbtxt; the model refuses to load
 ├── CodeNotTrusted      loading would run code from the file
 ├── FactoryFailed       the factory was not found, raised, or gave no module
 ├── WeightsMismatch     the weights do not fit the module
@@ -33,6 +34,13 @@ class ArtefactUnreadable(OriginalError):
 
     def __init__(self, path: Path, framework: str, cause: str) -> None:
         super().__init__(f"{framework} cannot read {path}: {cause}")
+
+
+class ParameterInvalid(OriginalError):
+    """A parameter in config.pbtxt has a value that makes no sense."""
+
+    def __init__(self, key: str, expected: str, found: str) -> None:
+        super().__init__(f"parameter '{key}' of the original must be {expected}, found '{found}'; correct config.pbtxt")
 
 
 class CodeNotTrusted(OriginalError):

@@ -10,21 +10,41 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
-from .errors import OriginalError
+from .bundle import read_bundle
+from .errors import OriginalError, ParameterInvalid
+from .integrity import ReleaseDamaged, require_intact
 from .loading import Device, OriginalModel, load
+
+_MOST_THREADS = 1024
 
 
 class TritonPythonModel:
     """One instance of the original. The config parameter `threads` sets its framework's thread pool."""
 
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Complete nothing, but refuse here what can be refused without loading: there is no instance yet.
+
+        An instance that fails in `initialize` can take 24.10 down with it. Raises TritonModelException.
+        """
+        directory = Path(pb_utils.get_model_dir())
+        try:
+            require_intact(directory)
+            read_bundle(directory)
+            _threads(auto_complete_model_config.as_dict())
+        except (ReleaseDamaged, OriginalError) as error:
+            raise pb_utils.TritonModelException(str(error)) from error
+        return auto_complete_model_config
+
     def initialize(self, args: dict[str, str]) -> None:
         """Load the bundle beside this file. Raises TritonModelException with one sentence."""
         config = json.loads(args["model_config"])
-        threads = int(config.get("parameters", {}).get("threads", {}).get("string_value", "1"))
         gpu = int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else None
         directory = Path(args["model_repository"]) / args["model_version"]
+        # Once more, for the code alone: a damaged bit may be the very one that left the first look out.
+        require_intact(directory, ".py")
         try:
-            self._model: OriginalModel = load(directory, Device(threads, gpu))
+            self._model: OriginalModel = load(directory, Device(_threads(config), gpu))
         except OriginalError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         self._batched = config["max_batch_size"] > 0
@@ -78,3 +98,11 @@ class TritonPythonModel:
                 ]
             )
             start += rows or 0
+
+
+def _threads(config: dict[str, Any]) -> int:
+    """The parameter `threads`, 1 where there is none. Raises ParameterInvalid."""
+    text = config.get("parameters", {}).get("threads", {}).get("string_value", "1")
+    if not (text.isdecimal() and 1 <= int(text) <= _MOST_THREADS):
+        raise ParameterInvalid("threads", f"a whole number from 1 to {_MOST_THREADS}", text)
+    return int(text)

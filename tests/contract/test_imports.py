@@ -13,14 +13,15 @@ HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
 LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "conversion.spec"}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
-    "conversion": {"python_backend.original"},
-    "conversion.__main__": {"python_backend.original", "serving"},
+    "conversion": {"python_backend.integrity", "python_backend.original"},
+    "conversion.commands.shared": {"python_backend.integrity", "python_backend.original", "serving"},
     "conversion.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
     "serving": set(),
     "understudy_client": set(),
     "python_backend.hybrid": set(),
     "python_backend.original": set(),
     "python_backend.onnxruntime": set(),
+    "python_backend.integrity": set(),
     "loadtests": {"understudy_client", "serving"},
     "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},
 }
@@ -90,9 +91,9 @@ def test_only_the_entries_know_triton():
     assert knowing == {f"python_backend.{name}.model" for name in ("hybrid", "onnxruntime", "original")}
 
 
-def test_only_the_command_line_and_the_worker_use_the_pipeline():
+def test_only_the_command_line_uses_the_pipeline():
     using = {m for m in MODULES for i, _ in imports(m, MODULES[m]) if i == "conversion.pipeline"}
-    assert using == {"conversion.__main__"}
+    assert using == {"conversion.commands.convert"}
 
 
 @pytest.mark.parametrize("module", MODULES)

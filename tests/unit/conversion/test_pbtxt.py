@@ -4,8 +4,9 @@ import pytest
 
 from conversion.errors import PublishError
 from conversion.interface import Facts
-from conversion.pbtxt import interface_difference, model_configs, pin, read_config, write_config
+from conversion.pbtxt import interface_difference, model_configs, pinned, read_config, replace_file, write_config
 from conversion.spec import ServingSpec
+from python_backend.integrity import pins
 
 IMAGE = Facts("image", "float32", ("batch", 3, "height", "width"))
 LABEL = Facts("label", "string", ("batch",))
@@ -80,11 +81,22 @@ def test_without_a_batch_the_first_dimension_stays(spec):
 
 
 def test_a_written_config_is_read_back_the_same(configs, tmp_path):
-    pinned = pin(configs["hybrid"], [3])
-    write_config(pinned, tmp_path / "config.pbtxt")
-    assert read_config(tmp_path / "config.pbtxt") == pinned
-    assert list(pinned.version_policy.specific.versions) == [3]
+    write_config(configs["hybrid"], tmp_path / "config.pbtxt")
+    assert read_config(tmp_path / "config.pbtxt") == configs["hybrid"]
     assert [path.name for path in tmp_path.iterdir()] == ["config.pbtxt"]
+
+
+@pytest.mark.parametrize("versions", [(3,), (3, 10)])
+def test_pins_stand_behind_the_own_text_and_are_read_by_who_loads_it(configs, tmp_path, versions):
+    path = tmp_path / "config.pbtxt"
+    write_config(configs["hybrid"], path)
+    own = path.read_bytes()
+    replace_file(pinned(own, versions), path)
+    assert path.read_bytes().startswith(own)
+    assert pins(path) == versions
+    expected = configs["hybrid"]
+    expected.version_policy.specific.versions.extend(versions)
+    assert read_config(path) == expected
 
 
 def test_a_broken_config_is_named(tmp_path):

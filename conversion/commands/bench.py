@@ -1,0 +1,46 @@
+"""`bench`: published twins against their originals, measured anew."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..bench_table import bench, table, write
+from ..profiles import PROFILES
+from ..repository import Repository
+from ..spec_reader import read_spec
+from .shared import Commands, add_command, folders, progress, with_build, with_folders, with_repository
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "measure published twins against their originals anew, on this machine"
+    added = add_command(commands, "bench", _bench, text)
+    with_folders(added)
+    with_repository(added)
+    with_build(added)
+    added.add_argument("--batch-sizes", nargs="+", type=int, default=[], help="batch sizes (those of the model's spec)")
+    added.add_argument("--profile", choices=sorted(PROFILES), default="cpu", help="where both run (%(default)s)")
+    added.add_argument("--output", type=Path, default=Path("build/bench.json"), help="where to write (%(default)s)")
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    entries = {}
+    for folder in folders(arguments):
+        spec = read_spec(folder)
+        entries[spec.name] = bench(
+            spec,
+            Repository(arguments.repository.resolve()),
+            build_folder=arguments.build.resolve(),
+            sizes=arguments.batch_sizes,
+            profile=arguments.profile,
+            report=progress(spec.name),
+        )
+    if not entries:
+        return 2
+    write(entries, arguments.output, arguments.profile, ["python", "-m", "conversion", *sys.argv[1:]])
+    print(table(entries))
+    return 0

@@ -1,0 +1,100 @@
+"""`convert`: bring the repository to a release of each model."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..errors import ConversionError
+from ..pipeline import Outcome, convert
+from ..repository import Repository
+from ..spec import LEVELS
+from ..spec_reader import read_spec
+from ..targets import require_targets
+from .preflight import environments_of, tell_missing
+from .shared import (
+    Commands,
+    add_command,
+    folders,
+    loader,
+    progress,
+    say,
+    with_build,
+    with_folders,
+    with_repository,
+    with_server,
+)
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    added = add_command(commands, "convert", _convert, "convert models and publish what has changed")
+    with_folders(added)
+    with_repository(added)
+    with_server(added)
+    with_build(added)
+    added.add_argument("--target", help="the Triton release to publish for (that of model.toml)")
+    added.add_argument("--preflight", action="store_true", help="load the graph in the target's ONNX Runtime first")
+    added.add_argument("--search", choices=LEVELS, help="how much is tried: off, fast or full (that of model.toml)")
+    added.add_argument("--force", action="store_true", help="convert even where nothing has changed")
+    added.add_argument("--new-interface", action="store_true", help="accept inputs or outputs that break callers")
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    chosen = folders(arguments)
+    if not chosen:
+        return 2
+    repository = Repository(arguments.repository)
+    load = loader(arguments)
+    require_targets([arguments.target] if arguments.target else [])
+    environments = environments_of(arguments) if arguments.preflight else None
+    first = 0
+    for folder in chosen:
+        name = folder.resolve().name
+        try:
+            outcome = convert(
+                read_spec(folder, arguments.target, arguments.search),
+                repository,
+                build_folder=arguments.build.resolve(),
+                report=progress(name),
+                force=arguments.force,
+                load=load,
+                new_interface=arguments.new_interface,
+                environments=environments,
+            )
+        except ConversionError as error:
+            say(f"error: {error}")
+            first = first or error.exit_code
+            continue
+        print(_told(outcome))
+    tell_missing(environments)
+    return first
+
+
+def _told(outcome: Outcome) -> str:
+    evidence = outcome.evidence
+    if outcome.unchanged:
+        serving = "" if outcome.served == outcome.version else f", release {outcome.served} is served"
+        return f"{outcome.name}: unchanged, release {outcome.version} holds it{serving}"
+    worst = ", ".join(f"{name} {figures['max_abs']:.2g}" for name, figures in evidence["parity"]["worst"].items())
+    lines = [
+        f"{outcome.name}: release {outcome.version} published ({evidence['search']['chosen']}); "
+        f"worst difference: {worst}"
+    ]
+    for size, found in evidence["speed"]["batches"].items():
+        low, high = found["ratio_quartiles"]
+        lines.append(
+            f"  {size:>4} rows: original {found['original_ms']:.3g} ms, twin {found['twin_ms']:.3g} ms: "
+            f"{found['ratio']:.2f} times as fast (quartiles {low:.2f} to {high:.2f})"
+        )
+    accuracy = evidence["accuracy"]
+    if accuracy is not None:
+        low, high = accuracy["interval"]
+        lines.append(
+            f"  {accuracy['metric']}: original {accuracy['original']:.2%}, twin {accuracy['twin']:.2%}, loss "
+            f"{accuracy['loss']:.2%} (95 % interval {low:.2%} to {high:.2%}, {accuracy['items']} items)"
+        )
+    if not evidence["search"]["wins"]:
+        lines.append("  no candidate is faster than the original, which is asked first")
+    return "\n".join(lines)

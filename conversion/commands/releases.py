@@ -1,0 +1,71 @@
+"""`releases`, `rollback` and `verify`: what is in the repository, which of it is served, and whether it holds."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..errors import PublishError, VerificationFailed
+from ..repository import Repository
+from ..verify import published, verify
+from .shared import Commands, add_command, loader, progress, with_repository, with_server
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    text = "list the releases of every model, and which one is served"
+    added = add_command(commands, "releases", _releases, text)
+    added.add_argument("name", nargs="?", help="one model (all)")
+    with_repository(added)
+    added = add_command(commands, "rollback", _rollback, "serve an earlier release again (or any other one)")
+    added.add_argument("name", help="the model's public name")
+    added.add_argument("--to", type=int, metavar="N", help="the release to serve (the one before the served one)")
+    with_repository(added)
+    with_server(added)
+    text = "check that releases are what was published, and answer as they did"
+    added = add_command(commands, "verify", _verify, text)
+    added.add_argument("names", nargs="*", metavar="NAME", help="models (all)")
+    with_repository(added)
+    added.add_argument("--skip-originals", action="store_true", help="replay the golden samples by the twins alone")
+    added.add_argument("--skip-replay", action="store_true", help="compare checksums only")
+
+
+def _releases(arguments: argparse.Namespace) -> int:
+    repository = Repository(arguments.repository)
+    names = [arguments.name] if arguments.name else repository.names()
+    for name in names:
+        served = repository.served(name)
+        known = repository.releases(name)
+        if not known:
+            raise PublishError(f"{arguments.repository} holds no release of '{name}'; publish it with convert")
+        print(f"{name}: " + " ".join(f"[{v}]" if v == served else str(v) for v in known) + "   ([n] is served)")
+    return 0
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    repository = Repository(arguments.repository)
+    with repository.locked():
+        repository.repair(arguments.name)
+        version = repository.switch(arguments.name, arguments.to, loader(arguments))
+    print(f"{arguments.name}: release {version} is served")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    repository = Repository(arguments.repository)
+    known = published(repository)
+    names = arguments.names or known
+    if not names:
+        raise PublishError(f"{arguments.repository} holds no release to verify; publish one with convert")
+    if unknown := sorted(set(names) - set(known)):
+        raise PublishError(f"{arguments.repository} holds no release of '{unknown[0]}'; publish it with convert")
+    replayed = () if arguments.skip_replay else ("onnx",) if arguments.skip_originals else ("onnx", "original")
+    verdicts = []
+    for verdict in verify(repository, names, replayed, progress("verify")):
+        print(verdict, flush=True)
+        verdicts.append(verdict)
+    failed = sum(1 for verdict in verdicts if verdict.problems)
+    if failed:
+        raise VerificationFailed(failed, len(verdicts))
+    return 0

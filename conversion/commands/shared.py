@@ -1,0 +1,110 @@
+"""What several commands share: their options, the folders that they mean, and how they speak."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import PublishError
+from ..repository import Load
+from ..spec_reader import SPEC_FILE
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = [
+    "Commands",
+    "add_command",
+    "folders",
+    "loader",
+    "progress",
+    "say",
+    "with_build",
+    "with_folders",
+    "with_repository",
+    "with_server",
+]
+
+_DEFAULT_MODELS = Path("models")
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """Add a command that `run` carries out; it gives the exit code."""
+    added = commands.add_parser(name, help=text, description=text)
+    added.set_defaults(run=run)
+    return added
+
+
+def with_folders(added: argparse.ArgumentParser) -> None:
+    """Folders of models."""
+    added.add_argument("folders", nargs="*", type=Path, help="folders with a model.toml (every one in models/)")
+
+
+def with_repository(added: argparse.ArgumentParser) -> None:
+    """The model repository."""
+    added.add_argument(
+        "--repository", type=Path, default=Path("model_repository"), help="the model repository (%(default)s)"
+    )
+
+
+def with_build(added: argparse.ArgumentParser) -> None:
+    """Where files that can be made again lie."""
+    added.add_argument("--build", type=Path, default=Path("build"), help="folder for work and logs (%(default)s)")
+
+
+def with_server(added: argparse.ArgumentParser) -> None:
+    """The running server that is told of changes."""
+    added.add_argument(
+        "--server",
+        default="auto",
+        help="gRPC address of a running Triton to switch over; 'auto' finds one that 'make serve' started on this "
+        "repository, 'none' only writes files (%(default)s)",
+    )
+
+
+def folders(arguments: argparse.Namespace) -> list[Path]:
+    """The folders named, or all there are; an empty list after saying that there is none."""
+    found: list[Path] = arguments.folders or sorted(path.parent for path in _DEFAULT_MODELS.glob(f"*/{SPEC_FILE}"))
+    if not found:
+        say(f"error: no model given, and no {SPEC_FILE} below {_DEFAULT_MODELS}/; name a folder with a {SPEC_FILE}")
+    return found
+
+
+def loader(arguments: argparse.Namespace) -> Load | None:
+    """What tells the running server of a change; None where there is none. The one place that meets `serving`."""
+    if arguments.server == "none":
+        return None
+    from serving import ModelControl, ServingError, read_state
+
+    url = arguments.server
+    if url == "auto":
+        running = read_state()
+        if running is None or Path(running.repository).resolve() != arguments.repository.resolve():
+            return None
+        url = running.grpc_url
+
+    def load(model: str) -> None:
+        try:
+            with ModelControl(url) as control:
+                control.load(model)
+        except ServingError as error:
+            raise PublishError(f"the server at {url} did not take {model}: {error}") from error
+
+    return load
+
+
+def progress(name: str) -> Callable[[str], None]:
+    """Progress is for eyes: a pipe gets none."""
+    if not sys.stderr.isatty():
+        return lambda _step: None
+    return lambda step: say(f"[{name}] {step}")
+
+
+def say(text: str) -> None:
+    """A message: data goes to standard output, messages go to standard error."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,65 @@
+"""Which release the three models serve: the pins in their config.pbtxt, read, written and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from python_backend.integrity import CONFIG, config_damages, damages, pins
+
+from .pbtxt import ROLES, TWINS, pinned, read_config, replace_file
+
+__all__ = ["Pins"]
+
+
+class Pins:
+    """The pins of model `name` in the repository `root`. A model's configuration is a release's own and the pins."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._models = {role: root / f"{name}{suffix}" for role, suffix in ROLES.items()}
+
+    def served(self) -> int | None:
+        """The release that the hybrid pins, None where there is none. Raises PublishError where it cannot be told.
+
+        Where the hybrid's configuration is no longer one, or pins what is not there, it is what both twins pin.
+        """
+        path = self._models["hybrid"] / CONFIG
+        if not path.is_file():
+            return None
+        twins = [pins(self._models[twin] / CONFIG) for twin in TWINS]
+        agreed = twins[0] if len(set(twins)) == 1 and len(twins[0]) == 1 else ()
+        for versions in (pins(path), agreed):
+            if versions and (path.parent / str(versions[-1])).is_dir():
+                return versions[-1]
+        told = read_config(path).version_policy.specific.versions
+        return told[-1] if told else None
+
+    def hold(self, version: int) -> bool:
+        """Whether all three pin this release alone, by its own configuration unless that is what is damaged."""
+        return all(self._holds(model, version) for model in self._models.values())
+
+    def _holds(self, model: Path, version: int) -> bool:
+        folder = model / str(version)
+        if pins(model / CONFIG) != (version,):
+            return False
+        return not config_damages(folder) or any(damage.file == CONFIG for damage in damages(folder))
+
+    def write(self, versions: Mapping[str, Sequence[int]], of: int) -> None:
+        """Pin `versions` for each role, with the configuration of release `of`. Raises OSError."""
+        for role, served in versions.items():
+            own = (self._models[role] / str(of) / CONFIG).read_bytes()
+            replace_file(pinned(own, served), self._models[role] / CONFIG)
+
+    def config(self, role: str) -> Any:
+        """The configuration by which a role is served. Raises PublishError."""
+        return read_config(self._models[role] / CONFIG)
+
+    def saved(self) -> dict[str, bytes]:
+        """The configurations as they are, by role, for `restore`. Raises OSError."""
+        return {role: path.read_bytes() for role, model in self._models.items() if (path := model / CONFIG).is_file()}
+
+    def restore(self, saved: Mapping[str, bytes]) -> None:
+        """Put back what was saved. Raises OSError."""
+        for role, content in saved.items():
+            replace_file(content, self._models[role] / CONFIG)

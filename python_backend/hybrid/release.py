@@ -1,0 +1,38 @@
+"""What the hybrid can tell of its release on disk before anybody asks: damage of its own, and of its twins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import ReleaseRefused
+from .integrity import CONFIG, ReleaseDamaged, pins, require_intact
+
+
+def require_release(directory: Path, models: Mapping[str, str]) -> None:
+    """Raise ReleaseRefused unless the version in `directory` is intact and a twin out of `models` pins it as well."""
+    try:
+        require_intact(directory)
+    except ReleaseDamaged as error:
+        raise ReleaseRefused(str(error)) from error
+    pinned = {model: pins(directory.parents[1] / model / CONFIG) for model in models.values()}
+    # A twin that pins nothing was not published, or does not lie in this repository.
+    if pinned and all(versions and int(directory.name) not in versions for versions in pinned.values()):
+        told = ", ".join(f"{model} pins {', '.join(map(str, versions))}" for model, versions in pinned.items())
+        raise ReleaseRefused(
+            f"{directory.parent / CONFIG} pins release {directory.name}, but {told}: it would have nobody to ask; "
+            "roll the model back to a release, which pins all three again"
+        )
+
+
+def damaged_twins(directory: Path, models: Mapping[str, str]) -> dict[str, str]:
+    """Twins whose files are not what was published, each with the sentence that says so.
+
+    The original refuses to load by itself. Triton's C++ ONNX Runtime backend looks at no checksum, so that the ONNX
+    twin is looked at from here.
+    """
+    try:
+        require_intact(directory.parents[1] / models["onnx"] / directory.name)
+    except ReleaseDamaged as error:
+        return {"onnx": str(error)}
+    return {}
