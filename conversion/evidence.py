@@ -115,7 +115,8 @@ def speeds(original: Mapping[str, Any], twin: Mapping[str, Any]) -> dict[str, di
 def tolerance_of(evidence: Mapping[str, Any]) -> ToleranceSpec:
     """The tolerance that the release was proved with."""
     parity = evidence["parity"]
-    return ToleranceSpec(parity["atol"], parity["rtol"], parity["of_largest"])
+    # Releases of schema 1 had no third part.
+    return ToleranceSpec(parity["atol"], parity["rtol"], parity.get("of_largest", 0.0))
 
 
 def _search(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,13 +25,16 @@ def keys(cls):
 
 
 @pytest.mark.parametrize(
-    "key", sorted(set(keys(spec.ModelSpec)) - {"folder", "source", "samples", "parity", "export", "serving"})
+    "key",
+    sorted(
+        set(keys(spec.ModelSpec)) - {"folder", "source", "samples", "parity", "accuracy", "search", "export", "serving"}
+    ),
 )
 def test_every_key_of_a_spec_is_described(key):
     assert f"`{key}`" in (DOCS / "model-toml.md").read_text()
 
 
-@pytest.mark.parametrize("table", ["source", "inputs", "samples", "parity", "export", "serving"])
+@pytest.mark.parametrize("table", ["source", "inputs", "samples", "parity", "accuracy", "search", "export", "serving"])
 def test_every_table_of_a_spec_is_described(table):
     assert re.search(rf"^## `\[+{table}\]+`", (DOCS / "model-toml.md").read_text(), re.MULTILINE)
 
@@ -39,9 +42,14 @@ def test_every_table_of_a_spec_is_described(table):
 def test_every_key_of_the_evidence_is_described(tmp_path):
     from conversion.evidence import make_evidence
 
-    built = {key: [] for key in ("inputs", "outputs", "attempts", "passes")}
-    built |= {"exporter": "", "graph": {}, "timing": {}, "parity": {"comparisons": []}}
-    model = spec.ModelSpec("net", tmp_path, spec.SourceSpec(format="keras"))
+    timing = {"ms": 1.0, "range_ms": [1, 1], "ratio": 1.0, "ratio_quartiles": [1, 1], "rounds": 1, "others": 0.0}
+    built = {key: [] for key in ("inputs", "outputs", "trials", "unfit")}
+    built |= {"graph": {}, "parity": {"comparisons": []}, "seconds": 1.0, "accuracy": None, "memory": {}}
+    built |= {
+        "chosen": {"name": "", "precision": "fp32", "parity": {}},
+        "original": {"1": timing},
+        "timings": {"1": timing},
+    }
     text = (DOCS / "evidence.md").read_text()
     for key in make_evidence(model, built, "", {}, tmp_path):
         assert f"`{key}" in text
