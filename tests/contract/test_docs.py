@@ -50,6 +50,7 @@ def test_every_key_of_the_evidence_is_described(tmp_path):
         "original": {"1": timing},
         "timings": {"1": timing},
     }
+    model = spec.ModelSpec("net", tmp_path, spec.SourceSpec(format="keras"))
     text = (DOCS / "evidence.md").read_text()
     for key in make_evidence(model, built, "", {}, tmp_path):
         assert f"`{key}" in text
