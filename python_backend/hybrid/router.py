@@ -8,7 +8,8 @@ from .batch import Answer, Batch
 from .cooldown import CoolDown
 from .errors import BothFailed, TwinFailed
 from .guard import broken_output, rows_not_finite
-from .settings import TWINS, Settings
+from .preference import TWINS
+from .settings import Settings
 
 # A twin that is not loaded is refused by Triton in well under a millisecond, and may be back any moment: such a refusal
 # is not worth remembering. A dead stub takes a second to be refused.
