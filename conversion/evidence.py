@@ -13,10 +13,11 @@ from typing import Any
 
 from .errors import PublishError
 from .fingerprint import sha256_file, versions
+from .preference import in_words, preference
 from .spec import ModelSpec, ToleranceSpec
 from .targets import TARGETS
 
-__all__ = ["EVIDENCE", "machine", "make_evidence", "ratios", "read_evidence", "speeds", "tolerance_of"]
+__all__ = ["EVIDENCE", "machine", "make_evidence", "read_evidence", "speeds", "tolerance_of"]
 
 EVIDENCE = "evidence.json"
 SCHEMA = 2
@@ -52,17 +53,13 @@ def make_evidence(
         "accuracy": built["accuracy"],
         "speed": {"threads": spec.serving.original_threads, "batches": speeds(built["original"], built["timings"])},
         "memory": built["memory"],
+        "prefer": in_words(preference(spec, {int(size): t["ratio"] for size, t in built["timings"].items()})),
         "files": {
             path.relative_to(staged).as_posix(): sha256_file(path)
             for path in sorted(staged.rglob("*"))
             if path.is_file()
         },
     }
-
-
-def ratios(evidence: Mapping[str, Any]) -> dict[int, float]:
-    """How many times as fast as the original the twin is, by batch size."""
-    return {int(size): found["ratio"] for size, found in evidence["speed"]["batches"].items()}
 
 
 def machine(proc: Path = Path("/proc")) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf import text_format
@@ -12,6 +13,7 @@ from tritonclient.grpc import model_config_pb2
 from .dtypes import DTYPES
 from .errors import PublishError
 from .interface import Facts
+from .preference import as_parameter, preference
 from .spec import ModelSpec
 
 __all__ = [
@@ -29,10 +31,16 @@ __all__ = [
 ROLES = {"onnx": "_onnx", "original": "_original", "hybrid": ""}
 TWINS = tuple(role for role in ROLES if role != "hybrid")
 SERVED_BY = "served_by"
+_UNMEASURED: Mapping[int, float] = MappingProxyType({})
 
 
-def model_configs(spec: ModelSpec, inputs: Sequence[Facts], outputs: Sequence[Facts]) -> dict[str, Any]:
-    """A ModelConfig for each role. Versions are not pinned yet."""
+def model_configs(
+    spec: ModelSpec, inputs: Sequence[Facts], outputs: Sequence[Facts], ratios: Mapping[int, float] = _UNMEASURED
+) -> dict[str, Any]:
+    """A ModelConfig for each role. Versions are not pinned yet.
+
+    `ratios` gives the original's time by the twin's at each measured batch size, for `prefer = "auto"`.
+    """
     serving = spec.serving
     configs = {}
     for role, suffix in ROLES.items():
@@ -57,7 +65,7 @@ def model_configs(spec: ModelSpec, inputs: Sequence[Facts], outputs: Sequence[Fa
             configs["hybrid"].dynamic_batching.max_queue_delay_microseconds = delay
     _fill_twin(configs["onnx"], spec)
     _fill_original(configs["original"], spec)
-    _fill_hybrid(configs["hybrid"], spec)
+    _fill_hybrid(configs["hybrid"], spec, ratios)
     return configs
 
 
@@ -77,7 +85,7 @@ def _fill_original(config: Any, spec: ModelSpec) -> None:
     config.parameters["threads"].string_value = str(spec.serving.original_threads)
 
 
-def _fill_hybrid(config: Any, spec: ModelSpec) -> None:
+def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float]) -> None:
     serving = spec.serving
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     config.output.add(name=SERVED_BY, data_type=model_config_pb2.TYPE_STRING, dims=[1])
@@ -85,7 +93,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec) -> None:
     parameters = {
         "primary_model": f"{spec.name}{ROLES['onnx']}",
         "fallback_model": f"{spec.name}{ROLES['original']}",
-        "prefer": serving.prefer,
+        "prefer": as_parameter(preference(spec, ratios)),
         "fallback_enabled": str(serving.fallback_enabled).lower(),
         "deadline_ms": str(serving.deadline_ms),
         "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),

@@ -116,7 +116,8 @@ def _publish(
     environments: Environments | None,
 ) -> int:
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
-    configs = model_configs(spec, inputs, outputs)
+    ratios = {int(size): timing["ratio"] for size, timing in built["timings"].items()}
+    configs = model_configs(spec, inputs, outputs, ratios)
     staged = repository.stage(spec.name)
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)

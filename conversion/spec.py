@@ -151,7 +151,8 @@ class ServingSpec:
     """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton.
 
     `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline. `max_joined_rows` bounds the
-    calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without.
+    calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without. `prefer` is
+    who is asked first: one of TWINS, "auto" for whichever was measured faster, or a table by ranges of batch sizes.
     """
 
     max_batch_size: int = 32

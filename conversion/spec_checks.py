@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from .dtypes import DTYPES
 from .errors import KeyMissing, UnsupportedDtype, WrongValue
+from .preference import batch_range
 from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
 from .targets import TARGETS, known_targets
 
@@ -14,7 +16,6 @@ __all__ = ["check"]
 
 _LOWEST_OPSET = 13
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_RANGE = re.compile(r"([1-9]\d*)-([1-9]\d*)?|([1-9]\d*)")
 
 
 def check(spec: ModelSpec, path: Path) -> None:
@@ -143,7 +144,13 @@ def _check_prefer(spec: ModelSpec, path: Path) -> None:
             raise WrongValue(path, "serving.prefer", f"auto, {' or '.join(TWINS)}, or a table of batch sizes", prefer)
         return
     for sizes, twin in prefer.items():
-        if not _RANGE.fullmatch(sizes):
+        if not batch_range(sizes):
             raise WrongValue(path, "serving.prefer", 'batch sizes such as "1", "2-8" or "9-"', sizes)
         if twin not in TWINS:
             raise WrongValue(path, f"serving.prefer.{sizes}", f"one of {', '.join(TWINS)}", twin)
+    ordered = sorted(prefer, key=lambda sizes: batch_range(sizes).start)
+    for sizes, following in pairwise(ordered):
+        if batch_range(following).start < batch_range(sizes).stop:
+            raise WrongValue(
+                path, "serving.prefer", "a table of batch sizes that do not overlap", f"{sizes} and {following}"
+            )

@@ -96,5 +96,7 @@ def _told(outcome: Outcome) -> str:
             f"{accuracy['loss']:.2%} (95 % interval {low:.2%} to {high:.2%}, {accuracy['items']} items)"
         )
     if not evidence["search"]["wins"]:
-        lines.append("  no candidate is faster than the original, which is asked first")
+        lines.append("  no candidate is faster than the original")
+    if evidence["prefer"] != "onnx":
+        lines.append(f"  asked first: {evidence['prefer']}")
     return "\n".join(lines)

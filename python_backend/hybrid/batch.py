@@ -76,6 +76,10 @@ class Answer:
     served_by: str | NDArray[np.object_]
     native: Any = None
 
+    def is_by(self, twin: str) -> bool:
+        """Whether every row is this twin's."""
+        return bool(np.all(self.served_by == twin))
+
     def slice(self, start: int, stop: int) -> Answer:
         """The rows of one request out of those of its group."""
         return Answer(

@@ -64,7 +64,12 @@ class TritonPythonModel:
         self._settings = _settings(json.loads(args["model_config"]))
         # The hybrid of release N asks version N of its twins.
         self._version = int(args["model_version"])
-        self._wishes = read_wishes(self._settings, "", 0)
+        # What a request that says nothing wishes for: the same always, or, where that is None, by its rows.
+        self._by_twin = {
+            twin: read_wishes(self._settings, "", 0, first)
+            for first, twin in zip(self._settings.prefer.firsts, self._settings.prefer.twins, strict=True)
+        }
+        self._wishes = None if len(self._by_twin) > 1 else next(iter(self._by_twin.values()))
         # There are only as many sets of outputs as callers ask for: each is worked out once.
         self._asked: dict[tuple[str, ...], frozenset[str]] = {}
         self._router = Router(self._settings, self._ask, time.monotonic)
@@ -118,14 +123,14 @@ class TritonPythonModel:
         if asked is None:
             asked = frozenset(wanted) - {SERVED_BY} or frozenset(self._settings.outputs)
             self._asked[wanted] = asked
-        return Batch(rows, asked, self._wishes_of(request), lambda: arrays, native=tensors, request=request)
+        return Batch(rows, asked, self._wishes_of(request, rows), lambda: arrays, native=tensors, request=request)
 
-    def _wishes_of(self, request: Any) -> Wishes:
+    def _wishes_of(self, request: Any, rows: int) -> Wishes:
         text = request.parameters()
         timeout_us = request.timeout()
         if not timeout_us and text in _NO_PARAMETERS:
-            return self._wishes
-        return read_wishes(self._settings, text, timeout_us)
+            return self._wishes or self._by_twin[self._settings.prefer.twin(rows)]
+        return read_wishes(self._settings, text, timeout_us, rows)
 
     def _kind(self, batch: Batch) -> object:
         """Requests of one kind may share a call: same shapes, same wishes, and nothing said that differs."""
@@ -176,7 +181,9 @@ class TritonPythonModel:
         tensors = [tensor for tensor in tensors if tensor.name() in wanted]
         if SERVED_BY in wanted:
             tensors.append(self._served_by_tensor(answer, batch.rows))
-        if answer.served_by != self._settings.prefer if isinstance(answer.served_by, str) else True:
+        prefer = batch.wishes.prefer
+        # Who was asked first has nearly always answered, and then it is the very same string.
+        if answer.served_by is not prefer and not answer.is_by(prefer):
             self._log.say("fallback", f"answered by {answer.served_by}")
         self._send(batch.request, tensors)
 

@@ -8,7 +8,8 @@ from .batch import Answer, Batch
 from .cooldown import CoolDown
 from .errors import BothFailed, TwinFailed
 from .guard import broken_output, rows_not_finite
-from .settings import TWINS, Settings
+from .preference import TWINS
+from .settings import Settings
 
 # A twin that is not loaded is refused by Triton in well under a millisecond, and may be back any moment: such a refusal
 # is not worth remembering. A dead stub takes a second to be refused.
@@ -33,7 +34,11 @@ class Router:
         return self._settings.fallback_enabled
 
     def primary(self, batch: Batch) -> Answer:
-        """The preferred twin's answer; rows of it that are not finite are the other twin's. Raises TwinFailed."""
+        """The preferred twin's answer; rows of the ONNX twin that are not finite are the original's.
+
+        What the original says stands even where it is not finite: there is nothing better to compare with. Raises
+        TwinFailed.
+        """
         twin = batch.wishes.prefer
         cooldown = self.cooldowns[twin]
         if self._settings.fallback_enabled and not cooldown.allows():
@@ -46,6 +51,8 @@ class Router:
                 cooldown.failed()
             raise
         cooldown.succeeded()
+        if twin == "original":
+            return answer
         bad = rows_not_finite(self._settings, answer.outputs, batch.asked, batch.rows)
         if bad is None:
             return answer
@@ -57,10 +64,7 @@ class Router:
         return answer.patched(bad, self.fallback(batch.take(bad), cause))
 
     def fallback(self, batch: Batch, cause: TwinFailed) -> Answer:
-        """The other twin's answer, after `cause`. Raises BothFailed, or `cause` where falling back is switched off.
-
-        What the original says is handed on even where it is not finite: there is nothing better to compare with.
-        """
+        """The other twin's answer, after `cause`. Raises BothFailed, or `cause` where falling back is switched off."""
         if not self._settings.fallback_enabled:
             raise cause
         twin = other(batch.wishes.prefer)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .errors import DtypeUnknown, RequestInvalid, SettingsInvalid
+from .preference import TWINS, Preference, read_preference
 
 SERVED_BY = "served_by"
-TWINS = ("onnx", "original")
+# What a request says that leaves the choice of the twin to the model.
+AUTO = "auto"
 
 # Triton's config names and NumPy's; strings are object arrays of bytes.
 NUMPY = {
@@ -49,7 +51,7 @@ class Settings:
     """
 
     models: Mapping[str, str]
-    prefer: str
+    prefer: Preference
     fallback_enabled: bool
     deadline_s: float
     primary_budget_s: float
@@ -78,7 +80,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
             "onnx": _text(values, "primary_model", f"{config['name']}_onnx"),
             "original": _text(values, "fallback_model", f"{config['name']}_original"),
         },
-        prefer=_choice(values, "prefer", TWINS, "onnx"),
+        prefer=read_preference(values.get("prefer", "onnx")),
         fallback_enabled=_choice(values, "fallback_enabled", ("true", "false"), "true") == "true",
         deadline_s=deadline / 1e3,
         primary_budget_s=budget / 1e3,
@@ -115,15 +117,18 @@ class Wishes:
     timeout_us: int = 0
 
 
-def read_wishes(settings: Settings, said: str, timeout_us: int) -> Wishes:
-    """The request's own `prefer` and `deadline_ms`, out of its parameters in JSON, else the model's.
+def read_wishes(settings: Settings, said: str, timeout_us: int, rows: int) -> Wishes:
+    """The request's own `prefer` and `deadline_ms`, out of its parameters in JSON, else the model's for its rows.
 
     A deadline can only be shortened; the primary's share of it stays the same. Raises RequestInvalid.
     """
     parameters = json.loads(said or "null") or {}
-    prefer = parameters.get("prefer", settings.prefer)
-    if prefer not in TWINS:
-        raise RequestInvalid(f"request parameter 'prefer' must be one of {', '.join(TWINS)}, found '{prefer}'")
+    prefer = parameters.get("prefer", AUTO)
+    if prefer == AUTO:
+        prefer = settings.prefer.twin(rows)
+    elif prefer not in TWINS:
+        allowed = ", ".join((AUTO, *TWINS))
+        raise RequestInvalid(f"request parameter 'prefer' must be one of {allowed}, found '{prefer}'")
     deadline = settings.deadline_s
     if "deadline_ms" in parameters:
         try:

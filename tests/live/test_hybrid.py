@@ -91,7 +91,7 @@ def test_a_request_says_whom_it_prefers(net):
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
-        ({"prefer": "fastest"}, "'prefer' must be one of onnx, original, found 'fastest'"),
+        ({"prefer": "fastest"}, "'prefer' must be one of auto, onnx, original, found 'fastest'"),
         ({"deadline_ms": 0}, "'deadline_ms' must be a positive number, found '0'"),
         ({"deadline_ms": "soon"}, "'deadline_ms' must be a positive number, found 'soon'"),
     ],

@@ -6,6 +6,7 @@ from conversion.errors import PublishError
 from conversion.interface import Facts
 from conversion.pbtxt import interface_difference, model_configs, pinned, read_config, replace_file, write_config
 from conversion.spec import ServingSpec
+from python_backend.hybrid.preference import read_preference
 from python_backend.integrity import pins
 
 IMAGE = Facts("image", "float32", ("batch", 3, "height", "width"))
@@ -72,6 +73,21 @@ def test_only_who_asks_for_a_delay_gets_a_queue_of_tritons_before_the_hybrid(spe
     serving = ServingSpec(max_queue_delay_microseconds=700)
     made = model_configs(replace(spec, serving=serving), [IMAGE], [LABEL])["hybrid"]
     assert made.dynamic_batching.max_queue_delay_microseconds == 700
+
+
+@pytest.mark.parametrize(
+    ("prefer", "ratios", "expected"),
+    [
+        ("auto", {}, "onnx"),
+        ("auto", {1: 0.9, 10: 1.5}, "1:original,4:onnx"),
+        ("original", {1: 2.0}, "original"),
+        ({"1-8": "original"}, {}, "1:original,9:onnx"),
+    ],
+)
+def test_the_hybrid_is_told_whom_to_ask_first(spec, prefer, ratios, expected):
+    made = model_configs(replace(spec, serving=ServingSpec(prefer=prefer)), [IMAGE], [LABEL], ratios)["hybrid"]
+    assert made.parameters["prefer"].string_value == expected
+    assert read_preference(expected).twin(1) in ("onnx", "original"), "the hybrid can read it"
 
 
 def test_without_a_batch_the_first_dimension_stays(spec):

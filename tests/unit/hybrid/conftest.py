@@ -7,6 +7,7 @@ import pytest
 
 from python_backend.hybrid.batch import Answer, Batch
 from python_backend.hybrid.errors import TwinFailed
+from python_backend.hybrid.preference import Preference
 from python_backend.hybrid.settings import OutputSpec, Settings, Wishes
 
 
@@ -71,7 +72,7 @@ def twins():
 def settings():
     return Settings(
         models={"onnx": "net_onnx", "original": "net_original"},
-        prefer="onnx",
+        prefer=Preference((1,), ("onnx",)),
         fallback_enabled=True,
         deadline_s=10.0,
         primary_budget_s=5.0,

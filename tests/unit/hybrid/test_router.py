@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from python_backend.hybrid.batch import join
 from python_backend.hybrid.errors import BothFailed, HybridError, TwinFailed
+from python_backend.hybrid.preference import Preference
 from python_backend.hybrid.router import Router
 
 from .conftest import Clock, Twins, batch_of, dead, down, refuses
@@ -72,6 +73,25 @@ def test_rows_that_are_not_finite_fall_back_alone(settings, twins, clock):
     assert twins.calls == [("onnx", [1, 2, 3]), ("original", [2])]
 
 
+@pytest.mark.parametrize("values", [(1, 2, 3), (2,)])
+def test_what_the_original_says_stands_even_where_it_is_not_finite(settings, twins, clock, values):
+    twins.faults = {"onnx": nan_where(2), "original": nan_where(2)}
+    for prefer in ("onnx", "original"):
+        got = answer(Router(settings, twins, clock), batch_of(*values, prefer=prefer))
+        assert np.isnan(got.outputs["y"][:, 0]).tolist() == [value == 2 for value in values]
+        served = np.broadcast_to(np.asarray(got.served_by, object), len(values)).tolist()
+        assert served == ["original" if value == 2 else prefer for value in values]
+
+
+def test_an_answer_is_a_twins_where_every_row_is(settings, twins, clock):
+    twins.faults["onnx"] = nan_where(2)
+    got = answer(Router(settings, twins, clock), batch_of(1, 2, 2))
+    assert not got.is_by("onnx")
+    assert got.slice(0, 1).is_by("onnx")
+    assert got.slice(1, 3).is_by("original")
+    assert answer(Router(settings, twins, clock), batch_of(1)).is_by("onnx")
+
+
 def test_outputs_that_may_be_anything_are_handed_on(settings, twins, clock):
     free = replace(settings, outputs={"y": replace(settings.outputs["y"], finite=False)})
     twins.faults["onnx"] = nan_where(1)
@@ -129,6 +149,21 @@ def test_a_dead_twin_is_left_alone_then_probed_by_one(settings, twins, clock):
     assert [answer(router, batch_of(1)).served_by for _ in range(3)] == ["onnx"] * 3
 
 
+@pytest.mark.parametrize(("gone", "stays"), [("onnx", "original"), ("original", "onnx")])
+def test_each_twin_rests_for_those_who_prefer_it_alone(settings, twins, clock, gone, stays):
+    twins.faults[gone] = dead(clock)
+    router = Router(settings, twins, clock)
+    for _ in range(3):
+        assert answer(router, batch_of(1, prefer=gone)).served_by == stays
+        assert answer(router, batch_of(1, 2, 3, prefer=stays)).served_by == stays
+    assert [twin for twin, _ in twins.calls].count(gone) == 1
+    router.late(batch_of(1, prefer=stays))
+    assert not router.cooldowns[stays].resting
+    twins.faults.clear()
+    clock.now += 1.01
+    assert answer(router, batch_of(1, prefer=gone)).served_by == gone
+
+
 def test_a_request_that_the_twin_refuses_does_not_rest_it(settings, twins, clock):
     router = Router(settings, twins, clock)
     twins.faults["onnx"] = refuses
@@ -156,7 +191,7 @@ def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
 
     settings = Settings(
         {},
-        "onnx",
+        Preference((1,), ("onnx",)),
         True,
         10.0,
         5.0,

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from python_backend.hybrid.errors import DtypeUnknown, RequestInvalid, SettingsInvalid
+from python_backend.hybrid.preference import Preference
 from python_backend.hybrid.settings import Wishes, read_settings, read_wishes
 
 
@@ -22,7 +23,8 @@ def config(**parameters):
 def test_everything_has_a_default():
     settings = read_settings(config())
     assert settings.models == {"onnx": "net_onnx", "original": "net_original"}
-    assert (settings.prefer, settings.fallback_enabled, settings.max_concurrency) == ("onnx", True, 16)
+    assert settings.prefer == Preference((1,), ("onnx",))
+    assert (settings.fallback_enabled, settings.max_concurrency) == (True, 16)
     assert (settings.deadline_s, settings.primary_budget_s) == (10.0, 5.0)
     assert settings.guarded_inputs == {"x"}
     assert list(settings.outputs) == ["y"]
@@ -38,7 +40,8 @@ def test_non_finite_values_can_be_allowed():
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("prefer", "tensorrt", "parameter 'prefer' of the hybrid must be one of onnx, original, found 'tensorrt'"),
+        ("prefer", "tensorrt", "parameter 'prefer' of the hybrid must be one of onnx, original, or ranges"),
+        ("prefer", "2:onnx", "must be .* or ranges of rows that ascend from 1 such as .*, found '2:onnx'"),
         ("fallback_enabled", "yes", "must be one of true, false, found 'yes'"),
         ("deadline_ms", "soon", "must be a number of milliseconds up to an hour, found 'soon'"),
         ("deadline_ms", "0", "must be a number of milliseconds"),
@@ -56,12 +59,25 @@ def test_nonsense_is_refused_in_one_sentence(key, value, sentence):
 
 def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it():
     settings = read_settings(config(deadline_ms="1000", primary_budget_ms="400"))
-    assert read_wishes(settings, "", 0) == read_wishes(settings, "null", 0) == Wishes("onnx", 1.0, 0.4)
+    assert read_wishes(settings, "", 0, 1) == read_wishes(settings, "null", 0, 1) == Wishes("onnx", 1.0, 0.4)
     half = '{"deadline_ms": "500"}'
-    assert read_wishes(settings, half, 0) == Wishes("onnx", 0.5, 0.2, half)
+    assert read_wishes(settings, half, 0, 1) == Wishes("onnx", 0.5, 0.2, half)
     more = '{"deadline_ms": 5000, "prefer": "original"}'
-    assert read_wishes(settings, more, 0) == Wishes("original", 1.0, 0.4, more)
-    assert read_wishes(settings, "{}", 250_000) == Wishes("onnx", 0.25, 0.1, "", 250_000)
+    assert read_wishes(settings, more, 0, 1) == Wishes("original", 1.0, 0.4, more)
+    assert read_wishes(settings, "{}", 250_000, 1) == Wishes("onnx", 0.25, 0.1, "", 250_000)
+
+
+@pytest.mark.parametrize("said", ["", '{"prefer": "auto"}', '{"deadline_ms": 500}'])
+def test_a_request_that_names_no_twin_gets_the_one_for_its_rows(said):
+    settings = read_settings(config(prefer="1:original,3:onnx"))
+    assert [read_wishes(settings, said, 0, rows).prefer for rows in (1, 2, 3, 8)] == ["original"] * 2 + ["onnx"] * 2
+
+
+@pytest.mark.parametrize("twin", ["onnx", "original"])
+def test_a_request_that_names_a_twin_gets_it_whatever_its_rows(twin):
+    settings = read_settings(config(prefer="1:original,3:onnx"))
+    said = json.dumps({"prefer": twin})
+    assert {read_wishes(settings, said, 0, rows).prefer for rows in (1, 2, 3, 8)} == {twin}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +85,7 @@ def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it(
 )
 def test_bad_wishes_are_the_callers_mistake(parameters):
     with pytest.raises(RequestInvalid, match="request parameter"):
-        read_wishes(read_settings(config()), json.dumps(parameters), 0)
+        read_wishes(read_settings(config()), json.dumps(parameters), 0, 1)
 
 
 def test_a_tensor_that_numpy_has_no_dtype_for_is_refused():
