@@ -55,6 +55,10 @@ rollback: $(VENV)/.installed ## serve the release before (MODEL=name, TO=N for a
 	@test -n "$(MODEL)" || { echo "make rollback: name the model with MODEL=name" >&2; exit 2; }
 	@$(PY) -m conversion rollback $(MODEL) $(if $(TO),--to $(TO)) --repository $(REPOSITORY)
 
+.PHONY: verify
+verify: $(VENV)/.installed ## check releases against their checksums and replay their golden samples (MODEL=name for one)
+	@$(PY) -m conversion verify $(MODEL) --repository $(REPOSITORY)
+
 .PHONY: serve
 serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRPC), :8002 (metrics)
 	@$(PY) -m serving serve --repository $(REPOSITORY)

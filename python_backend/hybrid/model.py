@@ -19,9 +19,9 @@ from .integrity import require_intact
 from .jobs import Job
 from .log import RareLog
 from .pool import Pool
-from .release import damaged_twins, require_release
+from .release import damaged_twins, require_release, require_twins
 from .router import Router
-from .settings import SERVED_BY, Settings, Wishes, read_settings, read_wishes
+from .settings import SERVED_BY, Wishes, read_settings, read_wishes
 
 _DRAIN_S = 10.0
 # What Triton says of a model that it cannot ask. Triton gives text alone, and the texts change between releases; an
@@ -49,9 +49,10 @@ class TritonPythonModel:
 
         An instance that fails in `initialize` can take 24.10 down with it. Raises TritonModelException.
         """
-        settings = _settings(auto_complete_model_config.as_dict())
+        directory = Path(pb_utils.get_model_dir())
         try:
-            require_release(Path(pb_utils.get_model_dir()), settings.models)
+            require_release(directory)
+            require_twins(directory, read_settings(auto_complete_model_config.as_dict()).models)
         except HybridError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         return auto_complete_model_config
@@ -61,7 +62,10 @@ class TritonPythonModel:
         directory = Path(args["model_repository"]) / args["model_version"]
         # Once more, for the code alone: a damaged bit may be the very one that left the first look out.
         require_intact(directory, ".py")
-        self._settings = _settings(json.loads(args["model_config"]))
+        try:
+            self._settings = read_settings(json.loads(args["model_config"]))
+        except HybridError as error:
+            raise pb_utils.TritonModelException(str(error)) from error
         # The hybrid of release N asks version N of its twins.
         self._version = int(args["model_version"])
         # What a request that says nothing wishes for: the same always, or, where that is None, by its rows.
@@ -207,13 +211,6 @@ class TritonPythonModel:
         except pb_utils.TritonModelException as failure:
             # The sender has closed itself, so there is nobody left to tell but the log.
             self._log.say("send", f"an answer could not be sent: {failure}")
-
-
-def _settings(config: dict[str, Any]) -> Settings:
-    try:
-        return read_settings(config)
-    except HybridError as error:
-        raise pb_utils.TritonModelException(str(error)) from error
 
 
 def _handed_on(batch: Batch) -> dict[str, Any]:

@@ -9,12 +9,16 @@ from .errors import ReleaseRefused
 from .integrity import CONFIG, ReleaseDamaged, pins, require_intact
 
 
-def require_release(directory: Path, models: Mapping[str, str]) -> None:
-    """Raise ReleaseRefused unless the version in `directory` is intact and a twin out of `models` pins it as well."""
+def require_release(directory: Path) -> None:
+    """Raise ReleaseRefused unless the version in `directory` is what was published."""
     try:
         require_intact(directory)
     except ReleaseDamaged as error:
         raise ReleaseRefused(str(error)) from error
+
+
+def require_twins(directory: Path, models: Mapping[str, str]) -> None:
+    """Raise ReleaseRefused where every twin out of `models` pins another release than that in `directory`."""
     pinned = {model: pins(directory.parents[1] / model / CONFIG) for model in models.values()}
     # A twin that pins nothing was not published, or does not lie in this repository.
     if pinned and all(versions and int(directory.name) not in versions for versions in pinned.values()):

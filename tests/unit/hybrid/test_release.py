@@ -4,7 +4,7 @@ import pytest
 
 from python_backend.hybrid.errors import ReleaseRefused
 from python_backend.hybrid.integrity import write_sums
-from python_backend.hybrid.release import damaged_twins, require_release
+from python_backend.hybrid.release import damaged_twins, require_release, require_twins
 
 MODELS = {"onnx": "net_onnx", "original": "net_original"}
 
@@ -30,14 +30,15 @@ def root(tmp_path):
 
 
 def test_an_intact_release_with_its_twins_is_taken(root):
-    require_release(root / "net" / "2", MODELS)
+    require_release(root / "net" / "2")
+    require_twins(root / "net" / "2", MODELS)
     assert damaged_twins(root / "net" / "2", MODELS) == {}
 
 
 def test_its_own_damage_is_refused(root):
     (root / "net" / "2" / "file").write_text("other")
     with pytest.raises(ReleaseRefused, match="net/2 is not what was published: file: expected SHA-256"):
-        require_release(root / "net" / "2", MODELS)
+        require_release(root / "net" / "2")
 
 
 def test_a_pin_that_no_twin_shares_is_refused(root):
@@ -45,14 +46,14 @@ def test_a_pin_that_no_twin_shares_is_refused(root):
     with pytest.raises(
         ReleaseRefused, match=r"pins release 1, but net_onnx pins 2, net_original pins 2: it would have"
     ):
-        require_release(root / "net" / "1", MODELS)
+        require_twins(root / "net" / "1", MODELS)
 
 
 @pytest.mark.parametrize("pinned", [(1, 2), (2, 1), (2,)])
 def test_a_release_that_one_twin_pins_too_is_taken(root, pinned):
     pin(root, "net_onnx", 1)
     pin(root, "net_original", *pinned)
-    require_release(root / "net" / "2", MODELS)
+    require_twins(root / "net" / "2", MODELS)
 
 
 @pytest.mark.parametrize("text", ["", 'name: "net_onnx"\n', None])
@@ -62,7 +63,7 @@ def test_twins_that_pin_nothing_or_lie_elsewhere_say_nothing(root, text):
         path.unlink()
         if text is not None:
             path.write_text(text)
-    require_release(root / "net" / "2", MODELS)
+    require_twins(root / "net" / "2", MODELS)
 
 
 def test_the_files_and_the_configuration_of_the_onnx_twin_are_looked_at(root):
@@ -82,5 +83,6 @@ def test_an_edited_configuration_of_the_onnx_twin_is_damage_too(root):
 
 def test_twins_that_nobody_published_are_not_looked_at(tmp_path):
     (tmp_path / "net" / "1").mkdir(parents=True)
-    require_release(tmp_path / "net" / "1", MODELS)
+    require_release(tmp_path / "net" / "1")
+    require_twins(tmp_path / "net" / "1", MODELS)
     assert damaged_twins(tmp_path / "net" / "1", MODELS) == {}
