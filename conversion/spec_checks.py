@@ -127,11 +127,13 @@ def _check_search(spec: ModelSpec, path: Path) -> None:
         if precision not in PRECISIONS:
             raise WrongValue(path, "search.precisions", f"a list out of {', '.join(PRECISIONS)}", precision)
     if "fp32" not in spec.search.precisions:
-        raise WrongValue(path, "search.precisions", "a list with fp32, from which the others are made", "none")
+        raise WrongValue(
+            path, "search.precisions", "a list with fp32, from which the others are made", list(spec.search.precisions)
+        )
     if spec.accuracy.file and spec.accuracy.generator:
         raise WrongValue(path, "accuracy.generator", "left out where accuracy.file is given", spec.accuracy.generator)
     if not spec.serving.max_batch_size and spec.accuracy != AccuracySpec():
-        raise WrongValue(path, "accuracy", "left out for a model without rows (max_batch_size = 0)", spec.accuracy)
+        raise WrongValue(path, "accuracy", "left out for a model without rows (max_batch_size = 0)", "a table")
     metric = spec.accuracy.metric
     if metric not in ("", "agreement", "top1") and ":" not in metric:
         raise WrongValue(path, "accuracy.metric", "top1, agreement or 'file.py:callable'", metric)

@@ -39,8 +39,8 @@ def test_a_file_from_elsewhere_lies_under_its_own_name(spec, tmp_path):
 
 
 def test_a_place_in_a_package_is_found_without_importing_it(spec):
-    made = with_source(spec, format="keras", path="package:conversion/errors.py")
-    assert list(source_files(made)) == ["errors.py"]
+    made = with_source(spec, format="keras", path="package:conversion/spec.py")
+    assert list(source_files(made)) == ["spec.py"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from conversion.__main__ import main
 from conversion.errors import WorkerDied
 from conversion.pbtxt import ROLES, model_configs
 from conversion.repository import Repository
-from conversion.worker import run_worker
+from conversion.worker import Task, run_worker
 
 
 @pytest.fixture
@@ -83,8 +83,7 @@ def test_nothing_to_convert_is_said(tmp_path, monkeypatch, capsys):
 
 
 def test_a_worker_without_a_verdict_is_named_with_its_log(spec, tmp_path):
-    """A work folder that cannot be made: the worker ends with a traceback in its log."""
-    (tmp_path / "file").write_text("")
+    """A task that there is not: the worker ends with a traceback in its log."""
     with pytest.raises(WorkerDied, match=r"ended with 1; its output is in .*log"):
-        run_worker(spec, tmp_path / "file" / "work", tmp_path / "log", lambda _: None)
-    assert "NotADirectoryError" in (tmp_path / "log").read_text()
+        run_worker(Task("build", "no_such_function", spec), tmp_path / "work", tmp_path / "log", lambda _: None)
+    assert "AttributeError" in (tmp_path / "log").read_text()
