@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from understudy_client import HybridClient, Prediction
 
-from conversion.evidence import EVIDENCE, read_evidence
+from conversion.evidence import EVIDENCE, read_evidence, tolerance_of
+from conversion.parity import Case, Parity
+from conversion.parity import compare as compare_values
 from conversion.repository import Repository
 from python_backend.original.factory import find_callable
 from serving import ModelControl, TritonServer
@@ -23,8 +25,6 @@ from serving import ModelControl, TritonServer
 MODELS = Path("models")
 REPOSITORY = Path("model_repository")
 LOG = Path("build/demo-triton.log")
-# How far the original's answer may be from the twin's: the default tolerances of a conversion.
-ATOL, RTOL = 1e-4, 1e-3
 # The first answers of a freshly loaded original include its framework's own start.
 DEADLINE_S = 60.0
 
@@ -73,17 +73,19 @@ def tell_release(name: str) -> None:
     if version is None:
         raise SystemExit(f"{name} has no release in {REPOSITORY}")
     evidence = read_evidence(repository.release_folder(name, "hybrid", version) / EVIDENCE)
-    speed, graph = evidence["speed"], evidence["graph"]
+    graph, search = evidence["graph"], evidence["search"]
     say(f"\n   {name}, release {version}")
-    say(f"     converted   {evidence['source']['format']} by {evidence['export']['exporter']}: {graph['nodes']} nodes,")
+    say(f"     chosen      {search['chosen']}, out of {len(search['candidates'])} candidates: {graph['nodes']} nodes,")
     say(f"                 {graph['parameters']:,} parameters, {graph['bytes'] / 1e6:.1f} MB")
     for output, worst in evidence["parity"]["worst"].items():
         say(f"     parity      {output}: off by at most {worst['max_abs']:.2g} ({worst['worst']:.1%} of the tolerance)")
-    ratio = speed["original_ms"] / speed["twin_ms"]
-    say(
-        f"     at batch 1  original {speed['original_ms']:.1f} ms, twin {speed['twin_ms']:.1f} ms "
-        f"({ratio:.1f} times as fast, {speed['threads']} threads each, when it was converted)"
-    )
+    for size, speed in evidence["speed"]["batches"].items():
+        say(
+            f"     {size:>3} rows    original {speed['original_ms']:.1f} ms, twin {speed['twin_ms']:.1f} ms: "
+            f"{speed['ratio']:.1f} times as fast, when it was converted"
+        )
+    accuracy = evidence["accuracy"]
+    say(f"     {accuracy['metric']:<11} original {accuracy['original']:.1%}, twin {accuracy['twin']:.1%}")
 
 
 def ask(client: HybridClient, name: str, expected: str, failures: list[str]) -> Prediction:
@@ -104,13 +106,15 @@ def ask(client: HybridClient, name: str, expected: str, failures: list[str]) -> 
 
 
 def compare(name: str, twin: Prediction, original: Prediction, failures: list[str]) -> None:
-    """The original has to say the same as the twin did."""
-    worst = 0.0
-    for output, expected in original.outputs.items():
-        got = twin.outputs[output]
-        if not np.allclose(got, expected, atol=ATOL, rtol=RTOL):
-            failures.append(f"{name}: output '{output}' of the twin is not that of the original")
-        worst = max(worst, float(np.abs(got - expected).max()))
+    """The original has to say the same as the twin did, within the tolerance that the release was proved with."""
+    repository = Repository(REPOSITORY)
+    version = repository.served(name)
+    assert version is not None
+    evidence = read_evidence(repository.release_folder(name, "hybrid", version) / EVIDENCE)
+    case = Case({"rows": np.zeros(len(original.served_by_rows))}, dict(original.outputs))
+    found = Parity(tuple(compare_values(case, dict(twin.outputs), tolerance_of(evidence))))
+    failures += [f"{name}: the twin is not its original: {failure}" for failure in found.failures]
+    worst = max(figures["max_abs"] for figures in found.by_output().values())
     say(f"     the same result, worst difference to the twin's {worst:.2g}")
 
 

@@ -129,7 +129,8 @@ def test_what_is_published_is_not_refused(configs):
         (
             "hybrid",
             'parameters { key: "prefer" value { string_value: "best" } }',
-            "net: parameter 'prefer' of the hybrid must be one of onnx, original, or ranges of rows that ascend from 1 such as '1:original,9:onnx', found 'best'; correct config.pbtxt",
+            "net: parameter 'prefer' of the hybrid must be one of onnx, original"
+            ", or ranges of rows that ascend from 1 such as '1:original,9:onnx', found 'best'; correct config.pbtxt",
         ),
         (
             "hybrid",
