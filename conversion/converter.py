@@ -12,7 +12,7 @@ from .errors import Unsupported
 from .graph import describe, load_onnx, validate_file
 from .interface import BATCH
 from .rewrite import save
-from .spec import InputSpec, ModelSpec, ServingSpec, SourceSpec
+from .spec import InputSpec, ModelSpec, SearchSpec, ServingSpec, SourceSpec
 from .spec_reader import SUFFIXES
 from .worker import Task, run_worker
 
@@ -73,6 +73,8 @@ class ONNXConverter:
             source=source,
             inputs=() if shapes is None else self._inputs(shapes, told),
             serving=replace(ServingSpec(), max_batch_size=self.max_batch_size),
+            # A file at hand is wanted soon, and nobody serves it from here.
+            search=SearchSpec(level="off"),
         )
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".conversion-") as scratch:

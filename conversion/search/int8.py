@@ -22,6 +22,8 @@ __all__ = ["Int8Search"]
 _CALIBRATED_ROWS = 32
 # An eight-bit twin that is hardly faster is not worth what it loses.
 _GAIN = 1.05
+# So many times the loss that is allowed is near enough for a search to go on.
+_NEAR = 20
 
 # Whether a trial is faster than the float one: its ratio of times, above 1 where it is.
 Faster = Callable[[Trial], float]
@@ -38,22 +40,26 @@ class Int8Search:
         self._quantiser: Quantiser | None = None
         self._folder = folder
 
-    def trials(self, faster: Faster, in_time: InTime, calibrations: int) -> Iterator[Trial]:
-        """Every trial that was made, its fate decided unless it holds and is faster: then it is the last one."""
+    def trials(self, faster: Faster, in_time: InTime, *, thorough: bool) -> Iterator[Trial]:
+        """Every trial that was made, its fate decided unless it holds and is faster: then it is the last one.
+
+        Unless `thorough`, one more calibration is tried, and layers are kept in float only where that may be enough.
+        """
         first = self._trial(CALIBRATIONS[0])
         # Neither another calibration nor more float layers would make it faster.
         hopeless = not first.alive or not self._worth_it(first, faster)
         yield self._judged(first)
         if hopeless or first.alive:
             return
-        for calibration in CALIBRATIONS[1:calibrations]:
+        for calibration in CALIBRATIONS[1:] if thorough else CALIBRATIONS[1:2]:
             if not in_time():
                 return
             trial = self._judged(self._trial(calibration))
             yield trial
             if trial.alive:
                 return
-        yield from self._with_layers_kept(faster, in_time)
+        if thorough or _near(first):
+            yield from self._with_layers_kept(faster, in_time)
 
     def _with_layers_kept(self, faster: Faster, in_time: InTime) -> Iterator[Trial]:
         """Keep the layers that cost most in float: one, two, four, … of them."""
@@ -107,6 +113,11 @@ class Int8Search:
             ]
             self._quantiser = Quantiser(self._float.path, rows, self._folder)
         return self._quantiser
+
+
+def _near(trial: Trial) -> bool:
+    """Whether a trial loses so little too much that a few layers may make the difference."""
+    return trial.accuracy is not None and trial.accuracy.loss <= _NEAR * trial.accuracy.max_loss
 
 
 def _difference(found: Batch, expected: Batch) -> float:

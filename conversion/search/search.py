@@ -95,9 +95,8 @@ class Search:
         if "int8" in wanted and self._in_time():
             self._report(f"quantising {best.name}")
             search = Int8Search(self._gates, best, self._largest_case, self._folder / "int8")
-            for trial in search.trials(
-                lambda trial: self._gain(trial, best), self._in_time, 3 if self._wanted.level == "full" else 2
-            ):
+            thorough = self._wanted.level == "full"
+            for trial in search.trials(lambda trial: self._gain(trial, best), self._in_time, thorough=thorough):
                 self._added(trial)
                 self._report(f"{trial.name}: {trial.fate or 'holds so far'} {trial.reason}".rstrip())
                 found.append(trial)

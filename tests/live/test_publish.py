@@ -18,6 +18,8 @@ factory = "net.py:Scale"
 arguments = {{ factor = {factor} }}
 [serving]
 max_batch_size = 8
+[search]
+level = "off"
 """
 NET = """
 import torch

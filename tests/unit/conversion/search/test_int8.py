@@ -66,18 +66,19 @@ def search(subject, tmp_path):
 
 
 def test_one_that_is_not_faster_ends_the_search_before_it_is_proved(search):
-    trials = list(search(classifier()).trials(lambda _: 1.01, lambda: True, 3))
+    trials = list(search(classifier()).trials(lambda _: 1.01, lambda: True, thorough=True))
     assert [(t.fate, t.parity) for t in trials] == [("slower", None)]
     assert trials[0].reason == "1.01 times as fast as dynamo fp32"
 
 
 def test_layers_that_cost_accuracy_are_kept_in_float_the_worst_first(search):
-    trials = list(search(classifier(wild=True)).trials(lambda _: 2.0, lambda: True, 1))
+    trials = list(search(classifier(wild=True)).trials(lambda _: 2.0, lambda: True, thorough=True))
     assert trials[0].fate in ("accuracy", "parity")
-    assert len(trials[1].candidate.kept_fp32) == 1
+    kept = [len(trial.candidate.kept_fp32) for trial in trials if trial.candidate.kept_fp32]
+    assert kept[:1] == [1]
     assert all(trial.fate or trial is trials[-1] for trial in trials)
 
 
 def test_out_of_time_nothing_new_is_tried(search):
-    trials = list(search(classifier(wild=True)).trials(lambda _: 2.0, lambda: False, 3))
+    trials = list(search(classifier(wild=True)).trials(lambda _: 2.0, lambda: False, thorough=True))
     assert len(trials) == 1
