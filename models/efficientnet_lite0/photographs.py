@@ -56,7 +56,7 @@ def make(count: int, seed: int) -> dict[str, NDArray[np.float32]]:
 
 
 def views() -> dict[str, NDArray[np.float32]]:
-    """What agreement is measured on: {"image": float32 [300, 3, 224, 224]}, always the same, in 6 s.
+    """What agreement is measured on: {"image": float32 [300, 3, 224, 224]}, always the same, in 5 s.
 
     Every photograph whole (its middle square) and mirrored, then random crops of all in turn, every other one mirrored.
     Parity samples are crops too, of seven of the nine photographs, but other ones. Nobody says what is on a crop, so
