@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from python_backend.original.errors import first_line
+from python_backend.original.errors import OriginalError, first_line
 from python_backend.original.factory import find_callable
 
+from .agreement import agreement, classes, cosine
+from .arrays import check_arrays
 from .errors import ArtefactError
+from .interface import Facts
 from .samples import Batch
 from .spec import AccuracySpec, ModelSpec
 
@@ -24,8 +27,6 @@ AGREEMENT = "agreement"
 TOP1 = "top1"
 LABELS = "labels"
 _NORMAL_95 = 1.959964
-# The cosine similarity above which two answers without classes are taken for the same.
-_NEARLY_THE_SAME = 0.999
 # Rows of one call: large enough to be quick, small enough for any memory.
 _ROWS = 25
 
@@ -58,8 +59,8 @@ class Accuracy:
             return None
         low, high = self.interval
         return (
-            f"it loses {self.loss:.2%} of {self.metric} on {self.items} items (95 % interval {low:.2%} to {high:.2%}), "
-            f"allowed are {self.max_loss:.2%}"
+            f"it loses {self.loss:.3%} of {self.metric} on {self.items} items (95 % interval {low:.2%} to {high:.2%}), "
+            f"allowed are {self.max_loss:.3%}"
         )
 
 
@@ -83,61 +84,83 @@ class Labelled:
 
 
 class Scorer:
-    """Scores twins against one original, which is run once."""
+    """Scores twins against one original, which is run once.
+
+    Raises what `original` raises, and ArtefactError for a metric that is broken or that calls the original wrong on
+    every row: labels that do not fit would let any twin pass.
+    """
 
     def __init__(self, spec: ModelSpec, data: Labelled, original: Run) -> None:
         self._wanted = spec.accuracy
         self._data = data
-        self._answers = [original(batch) for batch, _ in data.batches()]
-        self._score: Score | None = _metric(spec, data)
-        self._scores = np.ones(data.items)
-        if self._score is not None:
-            self._scores = self._scored(self._answers)
+        self._score = None if data.labels is None else _score(spec)
+        self._answers: list[Batch] = []
+        if self._score is None:
+            self._answers = [original(batch) for batch, _ in data.batches()]
+            self._scores = np.ones(data.items)
+            return
+        self._scores = self._scored(self._score, original)
+        if not self._scores.any():
+            raise ArtefactError(
+                f"{spec.name}: by accuracy.metric '{self._metric}' the original is wrong on all {data.items} rows; "
+                "correct the labels, the metric or the output that it looks at"
+            )
 
     def accuracy(self, twin: Run) -> Accuracy:
         """The twin's accuracy beside the original's. Raises what `twin` raises, ArtefactError for a broken metric."""
-        answers = [twin(batch) for batch, _ in self._data.batches()]
-        cosine = None
+        near = None
         if self._score is None:
-            pairs = list(zip(self._answers, answers, strict=True))
-            found = np.concatenate([_agreement(*pair, self._wanted.output) for pair in pairs])
-            cosine = float(np.mean(np.concatenate([_cosine(*pair) for pair in pairs])))
+            found, near = self._agreeing(twin)
         else:
-            found = self._scored(answers)
+            found = self._scored(self._score, twin)
         loss, interval = loss_of(self._scores, found)
         return Accuracy(
-            metric=self._wanted.metric or (AGREEMENT if self._score is None else TOP1),
+            metric=self._metric,
             items=self._data.items,
             original=float(self._scores.mean()),
             twin=float(found.mean()),
             loss=loss,
             interval=interval,
             max_loss=self._wanted.max_loss,
-            cosine=cosine,
+            cosine=near,
         )
 
-    def _scored(self, answers: list[Batch]) -> NDArray[np.float64]:
-        assert self._score is not None
+    @property
+    def _metric(self) -> str:
+        return self._wanted.metric or (AGREEMENT if self._score is None else TOP1)
+
+    def _agreeing(self, twin: Run) -> tuple[NDArray[np.float64], float]:
+        same, near = [], []
+        for answer, (batch, _) in zip(self._answers, self._data.batches(), strict=True):
+            found = twin(batch)
+            same.append(agreement(answer, found, self._wanted.output))
+            near.append(cosine(answer, found))
+        return np.concatenate(same), float(np.concatenate(near).mean())
+
+    def _scored(self, score: Score, run: Run) -> NDArray[np.float64]:
         assert self._data.labels is not None
         scores = []
-        for answer, (_, rows) in zip(answers, self._data.batches(), strict=True):
+        for batch, rows in self._data.batches():
             labels = self._data.labels[rows]
+            answer = run(batch)
             try:
-                found = np.asarray(self._score(answer, labels), np.float64)
+                found = np.asarray(score(answer, labels), np.float64)
+            except ArtefactError:
+                raise
             # The metric is the user's code: whatever it raises is the news to pass on.
             except Exception as error:
-                raise ArtefactError(f"accuracy.metric '{self._wanted.metric}': {first_line(error)}") from error
+                raise ArtefactError(f"accuracy.metric '{self._metric}': {first_line(error)}") from error
             if found.shape != (len(labels),) or not ((found >= 0) & (found <= 1)).all():
                 raise ArtefactError(
-                    f"accuracy.metric '{self._wanted.metric}' must give {len(labels)} scores from 0 to 1, one for each "
-                    f"row; it gave the shape {list(found.shape)}"
+                    f"accuracy.metric '{self._metric}' must give {len(labels)} scores from 0 to 1, one for each row; "
+                    f"it gave {found.ravel()[:5].tolist()}… of shape {list(found.shape)}"
                 )
             scores.append(found)
         return np.concatenate(scores)
 
 
 def loss_of(original: NDArray[np.float64], twin: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
-    """Mean loss of paired scores from 0 to 1, and its 95 % interval.
+    """Mean loss of paired scores from 0 to 1, float64 [rows] each, and its 95 % interval, within -1 and 1.
 
     The interval is Agresti's and Min's for matched proportions (Statistics in Medicine 24, 2005): half an item is added
     to each of the four cells, so that no difference among few items is not taken for certainty. For scores between 0
@@ -145,28 +168,55 @@ def loss_of(original: NDArray[np.float64], twin: NDArray[np.float64]) -> tuple[f
     """
     difference = original - twin
     count = len(difference) + 2
-    mean = float(difference.sum()) / count
-    variance = (float((difference**2).sum()) + 1) / count - mean**2
+    middle = float(difference.sum()) / count
+    variance = (float((difference**2).sum()) + 1) / count - middle**2
     reach = _NORMAL_95 * math.sqrt(max(variance, 0.0) / count)
-    return float(difference.mean()), (mean - reach, mean + reach)
+    return float(difference.mean()), (max(middle - reach, -1.0), min(middle + reach, 1.0))
 
 
-def labelled(spec: ModelSpec, samples: Callable[[int], Batch]) -> Labelled:
-    """The data that accuracy is measured on; without any in the spec, `samples(rows)`. Raises ArtefactError."""
+def labelled(spec: ModelSpec, samples: Callable[[int], Batch], inputs: Sequence[Facts] = ()) -> Labelled:
+    """The data that accuracy is measured on; without any in the spec, `samples(rows)`. Raises ArtefactError.
+
+    With `inputs` the data is held to them: each there, with its dtype and shape, and nothing else but labels.
+    """
     wanted = spec.accuracy
-    if wanted.file:
-        arrays = _from_file(spec, wanted)
-    elif wanted.generator:
-        arrays = _from_function(spec, wanted)
-    else:
+    if not (wanted.file or wanted.generator):
+        if wanted.metric not in ("", AGREEMENT):
+            raise _labels_missing(spec)
         return Labelled(samples(wanted.items), None)
+    arrays = _from_file(spec, wanted) if wanted.file else _from_function(spec, wanted)
     labels = arrays.pop(LABELS, None)
-    counts = {len(array) for array in (*arrays.values(), *([labels] if labels is not None else []))}
-    if len(counts) != 1 or 0 in counts:
+    if inputs:
+        _check_inputs(spec, arrays, inputs)
+    counts = {array.shape[:1] for array in (*arrays.values(), *([] if labels is None else [labels]))}
+    if len(counts) != 1 or counts & {(), (0,)}:
         raise ArtefactError(f"{spec.name}: the data of [accuracy] must have as many labels as rows, at least one")
-    if labels is None and wanted.metric not in ("", AGREEMENT):
-        raise ArtefactError(f"{spec.name}: accuracy.metric '{wanted.metric}' needs an array '{LABELS}' in the data")
-    return Labelled(arrays, None if wanted.metric == AGREEMENT else labels)
+    if wanted.metric == AGREEMENT:
+        return Labelled(arrays, None)
+    if labels is None and wanted.metric:
+        raise _labels_missing(spec)
+    if labels is not None and wanted.metric in ("", TOP1) and (labels.ndim != 1 or labels.dtype.kind not in "iub"):
+        raise ArtefactError(
+            f"{spec.name}: accuracy.metric top1 needs a class index for each row, whole numbers [rows], in '{LABELS}'; "
+            f"found {labels.dtype.name}{list(labels.shape)}"
+        )
+    return Labelled(arrays, labels)
+
+
+def _labels_missing(spec: ModelSpec) -> ArtefactError:
+    return ArtefactError(
+        f"{spec.name}: accuracy.metric '{spec.accuracy.metric}' needs an array '{LABELS}' in the data of [accuracy]"
+    )
+
+
+def _check_inputs(spec: ModelSpec, arrays: Batch, inputs: Sequence[Facts]) -> None:
+    check_arrays(spec, f"the data of [accuracy] '{spec.accuracy.file or spec.accuracy.generator}'", arrays, inputs)
+    extra = arrays.keys() - {fact.name for fact in inputs}
+    if extra:
+        raise ArtefactError(
+            f"{spec.name}: the data of [accuracy] have '{min(extra)}', which is no input; labels are in an "
+            f"array '{LABELS}'"
+        )
 
 
 def _from_file(spec: ModelSpec, wanted: AccuracySpec) -> Batch:
@@ -187,49 +237,11 @@ def _from_function(spec: ModelSpec, wanted: AccuracySpec) -> Batch:
         raise ArtefactError(f"{spec.name}: accuracy.generator '{wanted.generator}': {first_line(error)}") from error
 
 
-def _metric(spec: ModelSpec, data: Labelled) -> Score | None:
+def _score(spec: ModelSpec) -> Score:
     wanted = spec.accuracy
-    if data.labels is None:
-        return None
     if wanted.metric in ("", TOP1):
-        return lambda answer, labels: (_classes(answer, wanted.output) == labels).astype(np.float64)
-    found: Score = find_callable(wanted.metric, spec.folder)
-    return found
-
-
-def _agreement(original: Batch, twin: Batch, output: str) -> NDArray[np.float64]:
-    """Whether each row names the same class; where no output has classes, whether all values are nearly the same."""
-    if output or _class_output(original):
-        return np.asarray(_classes(original, output) == _classes(twin, output), np.float64)
-    same: NDArray[np.bool_] = _cosine(original, twin) > _NEARLY_THE_SAME
-    for name, expected in original.items():
-        if expected.dtype.kind != "f":
-            same &= (expected == twin[name]).reshape(len(expected), -1).all(axis=1)
-    return np.asarray(same, np.float64)
-
-
-def _class_output(answer: Mapping[str, NDArray[Any]]) -> str:
-    """The first output that looks like scores of classes: float, [rows, 2 or more]."""
-    return next((name for name, a in answer.items() if a.dtype.kind == "f" and a.ndim == 2 and a.shape[1] > 1), "")
-
-
-def _classes(answer: Mapping[str, NDArray[Any]], output: str) -> NDArray[np.int64]:
-    name = output or _class_output(answer)
-    if name not in answer:
-        raise ArtefactError(f"accuracy: no output '{name}' with scores of classes; name one of {', '.join(answer)}")
-    return np.asarray(answer[name].reshape(len(answer[name]), -1).argmax(axis=1), np.int64)
-
-
-def _cosine(original: Batch, twin: Batch) -> NDArray[np.float64]:
-    """The least cosine similarity of a row's float outputs, 1 where both are zero: float64 [rows]."""
-    rows = len(next(iter(original.values())))
-    least = np.ones(rows)
-    for name, expected in original.items():
-        if expected.dtype.kind != "f":
-            continue
-        a = expected.reshape(rows, -1).astype(np.float64)
-        b = twin[name].reshape(rows, -1).astype(np.float64)
-        lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        equal = (a == b).all(axis=1).astype(np.float64)
-        least = np.minimum(least, np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1), equal))
-    return np.asarray(least, np.float64)
+        return lambda answer, labels: np.asarray(classes(answer, wanted.output) == labels, np.float64)
+    try:
+        return find_callable(wanted.metric, spec.folder)
+    except OriginalError as error:
+        raise ArtefactError(f"{spec.name}: accuracy.metric: {error}") from error

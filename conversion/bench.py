@@ -63,7 +63,7 @@ def measure(
     accuracy = None
     if spec.serving.max_batch_size:
         report("measuring the accuracy of both")
-        accuracy = Scorer(spec, labelled(spec, item_maker(spec, inputs)), model.run).accuracy(session.run)
+        accuracy = Scorer(spec, labelled(spec, item_maker(spec, inputs), inputs), model.run).accuracy(session.run)
     report("measuring the memory of both")
     row = make(1, 0)
     return Measured(

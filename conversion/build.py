@@ -68,7 +68,7 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     scorer = None
     if subject.batched:
         report("running the original on the data of [accuracy]")
-        scorer = Scorer(spec, labelled(spec, item_maker(spec, subject.inputs)), subject.run)
+        scorer = Scorer(spec, labelled(spec, item_maker(spec, subject.inputs), subject.inputs), subject.run)
     gates = Gates(subject, cases, scorer, work / "candidates")
     search = Search(subject, cases, gates, work / "search", report)
     winner, original = search.run()

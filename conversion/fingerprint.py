@@ -17,6 +17,7 @@ __all__ = ["fingerprint", "sha256_file", "versions"]
 
 _HOME = Path(__file__).parents[1]
 _CODE = (_HOME / "conversion", _HOME / "python_backend" / "original", _HOME / "python_backend" / "hybrid")
+_READ = ("*.py", "*.npz", "*.npy")
 _PACKAGES = {
     "": ("numpy", "onnx", "onnxruntime", "onnxslim"),
     "tensorflow": ("tensorflow-cpu", "tensorflow", "keras", "tf_keras", "tf2onnx"),
@@ -52,9 +53,8 @@ def fingerprint(spec: ModelSpec) -> tuple[str, dict[str, str]]:
     facts = {
         "spec": {key: value for key, value in asdict(spec).items() if key != "folder"},
         "source": sources,
-        # A generator or factory may import its neighbours, so every Python file of the folder counts.
-        "folder": _hashes(spec.folder, spec.folder.rglob("*.py")),
-        "data": _hashes(spec.folder, (spec.folder / file for file in (spec.samples.file, spec.accuracy.file) if file)),
+        # A generator or factory may import its neighbours and read arrays beside it: all of them count.
+        "folder": _hashes(spec.folder, (path for kind in _READ for path in spec.folder.rglob(kind))),
         "code": _hashes(_HOME, (path for folder in _CODE for path in folder.rglob("*.py"))),
         "versions": versions(spec),
     }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from python_backend.original.errors import first_line
 from python_backend.original.factory import find_callable
 
+from .arrays import check_arrays
 from .errors import ArtefactError
 from .interface import BATCH, Facts
 from .spec import ModelSpec
@@ -93,25 +94,7 @@ def _from_function(spec: ModelSpec, count: int, seed: int) -> Batch:
 
 
 def _check(spec: ModelSpec, arrays: Batch, inputs: Sequence[Facts]) -> None:
-    where = spec.samples.file or spec.samples.generator
-    for fact in inputs:
-        if fact.name not in arrays:
-            raise ArtefactError(
-                f"{spec.name}: samples '{where}' lack input '{fact.name}'; they have {', '.join(arrays)}"
-            )
-        array = arrays[fact.name]
-        fits = array.ndim == len(fact.shape) and all(
-            isinstance(size, str) or size == found for size, found in zip(fact.shape, array.shape, strict=True)
-        )
-        if not fits or not array.size:
-            raise ArtefactError(
-                f"{spec.name}: samples '{where}' give '{fact.name}' the shape {list(array.shape)}, "
-                f"expected {list(fact.shape)} with at least one row"
-            )
-        if fact.dtype not in ("string", array.dtype.name):
-            raise ArtefactError(
-                f"{spec.name}: samples '{where}' give '{fact.name}' as {array.dtype.name}, expected {fact.dtype}"
-            )
+    check_arrays(spec, f"samples '{spec.samples.file or spec.samples.generator}'", arrays, inputs)
 
 
 def _generate(spec: ModelSpec, inputs: Sequence[Facts], rows: int, number: int) -> Batch:

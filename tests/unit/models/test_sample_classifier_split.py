@@ -83,13 +83,43 @@ def test_the_committed_set_holds_the_planned_families(load: Load) -> None:
     assert levels.dtype == np.uint8
 
 
-def test_samples_are_drawn_from_the_set_by_seed(load: Load) -> None:
+def test_accuracy_is_measured_on_the_whole_committed_set(load: Load) -> None:
+    held_out = load("held_out")
+    data = held_out.labelled()
+    levels, families = held_out.load()
+    assert data["spectrogram"].shape == (504, 128, 128, 3)
+    assert data["spectrogram"].dtype == np.float32
+    np.testing.assert_array_equal(np.rint(data["spectrogram"][..., 0] * 255).astype(np.uint8), levels)
+    assert data["labels"].dtype == np.int64
+    assert data["labels"].tolist() == families.tolist()
+
+
+def test_samples_are_synthesised_by_seed_the_families_in_turn(load: Load) -> None:
     make = load("samples").make
-    batch = make(5, seed=3)
+    batch = make(6, seed=3)
     assert list(batch) == ["spectrogram"]
-    assert batch["spectrogram"].shape == (5, 128, 128, 3)
-    np.testing.assert_array_equal(batch["spectrogram"], make(5, seed=3)["spectrogram"])
-    assert not np.array_equal(batch["spectrogram"], make(5, seed=4)["spectrogram"])
+    assert batch["spectrogram"].shape == (6, 128, 128, 3)
+    assert batch["spectrogram"].dtype == np.float32
+    np.testing.assert_array_equal(batch["spectrogram"], make(6, seed=3)["spectrogram"])
+    np.testing.assert_array_equal(batch["spectrogram"][:5], make(5, seed=3)["spectrogram"])
+    assert not np.array_equal(batch["spectrogram"], make(6, seed=4)["spectrogram"])
+
+
+def test_what_calibrates_is_neither_held_out_nor_trained_on(load: Load) -> None:
+    """By the pictures themselves: none of 24 samples is near a held-out one, none is the first that training has."""
+    made = load("samples").make(24, seed=0)["spectrogram"][..., 0] * 255
+    held_out = load("held_out").load()[0].astype(np.float32)
+    nearest = min(float(np.abs(held_out - sample).mean(axis=(1, 2)).min()) for sample in made)
+    assert nearest > 2  # of 255 steps, on average over the picture
+    drums, log_mel = load("synth_drums").DRUM_SOUNDS, load("log_mel")
+    first = log_mel.levels(drums["kick"](np.random.default_rng(load("train").SYNTHESIS_SEED)))
+    again = load("samples").make(1, seed=load("train").SYNTHESIS_SEED)["spectrogram"][0, ..., 0] * 255
+    assert np.abs(again - first).max() > 2
+
+
+def test_samples_need_neither_the_held_out_set_nor_a_soundfont(load: Load) -> None:
+    load("samples").make(1, seed=0)
+    assert not {"held_out", "render", "recordings"} & sys.modules.keys()
 
 
 def test_a_wrong_answer_fails_the_demo_by_name(load: Load) -> None:
