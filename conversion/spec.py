@@ -133,7 +133,7 @@ class SearchSpec:
     budget_s: int = 900
     batch_sizes: tuple[int, ...] = (1, 10, 100)
     objective: str = "geometric_mean"
-    precisions: tuple[str, ...] = ("fp32", "int8")
+    precisions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,13 @@ class ModelSpec:
             return self.parity.batch_sizes
         largest = self.serving.max_batch_size
         return tuple(sorted({size for size in (1, 2, 7, largest) if size <= max(largest, 1)} - {0}))
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions to try: the spec's, else 8 bits only where [accuracy] says what answers are worth."""
+        if self.search.precisions:
+            return self.search.precisions
+        return ("fp32",) if self.accuracy == AccuracySpec() else ("fp32", "int8")
 
     @property
     def timed_sizes(self) -> tuple[int, ...]:

@@ -126,7 +126,7 @@ def _check_search(spec: ModelSpec, path: Path) -> None:
     for precision in spec.search.precisions:
         if precision not in PRECISIONS:
             raise WrongValue(path, "search.precisions", f"a list out of {', '.join(PRECISIONS)}", precision)
-    if "fp32" not in spec.search.precisions:
+    if "fp32" not in spec.precisions:
         raise WrongValue(
             path, "search.precisions", "a list with fp32, from which the others are made", list(spec.search.precisions)
         )

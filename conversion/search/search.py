@@ -91,7 +91,7 @@ class Search:
         """The eight-bit twins of the best float graph that hold and are faster than it."""
         assert best.path is not None
         found = []
-        wanted = self._wanted.precisions
+        wanted = self._subject.spec.precisions
         if "int8" in wanted and self._in_time():
             self._report(f"quantising {best.name}")
             search = Int8Search(self._gates, best, self._largest_case, self._folder / "int8")

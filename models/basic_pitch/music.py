@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Note", "WINDOWS", "labelled", "play", "write"]
 
-WINDOWS = 200
+WINDOWS = 400
 SEED = 20_241
 # E2 to B5: most of a guitar and of a piano's middle.
 LOWEST, HIGHEST = 40, 83
@@ -134,9 +134,9 @@ def play(random: Random, notes: list[Note]) -> NDArray[np.float32]:
 
 
 def labelled() -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
-    """200 windows and their notes, always the same ones, in 3 s.
+    """400 windows and their notes, always the same ones, in 5 s.
 
-    {"input_2": float32 [200, 43844, 1], "labels": float64 [200, most notes, 3]}; a label is the MIDI number, the onset
+    {"input_2": float32 [400, 43844, 1], "labels": float64 [400, most notes, 3]}; a label is the MIDI number, the onset
     and the offset in seconds, and rows of NaN fill up.
     """
     random = np.random.default_rng(SEED)

@@ -12,7 +12,7 @@ FEW = 24
 @pytest.fixture
 def music(load_from, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = load_from("basic_pitch", "music")
-    assert module.WINDOWS == 200
+    assert module.WINDOWS == 400
     monkeypatch.setattr(module, "WINDOWS", FEW)
     return module
 
