@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from .convolutions import fold_outputs, merge_siblings, split_concatenated
+from .convolutions import fold_outputs, merge_siblings, slice_before_joining, split_concatenated
 from .rewrite import save
 
 __all__ = ["REWRITES", "Rewrite"]
@@ -44,8 +44,8 @@ def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _convolutions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Convolutions with few channels, in shapes that CPU kernels are fast at."""
-    return fold_outputs(split_concatenated(merge_siblings(model)))
+    """Convolutions with few channels, and what they are fed with, in shapes that CPU kernels are fast at."""
+    return fold_outputs(split_concatenated(merge_siblings(slice_before_joining(model))))
 
 
 def _runtime_basic(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -8,5 +8,6 @@ Audio nets are full of both: one filter over one channel, harmonic stacks with f
 
 from .folding import fold_outputs
 from .siblings import merge_siblings, split_concatenated
+from .slices import slice_before_joining
 
-__all__ = ["fold_outputs", "merge_siblings", "split_concatenated"]
+__all__ = ["fold_outputs", "merge_siblings", "slice_before_joining", "split_concatenated"]

@@ -15,6 +15,7 @@ __all__ = ["BLOCK", "Conv", "constant", "copy_of", "read_conv", "replace_nodes",
 
 # Output channels that are computed at once.
 BLOCK = 16
+_COPIES = ("Concat", "Pad")
 _LARGEST_MODEL = 1_800_000_000
 
 
@@ -55,17 +56,17 @@ def replace_nodes(model: onnx.ModelProto, replaced: Mapping[str, Sequence[onnx.N
     nodes = [new for node in model.graph.node for new in replaced.get(node.output[0], [node])]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    _drop_unused_joins(model)
+    _drop_unread(model)
     gone -= {name for node in model.graph.node for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name not in gone]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
 
 
-def _drop_unused_joins(model: onnx.ModelProto) -> None:
-    """ONNX Runtime would still join parts that nobody reads joined any more."""
+def _drop_unread(model: onnx.ModelProto) -> None:
+    """ONNX Runtime would still join and pad what nobody reads any more."""
     read = {name for node in model.graph.node for name in node.input} | {v.name for v in model.graph.output}
-    kept = [node for node in model.graph.node if node.op_type != "Concat" or node.output[0] in read]
+    kept = [node for node in model.graph.node if node.op_type not in _COPIES or node.output[0] in read]
     del model.graph.node[:]
     model.graph.node.extend(kept)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from conversion.convolutions import fold_outputs, merge_siblings, split_concatenated
+from conversion.convolutions import fold_outputs, merge_siblings, slice_before_joining, split_concatenated
 from conversion.parity import Twin
 
 
@@ -164,3 +164,42 @@ def test_a_join_that_others_read_stays():
     ]
     before = graph(nodes, weights, (1, 6, 7), ("y", "z"))
     assert_same(before, split_concatenated(before), (1, 6, 7))
+
+
+def cut_join(start=0, stop=9, axis=3, readers=()):
+    """A slice of three joined maps, of which one is padded: [batch, 1, 4, 12] -> [batch, 3, 4, stop - start]."""
+    pads = numpy_helper.from_array(np.array([0, 0, 0, 2, 0, 0, 0, 1], np.int64), "pads")
+    bounds = [
+        numpy_helper.from_array(np.array([value], np.int64), name)
+        for name, value in (("start", start), ("stop", stop), ("axis", axis))
+    ]
+    narrow = [
+        numpy_helper.from_array(np.array([value], np.int64), name) for name, value in (("n0", 1), ("n1", 10), ("n3", 3))
+    ]
+    nodes = [
+        helper.make_node("Slice", ["x", "n0", "n1", "n3"], ["narrow"]),
+        helper.make_node("Pad", ["narrow", "pads"], ["padded"]),
+        helper.make_node("Neg", ["x"], ["negative"]),
+        helper.make_node("Concat", ["padded", "x", "negative"], ["joined"], axis=1),
+        helper.make_node("Slice", ["joined", "start", "stop", "axis"], ["y"]),
+        *readers,
+    ]
+    return graph(nodes, [pads, *bounds, *narrow], (1, 4, 12))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 9), (3, 12), (4, 5), (0, 10**9), (1, 11)])
+def test_parts_are_cut_before_they_are_joined_and_padding_shrinks(start, stop):
+    before = cut_join(start, stop)
+    after = slice_before_joining(before)
+    assert operators(after).index("Concat") == len(after.graph.node) - 1
+    assert operators(after).count("Pad") == 1
+    assert_same(before, after, (1, 4, 12))
+
+
+def test_a_cut_along_the_axis_of_the_join_stays():
+    assert operators(slice_before_joining(cut_join(0, 2, axis=1)))[-1] == "Slice"
+
+
+def test_a_join_that_is_read_whole_as_well_is_not_cut():
+    before = cut_join(readers=[helper.make_node("Neg", ["joined"], ["unused"])])
+    assert "Concat" in operators(slice_before_joining(before))[:-2]
