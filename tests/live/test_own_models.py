@@ -114,3 +114,14 @@ def test_converting_again_changes_nothing(folders, repository):
     )
     assert done.stdout == "torch_tokens: unchanged, release 1 holds it\n"
     assert {path: path.stat().st_mtime_ns for path in repository.rglob("*") if path.is_file()} == before
+
+
+def test_every_format_is_verified_and_replayed_from_what_is_on_disk(repository):
+    done = subprocess.run(
+        ["make", "--silent", "verify", f"REPOSITORY={repository}"],
+        check=True,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [f"{source.name} release 1 (served): ok" for source in SOURCES]
