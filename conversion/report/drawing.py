@@ -6,6 +6,7 @@ A plot has no ticks: a tick is a figure that nobody measured. Whatever stands in
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ class Axis:
     @classmethod
     def over(cls, values: Iterable[float], start: float, end: float, logarithmic: bool = False) -> Axis:
         """An axis that holds all `values`; those that are not finite, or have no logarithm, do not stretch it."""
-        finite = [v for v in values if math.isfinite(v) and (v > 0 or not logarithmic)] or [1.0]
+        finite = [v for v in values if math.isfinite(v) and (v >= sys.float_info.min or not logarithmic)] or [1.0]
         low, high = min(finite), max(finite)
         if low == high:
             # One figure alone stands in the middle.
@@ -104,7 +105,7 @@ class Axis:
         low, high = self.low, self.high
         if self.logarithmic:
             low, high, value = math.log(low), math.log(high), math.log(value)
-        return round(self.start + (self.end - self.start) * (value - low) / (high - low), 2)
+        return round(self.start + (self.end - self.start) * ((value - low) / (high - low)), 2)
 
     def decades(self) -> list[float]:
         """The places of the powers of ten within a logarithmic axis."""
