@@ -73,6 +73,7 @@ def test_the_served_release_of_each_model_is_there_with_the_way_to_its_report(pu
     write_overview(publish.repository, output, tmp_path / "none.json")
     page = Page(output.read_text())
     (link,) = page.references
+    assert link.startswith("../../model%20repository/")
     assert (output.parent / unquote(link)).resolve() == publish.repository.root / "classifier" / "2" / "report.html"
     assert "classifier\n: The twin is 8.67 times as fast" in page.text
     assert "No candidate wins" not in page.text

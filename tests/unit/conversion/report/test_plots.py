@@ -72,6 +72,16 @@ def test_the_faster_twin_stands_left_of_the_original_and_the_slower_one_right():
     assert slow_twin > slow_original
 
 
+def test_the_spread_reaches_from_the_least_to_the_most():
+    batches = releases.side_by_side("1", 10.0, 4.0) | releases.side_by_side("8", 90.0, 3.0)
+    plot = speed_plot(batches)
+    spreads = [line for line in plot.lines if "spread" in line.kind]
+    assert len(spreads) == 4
+    for mark, line in zip(plot.marks, spreads, strict=True):
+        assert line.x1 < mark.x < line.x2
+        assert mark.kind in line.kind
+
+
 def test_a_ratio_above_one_stands_right_of_the_line():
     plot = ratio_plot({"net": releases.side_by_side("1", 10.0, 2.0) | releases.side_by_side("8", 10.0, 0.5)})
     line = next(line for line in plot.lines if line.kind == "limit")

@@ -100,8 +100,9 @@ def test_a_verdict_that_wins_is_marked_and_one_that_does_not_is_not():
     assert '<p class="verdict">' in release_report(releases.losing())
 
 
-def test_every_fate_has_its_place():
-    assert set(ORDER) == set(FATES)
+def test_every_fate_has_its_place_from_the_winner_to_what_was_never_tried():
+    assert sorted(ORDER) == sorted(FATES)
+    assert ORDER == ("chosen", "slower", "accuracy", "parity", "refused", "failed", "skipped")
 
 
 def test_candidates_stand_by_fate_each_with_its_reason():
