@@ -50,6 +50,10 @@ preflight: $(VENV)/.installed ## load what is served in the ONNX Runtime of Trit
 releases: $(VENV)/.installed ## list the releases of every model and which one is served
 	@$(PY) -m conversion releases --repository $(REPOSITORY)
 
+.PHONY: report
+report: $(VENV)/.installed ## one HTML page on what is served, with links to each release's own; writes build/report.html
+	@$(PY) -m conversion report --repository $(REPOSITORY)
+
 .PHONY: rollback
 rollback: $(VENV)/.installed ## serve the release before (MODEL=name, TO=N for another one)
 	@test -n "$(MODEL)" || { echo "make rollback: name the model with MODEL=name" >&2; exit 2; }
@@ -87,4 +91,4 @@ test-unit: $(VENV)/.installed ## the tests that need no server: under a minute
 
 .PHONY: clean
 clean: ## remove what was built and published; the installed packages stay
-	rm -rf build/work build/logs build/*.json build/*.log model_repository/*/ .model_repository-staging
+	rm -rf build/work build/logs build/*.json build/*.html build/*.log model_repository/*/ .model_repository-staging

@@ -17,6 +17,7 @@ from .golden import GOLDEN
 from .interface import facts_of
 from .pbtxt import model_configs
 from .preflight import Candidate, Verdict, examine, published
+from .report.release import REPORT, release_report
 from .repository import Load, Repository
 from .spec import ModelSpec
 from .targets import TARGETS
@@ -134,6 +135,7 @@ def _publish(
         loaded = _preflight(new, candidate, spec, environments).loaded
         evidence = make_evidence(spec, built, digest, sources, staged, loaded=loaded)
         (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n")
+        (staged / "hybrid" / REPORT).write_text(release_report(evidence), encoding="utf-8")
     except (OSError, shutil.Error) as error:
         raise RepositoryUnwritable(repository.root, str(error)) from error
     return repository.publish(spec.name, staged, configs, load, new_interface)

@@ -14,6 +14,7 @@ from .evidence import EVIDENCE, read_evidence, tolerance_of
 from .golden import GOLDEN
 from .pbtxt import ROLES
 from .replay import replay_original, replay_twin
+from .report.release import REPORT
 from .repository import Repository
 
 __all__ = ["Verdict", "published", "verify"]
@@ -91,8 +92,8 @@ def _against_evidence(
     for role, folder in folders.items():
         listed = {path.partition("/")[2]: digest for path, digest in files.items() if path.startswith(f"{role}/")}
         told = {damage.file for damage in damages[role]}
-        # Neither was there yet when the evidence was written.
-        for file in sorted((listed.keys() | found[role].keys()) - {CONFIG, EVIDENCE}):
+        # None of these was there yet when the evidence was written.
+        for file in sorted((listed.keys() | found[role].keys()) - {CONFIG, EVIDENCE, REPORT}):
             same = listed.get(file) == found[role].get(file)
             if same and file in told:
                 yield f"{_place(folder)}/{file}: is what {EVIDENCE} says, so that it is SHA256SUMS that changed"

@@ -12,6 +12,7 @@ from conversion.golden import GOLDEN, write_golden
 from conversion.interface import Facts
 from conversion.parity import Case
 from conversion.pbtxt import model_configs
+from conversion.report.release import REPORT
 
 X = (Facts("x", "float32", ("batch", 4)),)
 Y = (Facts("y", "float32", ("batch", 4)),)
@@ -49,6 +50,7 @@ def release(repository, spec, graph, **options) -> int:
     files = {path.relative_to(staged).as_posix(): sha256_file(path) for path in staged.rglob("*") if path.is_file()}
     evidence = {"files": files, "parity": {"atol": 1e-4, "rtol": 1e-3}}
     (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence))
+    (staged / "hybrid" / REPORT).write_text("<!DOCTYPE html>")
     return repository.publish(spec.name, staged, model_configs(spec, X, Y), **options)
 
 
