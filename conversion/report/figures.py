@@ -45,12 +45,14 @@ def setting(value: float) -> str:
 
 
 def percent(part: float | None) -> str:
-    """A part of one, such as an accuracy, to a hundredth of a percent; less than that is not rounded away."""
+    """A part of one, such as an accuracy, to a hundredth of a percent; below one percent to three digits."""
     if part is None:
         return NONE
-    found = 100 * part
-    text = _signed(f"{found:.2f}") if found and abs(found) >= 0.01 else number(found)
-    return f"{text.removesuffix('.00')}{_SPACE}%"
+    found = 100 * float(part)
+    text = _signed(f"{found:.2f}") if abs(found) >= 1 else number(found)
+    if "." in text and "e" not in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text}{_SPACE}%"
 
 
 def share(part: float | None) -> str:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversion.report.candidates import by_fate, timed
@@ -17,12 +17,14 @@ from .releases import accuracy, candidate, outputs, timing
 ANY = st.one_of(st.floats(-1e300, 1e300), st.sampled_from([math.inf, -math.inf, math.nan, 0.0, 5e-324]))
 
 
+@settings(deadline=None)
 @given(st.lists(ANY, max_size=8), ANY, st.booleans())
 def test_an_axis_keeps_everything_within_its_ends(values, value, logarithmic):
     axis = Axis.over(values, 10, 200, logarithmic)
     assert all(10 <= axis.at(v) <= 200 for v in (*values, value))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-9, 1e9), min_size=2, max_size=8), st.booleans())
 def test_an_axis_keeps_the_order(values, logarithmic):
     axis = Axis.over(values, 0, 500, logarithmic)
@@ -160,6 +162,7 @@ def test_losses_are_plotted_only_where_there_are_any():
     assert loss_scatters(raced(fast, held), {}, None) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(1e-6, 10)), min_size=2, max_size=12))
 def test_no_letter_lies_on_another_one_or_on_a_mark(points):
     all_of_them = [candidate(parity=outputs("y", worst=worst), timings={"1": timing(ms, 2.0)}) for ms, worst in points]

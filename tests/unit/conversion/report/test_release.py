@@ -86,7 +86,7 @@ def test_the_verdict_is_one_sentence(make, told):
         (0.0, "it loses nothing of top1 on 200 items."),
         (0.0005, "it loses 0.05 % of top1 on 200 items."),
         (-0.0125, "it gains 1.25 % of top1 on 200 items."),
-        (0.00001, "it loses 0.00100 % of top1 on 200 items."),
+        (0.00001, "it loses 0.001 % of top1 on 200 items."),
     ],
 )
 def test_the_verdict_tells_what_is_lost_or_gained(loss, told):
