@@ -39,7 +39,8 @@ class Timing:
 
     `ratio` is the median over the rounds of the first model's time to this one's (above 1: faster than the first), with
     its quartiles: rounds are compared one by one, since a machine drifts. `others` is the part of the machine's
-    processor time, 0 to 1, that other processes took meanwhile.
+    processor time, 0 to 1, that other processes took meanwhile. `gain` is the first's lower quartile of times over this
+    one's, of what each takes when little disturbs it: candidates are chosen by it.
     """
 
     rounds: int
@@ -48,6 +49,7 @@ class Timing:
     ratio: float
     ratio_quartiles: tuple[float, float]
     others: float = 0.0
+    gain: float = 1.0
 
 
 def race(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, Timing]:
@@ -121,4 +123,9 @@ def _timing(first: list[float], own: list[float], others: float) -> Timing:
         statistics.median(ratios),
         (quartiles[0], quartiles[2]),
         others,
+        _lower_quartile(first) / _lower_quartile(own),
     )
+
+
+def _lower_quartile(times: list[float]) -> float:
+    return statistics.quantiles(times, n=4, method="inclusive")[0]

@@ -168,8 +168,8 @@ class Search:
         }
 
     def _objective(self, timings: Mapping[int, Timing]) -> float:
-        """What makes a candidate the fastest: the spec's view of its ratios at all batch sizes."""
-        ratios = [timing.ratio for timing in timings.values()]
+        """What makes a candidate the fastest: the spec's view of its gains at all batch sizes."""
+        ratios = [timing.gain for timing in timings.values()]
         if self._wanted.objective == "worst":
             return min(ratios)
         return math.exp(sum(map(math.log, ratios)) / len(ratios))

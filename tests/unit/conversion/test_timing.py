@@ -23,6 +23,7 @@ def test_the_ratio_tells_how_many_times_as_fast_as_the_first():
     twin = found["twin"]
     assert twin.ratio_quartiles[0] <= twin.ratio <= twin.ratio_quartiles[1]
     assert twin.ratio > 1
+    assert twin.gain > 1
     assert twin.range_ms[0] <= twin.ms <= twin.range_ms[1]
     assert twin.range_ms[0] >= 5
 
