@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .pbtxt import replace_file
+from .pbtxt import replace_file, unfinished
 
 __all__ = ["Journal", "Switch"]
 
@@ -49,8 +49,9 @@ class Journal:
             return None
 
     def end(self, name: str) -> None:
-        """The switch is done, or undone. Raises OSError."""
-        self._path(name).unlink(missing_ok=True)
+        """The switch is done, or undone; there may have been none. Raises OSError."""
+        for path in (self._path(name), unfinished(self._path(name))):
+            path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

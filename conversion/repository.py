@@ -27,7 +27,7 @@ from .errors import (
 from .folders import Folders
 from .journal import Journal, Switch
 from .live import Live
-from .pbtxt import ROLES, TWINS, interface_difference, read_config, write_config
+from .pbtxt import ROLES, TWINS, interface_difference, read_config, unfinished, write_config
 from .pinning import Pins
 from .rehearsal import rehearse
 from .switching import back, forward, synchronise
@@ -105,6 +105,7 @@ class Repository(Folders):
             if switch := self._journal.begun(name):
                 done += [f"undid the unfinished switch of {name} to release {switch.new}"]
                 done += self._undo(name, switch, live, None)
+            self._journal.end(name)
             done += self._repair_files(name)
             served = self.served(name)
             if live and served is not None:
@@ -114,6 +115,7 @@ class Repository(Folders):
     def _repair_files(self, name: str) -> Iterator[str]:
         served, complete = self.served(name), set(self.releases(name))
         for role in ROLES:
+            unfinished(self._model(name, role) / CONFIG).unlink(missing_ok=True)
             for version in self._versions(name, role):
                 if version not in complete:
                     shutil.rmtree(self.release_folder(name, role, version))

@@ -16,8 +16,11 @@ outputs = [{{ name = "y" }}]
 [source]
 factory = "net.py:Scale"
 arguments = {{ factor = {factor} }}
+[search]
+level = "off"
 [serving]
 max_batch_size = 8
+prefer = "onnx"
 """
 NET = """
 import torch
@@ -117,7 +120,10 @@ def test_a_release_that_the_server_refuses_leaves_the_old_one_serving(triton, pu
     monkeypatch.setattr("conversion.pipeline._CODE", broken)
     assert publish(5) == 9
     error = capsys.readouterr().err
-    assert "did not take published" in error
+    assert "release 2 of published did not go live: in rehearsal, " in error
+    assert "release 1 is served as before, and the new one lies in " in error
     assert ask(triton) == 2
     assert main(["releases", "published", "--repository", str(triton.repository)]) == 0
-    assert capsys.readouterr().out.endswith("published: [1]   ([n] is served)\n")
+    listed = capsys.readouterr().out.partition("published: ")[2].splitlines()
+    assert listed[0] == "[1]   ([n] is served)"
+    assert "  2 is in quarantine, " in listed[1]

@@ -1,4 +1,4 @@
-"""A server that follows the pins of a repository, as Triton does, and holds publishing to the rule: no gap in serving."""
+"""A server that follows the pins of a repository, as Triton does, and lets no publisher leave a gap in serving."""
 
 import contextlib
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 
 import pytest
 
@@ -220,11 +221,13 @@ def test_after_a_kill_at_any_step_the_next_publisher_brings_the_server_back(
     server.load = counted
     server.fail_at, server.error = (step, Killed()) if ":" in WALK[step - 1] else (None, GONE)
     monkeypatch.setattr(Repository, "_undo", lambda *_: [])
+    begin = (
+        functools.partial(repository.switch, "net", 1)
+        if rollback
+        else functools.partial(release, repository, spec, affine)
+    )
     with pytest.raises(Killed):
-        if rollback:
-            repository.switch("net", 1, live(server))
-        else:
-            release(repository, spec, affine, live=live(server))
+        begin(live=live(server))
     monkeypatch.undo()
     monkeypatch.setattr("conversion.live_replay._PAUSES", (0.0,))
     server.load, server.fail_at = load, None
