@@ -15,11 +15,8 @@ outputs = [{{ name = "y" }}]
 [source]
 factory = "net.py:Scale"
 arguments = {{ factor = {factor} }}
-[search]
-level = "off"
 [serving]
 max_batch_size = 8
-prefer = "onnx"
 """
 
 
