@@ -35,7 +35,7 @@ demo: setup ## convert the models in models/, serve them, ask them, take the ONN
 convert: $(VENV)/.installed ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1)
 	@$(PY) -m conversion convert $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
 		--repository $(REPOSITORY) $(if $(FORCE),--force) $(if $(SEARCH),--search $(SEARCH)) $(if $(TARGET),--target $(TARGET)) \
-		$(if $(PREFLIGHT),--preflight)
+		$(if $(PREFLIGHT),--preflight) $(if $(NO_REHEARSAL),--no-rehearsal)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## published twins against their originals: time, memory, accuracy (PROFILE=gpu on a GPU); writes build/bench.json
@@ -57,7 +57,13 @@ report: $(VENV)/.installed ## one HTML page on what is served, with links to eac
 .PHONY: rollback
 rollback: $(VENV)/.installed ## serve the release before (MODEL=name, TO=N for another one)
 	@test -n "$(MODEL)" || { echo "make rollback: name the model with MODEL=name" >&2; exit 2; }
-	@$(PY) -m conversion rollback $(MODEL) $(if $(TO),--to $(TO)) --repository $(REPOSITORY)
+	@$(PY) -m conversion rollback $(MODEL) $(if $(TO),--to $(TO)) --repository $(REPOSITORY) \
+		$(if $(NO_REHEARSAL),--no-rehearsal)
+
+.PHONY: prune
+prune: $(VENV)/.installed ## remove old releases (MODEL=name, KEEP=N of them stay, 3 if not said)
+	@test -n "$(MODEL)" || { echo "make prune: name the model with MODEL=name" >&2; exit 2; }
+	@$(PY) -m conversion prune $(MODEL) $(if $(KEEP),--keep $(KEEP)) --repository $(REPOSITORY)
 
 .PHONY: verify
 verify: $(VENV)/.installed ## check releases against their checksums and replay their golden samples (MODEL=name for one)
@@ -88,6 +94,10 @@ test: setup ## all tests: unit, contract, and on a real Triton
 .PHONY: test-unit
 test-unit: $(VENV)/.installed ## the tests that need no server: under a minute
 	$(PY) -m pytest tests/unit tests/contract
+
+.PHONY: publish-soak
+publish-soak: setup ## kill 50 publishers under load, and publish and roll back 100 times: about 20 minutes
+	UNDERSTUDY_PUBLISH_SOAK=full $(PY) -m pytest -s tests/live/test_publish_soak.py
 
 .PHONY: clean
 clean: ## remove what was built and published; the installed packages stay

@@ -24,6 +24,7 @@ __all__ = [
     "pinned",
     "read_config",
     "replace_file",
+    "unfinished",
     "write_config",
 ]
 
@@ -136,9 +137,14 @@ def write_config(config: Any, path: Path) -> None:
 
 def replace_file(content: bytes, path: Path) -> None:
     """Replace the file in one step: a reader sees the old text or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = unfinished(path)
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def unfinished(path: Path) -> Path:
+    """What `replace_file` leaves beside the file when it is killed."""
+    return path.with_name(f".{path.name}.new")
 
 
 def read_config(path: Path) -> Any:

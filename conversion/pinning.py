@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,24 @@ class Pins:
         """The configurations as they are, by role, for `restore`. Raises OSError."""
         return {role: path.read_bytes() for role, model in self._models.items() if (path := model / CONFIG).is_file()}
 
-    def restore(self, saved: Mapping[str, bytes]) -> None:
-        """Put back what was saved. Raises OSError."""
-        for role, content in saved.items():
-            replace_file(content, self._models[role] / CONFIG)
+    def restore(self, saved: Mapping[str, bytes], roles: Iterable[str]) -> None:
+        """Put back what was saved of these roles; where nothing was, there is nothing again. Raises OSError."""
+        for role in roles:
+            path = self._models[role] / CONFIG
+            if role not in saved:
+                path.unlink(missing_ok=True)
+            # A server takes a file for changed by its time, and a full disk would refuse to write even the same again.
+            elif not path.is_file() or path.read_bytes() != saved[role]:
+                replace_file(saved[role], path)
+
+    def differ(self, saved: Mapping[str, bytes], role: str) -> bool:
+        """Whether the configuration of a role is another one than was saved. Raises OSError."""
+        return (self._models[role] / CONFIG).read_bytes() != saved[role]
+
+    def held(self, roles: Iterable[str]) -> dict[str, list[int]]:
+        """What each of these roles pins."""
+        return {role: list(pins(self._models[role] / CONFIG)) for role in roles}
+
+    def on_disk(self, version: int) -> bool:
+        """Whether a version of all three models is there."""
+        return all((model / str(version)).is_dir() for model in self._models.values())

@@ -15,10 +15,11 @@ from .evidence import EVIDENCE, make_evidence, read_evidence
 from .fingerprint import fingerprint
 from .golden import GOLDEN
 from .interface import facts_of
+from .live import Live
 from .pbtxt import model_configs
 from .preflight import Candidate, Verdict, examine, published
 from .report.release import REPORT, release_report
-from .repository import Load, Repository
+from .repository import Repository
 from .spec import ModelSpec
 from .targets import TARGETS
 from .worker import Task, run_worker
@@ -46,18 +47,18 @@ def convert(
     build_folder: Path,
     report: Callable[[str], None],
     force: bool = False,
-    load: Load | None = None,
+    live: Live | None = None,
     new_interface: bool = False,
     environments: Environments | None = None,
 ) -> Outcome:
     """Bring the repository to a release of `spec`. Raises a subclass of ConversionError; then nothing has changed.
 
-    `load` tells a running server of each model that changes. `build_folder` holds the work in progress and the logs.
+    `live` is a running server to go live on. `build_folder` holds the work in progress and the logs.
     With `environments` the graph has to load in the target's ONNX Runtime too, where that can be had.
     """
     digest, sources = fingerprint(spec)
     with repository.locked():
-        for sentence in repository.repair(spec.name):
+        for sentence in repository.repair(spec.name, live):
             report(sentence)
         if not force and (found := _existing(spec, repository, digest, report)):
             if environments:
@@ -78,7 +79,7 @@ def convert(
                 digest=digest,
                 sources=sources,
                 work=work,
-                load=load,
+                live=live,
                 new_interface=new_interface,
                 environments=environments,
             )
@@ -112,7 +113,7 @@ def _publish(
     digest: str,
     sources: dict[str, str],
     work: Path,
-    load: Load | None,
+    live: Live | None,
     new_interface: bool,
     environments: Environments | None,
 ) -> int:
@@ -138,7 +139,7 @@ def _publish(
         (staged / "hybrid" / REPORT).write_text(release_report(evidence), encoding="utf-8")
     except (OSError, shutil.Error) as error:
         raise RepositoryUnwritable(repository.root, str(error)) from error
-    return repository.publish(spec.name, staged, configs, load, new_interface)
+    return repository.publish(spec.name, staged, configs, live, new_interface)
 
 
 def _preflight(what: str, candidate: Candidate, spec: ModelSpec, environments: Environments | None) -> Verdict:

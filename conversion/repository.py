@@ -1,151 +1,84 @@
 """The model repository on disk: releases are added whole, never overwritten, and served by what config.pbtxt pins.
 
 A release N is the version directory N of all three models. It is staged on the same file system, renamed into place,
-and goes live by a walk over the pins: the twins serve [old, new], the hybrid switches to new, the twins drop old.
-The hybrid's pin is the truth: killed at any point, what it names is complete on disk, and `repair` removes the rest.
+and goes live by a walk over the pins (`switching`), which a running server takes step by step. Until the walk has
+ended it has not happened: it is undone by whoever began it, or, where that one was killed, by `repair` from the
+journal. A release that a server refused goes into quarantine.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from python_backend.integrity import CONFIG, against_sums, digests, write_sums
+from python_backend.integrity import CONFIG, write_sums
 
 from .errors import (
+    ConversionError,
     InterfaceChanged,
-    PublishError,
     ReleaseBroken,
+    ReleaseQuarantined,
+    ReleaseRefused,
     ReleaseUnknown,
-    RepositoryLocked,
-    RepositoryUnwritable,
 )
-from .pbtxt import ROLES, TWINS, interface_difference, read_config, write_config
+from .folders import Folders
+from .journal import Journal, Switch
+from .live import Live
+from .pbtxt import ROLES, TWINS, interface_difference, read_config, unfinished, write_config
 from .pinning import Pins
+from .rehearsal import rehearse
+from .switching import back, forward, synchronise
 
-__all__ = ["Load", "Repository"]
-
-# Tells a running server to take the configuration of a model as it now is; raises PublishError if it cannot.
-Load = Callable[[str], None]
+__all__ = ["Repository"]
 
 
-class Repository:
+class Repository(Folders):
     """A Triton model repository that releases are published to."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self._staging = root.parent / f".{root.name}-staging"
-
-    def served(self, name: str) -> int | None:
-        """The release that the public model serves, None where there is none. Raises PublishError if it is damaged."""
-        return Pins(self.root, name).served()
-
-    def releases(self, name: str) -> list[int]:
-        """The complete releases on disk, ascending."""
-        found = [self._versions(name, role) for role in ROLES]
-        return sorted(set.intersection(*found))
-
-    def versions(self, name: str) -> list[int]:
-        """Every version on disk that at least one of the three models has, complete or not, ascending."""
-        return sorted(set().union(*(self._versions(name, role) for role in ROLES)))
-
-    def names(self) -> list[str]:
-        """The public names of all published models."""
-        return sorted(
-            path.parent.name
-            for path in self.root.glob(f"*/{CONFIG}")
-            if not path.parent.name.endswith(tuple(suffix for suffix in ROLES.values() if suffix))
-        )
-
-    def release_folder(self, name: str, role: str, version: int) -> Path:
-        """Where the files of one twin (or of the hybrid) of a release lie."""
-        return self._model(name, role) / str(version)
-
-    def damages(self, name: str, version: int, roles: Iterable[str] = ROLES) -> list[str]:
-        """What of a release is not as it was published, each with its path in the repository. Reads every file."""
-        folders = [self.release_folder(name, role, version) for role in roles]
-        return [f"{f.relative_to(self.root)}/{d}" for f in folders for d in against_sums(f, digests(f))]
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the repository for one publisher. Raises RepositoryLocked, RepositoryUnwritable."""
-        with self._refusals():
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._staging.mkdir(exist_ok=True)
-            lock = (self._staging / "lock").open("a+")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                lock.seek(0)
-                raise RepositoryLocked(self.root, lock.read().strip() or "unknown") from error
-            with self._refusals():
-                lock.truncate(0)
-                lock.write(str(os.getpid()))
-                lock.flush()
-            yield
-
-    def stage(self, name: str) -> Path:
-        """An empty folder on the repository's file system, with one folder a role. Raises RepositoryUnwritable."""
-        staged = self._staging / name
-        with self._refusals():
-            shutil.rmtree(staged, ignore_errors=True)
-            for role in ROLES:
-                (staged / role).mkdir(parents=True)
-        return staged
-
-    def discard(self, name: str) -> None:
-        """Drop what was staged."""
-        shutil.rmtree(self._staging / name, ignore_errors=True)
+        super().__init__(root)
+        self._journal = Journal(self._staging / "journal")
 
     def publish(
         self,
         name: str,
         staged: Path,
         configs: Mapping[str, Any],
-        load: Load | None = None,
+        live: Live | None = None,
         new_interface: bool = False,
     ) -> int:
         """Make the staged folders the next release and serve it; gives its number.
 
-        On any failure, an interrupt too, the release is taken back and the old one serves on. Raises InterfaceChanged,
-        RepositoryUnwritable, and what `load` raises.
+        On any failure, an interrupt too, the old release serves on; the new one is dropped, or, where a server was told
+        of it, in quarantine. Raises InterfaceChanged, RepositoryUnwritable, ReleaseQuarantined.
         """
         old = self.served(name)
         if old is not None and not new_interface:
             difference = interface_difference(Pins(self.root, name).config("hybrid"), configs["hybrid"])
             if difference:
                 raise InterfaceChanged(name, old, difference)
-        version = max((v for role in ROLES for v in self._versions(name, role)), default=0) + 1
+        quarantined = (one.version for one in self.quarantine.releases(name))
+        version = max((*self.versions(name), *quarantined), default=0) + 1
         try:
             with self._refusals():
                 for role, config in configs.items():
                     # Each version keeps the configuration that it was made with, for the way back.
                     write_config(config, staged / role / CONFIG)
                     write_sums(staged / role)
-                for role in ROLES:
-                    self._model(name, role).mkdir(exist_ok=True)
-                    (staged / role).rename(self.release_folder(name, role, version))
-            self._switch(name, old, version, load)
-        except BaseException:
-            for role in ROLES:
-                shutil.rmtree(self.release_folder(name, role, version), ignore_errors=True)
-                if old is None and not self._versions(name, role):
-                    shutil.rmtree(self._model(name, role), ignore_errors=True)
-            raise
+            self._go_live(name, version, {role: staged / role for role in ROLES}, live)
         finally:
             self.discard(name)
         return version
 
-    def switch(self, name: str, version: int | None, load: Load | None = None) -> int:
+    def switch(self, name: str, version: int | None, live: Live | None = None) -> int:
         """Serve a release that is on disk (None: the one before the served one); gives its number.
 
-        Raises ReleaseUnknown, ReleaseBroken, RepositoryUnwritable, and what `load` raises.
+        On any failure the old one serves on; the other one goes into quarantine where a server refused it, or got wrong
+        answers. Raises ReleaseUnknown, ReleaseBroken, RepositoryUnwritable, ReleaseQuarantined, and what the server
+        raises.
         """
         served, known = self.served(name), self.releases(name)
         if version is None:
@@ -156,71 +89,104 @@ class Repository:
             # A server that is told to load what it must refuse can crash (24.10), with both releases pinned.
             if damaged := self.damages(name, version):
                 raise ReleaseBroken(name, version, damaged)
-            self._switch(name, served, version, load)
+            self._go_live(name, version, {}, live)
         return version
 
-    def repair(self, name: str) -> list[str]:
-        """Undo what a killed publisher left: half releases, unfinished pins. Gives what was done, in sentences."""
-        done = []
+    def repair(self, name: str, live: Live | None = None) -> list[str]:
+        """Undo what a killed publisher left: half releases, an unfinished switch, files; on the running server too.
+
+        Gives what was done, in sentences. Raises PublishError where the server does not answer.
+        """
+        done: list[str] = []
         self.discard(name)
-        served, complete = self.served(name), set(self.releases(name))
+        for left in (self._scratch(name), self._staging / "removed" / name):
+            shutil.rmtree(left, ignore_errors=True)
         with self._refusals():
-            for role in ROLES:
-                for version in self._versions(name, role):
-                    if version not in complete:
-                        shutil.rmtree(self.release_folder(name, role, version))
-                        done.append(f"removed the half-published version {version} of {name}{ROLES[role]}")
-            pins = Pins(self.root, name)
-            if served is not None and not pins.hold(served):
-                pins.write({role: [served] for role in ROLES}, served)
-                done.append(f"pinned {name} to release {served} again")
+            if switch := self._journal.begun(name):
+                done += [f"undid the unfinished switch of {name} to release {switch.new}"]
+                done += self._undo(name, switch, live, None)
+            self._journal.end(name)
+            done += self._repair_files(name)
+            served = self.served(name)
+            if live and served is not None:
+                done += synchronise(Pins(self.root, name), name, served, live)
         return done
 
-    def _switch(self, name: str, old: int | None, new: int, load: Load | None) -> None:
-        tell = load or (lambda _model: None)
+    def _repair_files(self, name: str) -> Iterator[str]:
+        served, complete = self.served(name), set(self.releases(name))
+        for role in ROLES:
+            unfinished(self._model(name, role) / CONFIG).unlink(missing_ok=True)
+            for version in self._versions(name, role):
+                if version not in complete:
+                    shutil.rmtree(self.release_folder(name, role, version))
+                    yield f"removed the half-published version {version} of {name}{ROLES[role]}"
         pins = Pins(self.root, name)
-        saved = pins.saved()
-        steps = [self._beside(name, old, new), {"hybrid": [new]}, {role: [new] for role in TWINS}]
+        if served is not None and not pins.hold(served):
+            pins.write({role: [served] for role in ROLES}, served)
+            yield f"pinned {name} to release {served} again"
+
+    def _go_live(self, name: str, version: int, staged: Mapping[str, Path], live: Live | None) -> None:
+        """Rehearse, take what is staged into the repository, walk; undo all of it on any failure."""
+        folders = dict(staged) or {role: self.release_folder(name, role, version) for role in ROLES}
+        pins, old, told = Pins(self.root, name), self.served(name), None
+        with self._refusals():
+            switch = Switch(old, version, bool(staged), self._beside(name, old, version, folders), pins.saved())
         try:
-            for versions in steps:
-                with self._refusals():
-                    pins.write(versions, new)
-                for role in versions:
-                    tell(f"{name}{ROLES[role]}")
-        except BaseException:
-            if old is not None:
-                with contextlib.suppress(OSError):
-                    pins.restore(saved)
-                for suffix in ROLES.values():
-                    with contextlib.suppress(PublishError):
-                        tell(f"{name}{suffix}")
+            with self._refusals():
+                self._journal.begin(name, switch)
+                if live:
+                    rehearse(name, version, folders, self._scratch(name), live)
+                for role, folder in staged.items():
+                    self._model(name, role).mkdir(exist_ok=True)
+                    folder.rename(self.release_folder(name, role, version))
+                told = live
+                forward(pins, name, switch, live, self.release_folder(name, "hybrid", version))
+                self._journal.end(name)
+        except BaseException as error:
+            refused = live is not None and (switch.added or isinstance(error, ReleaseRefused))
+            untaken: list[str] = []
+            # A file system that refuses this too leaves the journal: the next publisher undoes the rest.
+            with contextlib.suppress(OSError):
+                untaken = self._undo(name, switch, told, (str(error) or "interrupted") if refused else None)
+            if refused and isinstance(error, ConversionError):
+                raise ReleaseQuarantined(
+                    name,
+                    version,
+                    str(error),
+                    place=self.quarantine.place(name, version),
+                    served=old,
+                    untaken=untaken,
+                ) from error
             raise
 
-    def _beside(self, name: str, old: int | None, new: int) -> dict[str, list[int]]:
+    def _undo(self, name: str, switch: Switch, live: Live | None, why: str | None) -> list[str]:
+        """Serve again what was served before; the new release goes into quarantine if there is a reason `why`.
+
+        Without one it is removed if it was added for the switch. Gives what the server did not take. Raises OSError.
+        """
+        untaken = back(Pins(self.root, name), name, switch, live)
+        placed = {role: self.release_folder(name, role, switch.new) for role in ROLES}
+        if why is not None:
+            staged = self._staged(name)
+            roles = {role: folder if folder.is_dir() else staged / role for role, folder in placed.items()}
+            self.quarantine.add(name, switch.new, roles, why)
+        elif switch.added:
+            for folder in placed.values():
+                shutil.rmtree(folder, ignore_errors=True)
+        for role in ROLES:
+            if not self._versions(name, role):
+                shutil.rmtree(self._model(name, role), ignore_errors=True)
+        self._journal.end(name)
+        return untaken
+
+    def _beside(self, name: str, old: int | None, new: int, folders: Mapping[str, Path]) -> dict[str, list[int]]:
         """What each twin pins while both releases are needed: the old one too, where it can be loaded beside the new.
 
         Triton may load the old one again; damaged, it would be refused, and 24.10 can crash of that.
         """
-        if old is None or self._interface_differs(name, new):
+        served = Pins(self.root, name)
+        if old is None or any(
+            interface_difference(served.config(role), read_config(folders[role] / CONFIG)) for role in ROLES
+        ):
             return {role: [new] for role in TWINS}
         return {role: [new] if self.damages(name, old, [role]) else [old, new] for role in TWINS}
-
-    def _interface_differs(self, name: str, new: int) -> bool:
-        served = Pins(self.root, name)
-        return any(
-            interface_difference(served.config(role), read_config(self.release_folder(name, role, new) / CONFIG))
-            for role in ROLES
-        )
-
-    def _model(self, name: str, role: str) -> Path:
-        return self.root / f"{name}{ROLES[role]}"
-
-    def _versions(self, name: str, role: str) -> set[int]:
-        return {int(path.name) for path in self._model(name, role).glob("[0-9]*") if path.name.isdigit()}
-
-    @contextlib.contextmanager
-    def _refusals(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RepositoryUnwritable(self.root, error.strerror or str(error)) from error

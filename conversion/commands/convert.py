@@ -10,19 +10,9 @@ from ..repository import Repository
 from ..spec import LEVELS
 from ..spec_reader import read_spec
 from ..targets import require_targets
+from .live_server import live_of, with_server
 from .preflight import environments_of, tell_missing
-from .shared import (
-    Commands,
-    add_command,
-    folders,
-    loader,
-    progress,
-    say,
-    with_build,
-    with_folders,
-    with_repository,
-    with_server,
-)
+from .shared import Commands, add_command, folders, note, progress, say, with_build, with_folders, with_repository
 
 __all__ = ["add"]
 
@@ -46,7 +36,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if not chosen:
         return 2
     repository = Repository(arguments.repository)
-    load = loader(arguments)
+    live = live_of(arguments, note)
     require_targets([arguments.target] if arguments.target else [])
     environments = environments_of(arguments) if arguments.preflight else None
     first = 0
@@ -59,7 +49,7 @@ def _convert(arguments: argparse.Namespace) -> int:
                 build_folder=arguments.build.resolve(),
                 report=progress(name),
                 force=arguments.force,
-                load=load,
+                live=live,
                 new_interface=arguments.new_interface,
                 environments=environments,
             )

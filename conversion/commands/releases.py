@@ -7,7 +7,8 @@ import argparse
 from ..errors import PublishError, VerificationFailed
 from ..repository import Repository
 from ..verify import published, verify
-from .shared import Commands, add_command, loader, progress, with_repository, with_server
+from .live_server import live_of, with_server
+from .shared import Commands, add_command, note, progress, with_repository
 
 __all__ = ["add"]
 
@@ -33,21 +34,27 @@ def add(commands: Commands) -> None:
 
 def _releases(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
-    names = [arguments.name] if arguments.name else repository.names()
+    names = [arguments.name] if arguments.name else sorted({*repository.names(), *repository.quarantine.names()})
     for name in names:
         served = repository.served(name)
         known = repository.releases(name)
-        if not known:
+        quarantined = repository.quarantine.releases(name)
+        if not known and not quarantined:
             raise PublishError(f"{arguments.repository} holds no release of '{name}'; publish it with convert")
-        print(f"{name}: " + " ".join(f"[{v}]" if v == served else str(v) for v in known) + "   ([n] is served)")
+        listed = " ".join(f"[{v}]" if v == served else str(v) for v in known)
+        print(f"{name}: {listed}   ([n] is served)" if known else f"{name}: no release")
+        for one in quarantined:
+            print(f"  {one.version} is in quarantine, {one.folder}: {one.reason}")
     return 0
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
+    live = live_of(arguments, note)
     with repository.locked():
-        repository.repair(arguments.name)
-        version = repository.switch(arguments.name, arguments.to, loader(arguments))
+        for sentence in repository.repair(arguments.name, live):
+            note(sentence)
+        version = repository.switch(arguments.name, arguments.to, live)
     print(f"{arguments.name}: release {version} is served")
     return 0
 

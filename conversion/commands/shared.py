@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import PublishError
-from ..repository import Load
 from ..spec_reader import SPEC_FILE
 
 # What `ArgumentParser.add_subparsers` gives.
@@ -19,13 +17,12 @@ __all__ = [
     "Commands",
     "add_command",
     "folders",
-    "loader",
+    "note",
     "progress",
     "say",
     "with_build",
     "with_folders",
     "with_repository",
-    "with_server",
 ]
 
 _DEFAULT_MODELS = Path("models")
@@ -57,16 +54,6 @@ def with_build(added: argparse.ArgumentParser) -> None:
     added.add_argument("--build", type=Path, default=Path("build"), help="folder for work and logs (%(default)s)")
 
 
-def with_server(added: argparse.ArgumentParser) -> None:
-    """The running server that is told of changes."""
-    added.add_argument(
-        "--server",
-        default="auto",
-        help="gRPC address of a running Triton to switch over; 'auto' finds one that 'make serve' started on this "
-        "repository, 'none' only writes files (%(default)s)",
-    )
-
-
 def folders(arguments: argparse.Namespace) -> list[Path]:
     """The folders named, or all there are; an empty list after saying that there is none."""
     found: list[Path] = arguments.folders or sorted(path.parent for path in _DEFAULT_MODELS.glob(f"*/{SPEC_FILE}"))
@@ -75,34 +62,16 @@ def folders(arguments: argparse.Namespace) -> list[Path]:
     return found
 
 
-def loader(arguments: argparse.Namespace) -> Load | None:
-    """What tells the running server of a change; None where there is none. The one place that meets `serving`."""
-    if arguments.server == "none":
-        return None
-    from serving import ModelControl, ServingError, read_state
-
-    url = arguments.server
-    if url == "auto":
-        running = read_state()
-        if running is None or Path(running.repository).resolve() != arguments.repository.resolve():
-            return None
-        url = running.grpc_url
-
-    def load(model: str) -> None:
-        try:
-            with ModelControl(url) as control:
-                control.load(model)
-        except ServingError as error:
-            raise PublishError(f"the server at {url} did not take {model}: {error}") from error
-
-    return load
-
-
 def progress(name: str) -> Callable[[str], None]:
     """Progress is for eyes: a pipe gets none."""
     if not sys.stderr.isatty():
         return lambda _step: None
     return lambda step: say(f"[{name}] {step}")
+
+
+def note(text: str) -> None:
+    """A message on what was done, or left undone, beside what was asked for."""
+    say(f"note: {text}")
 
 
 def say(text: str) -> None:

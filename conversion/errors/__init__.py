@@ -24,6 +24,9 @@ ConversionError                        exit code
 │   ├── InterfaceChanged
 │   ├── ReleaseUnknown
 │   ├── ReleaseBroken
+│   ├── ReleaseRefused
+│   ├── ReleaseQuarantined
+│   ├── RehearsalImpossible
 │   └── RepositoryUnwritable
 ├── MeasuringFailed                           10   the process that measured memory failed
 ├── WorkerDied                                10   the converting process was killed
@@ -57,7 +60,10 @@ from .release import (
     InterfaceChanged,
     PreflightFailed,
     PublishError,
+    RehearsalImpossible,
     ReleaseBroken,
+    ReleaseQuarantined,
+    ReleaseRefused,
     ReleaseUnknown,
     RepositoryLocked,
     RepositoryUnwritable,
@@ -88,7 +94,10 @@ __all__ = [
     "PreflightFailed",
     "ProviderMissing",
     "PublishError",
+    "RehearsalImpossible",
     "ReleaseBroken",
+    "ReleaseQuarantined",
+    "ReleaseRefused",
     "ReleaseUnknown",
     "RepositoryLocked",
     "RepositoryUnwritable",

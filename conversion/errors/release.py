@@ -49,6 +49,28 @@ class ReleaseBroken(PublishError):
         )
 
 
+class ReleaseRefused(PublishError):
+    """A server that runs did not take a release, or gave other answers than its golden samples."""
+
+
+class RehearsalImpossible(PublishError):
+    """This machine cannot run a server of its own for a rehearsal."""
+
+
+class ReleaseQuarantined(PublishError):
+    """A release did not go live; what was served before is served again, as far as the server took it."""
+
+    def __init__(
+        self, name: str, version: int, why: str, *, place: Path, served: int | None, untaken: Sequence[str]
+    ) -> None:
+        serving = "no release is served" if served is None else f"release {served} is served as before"
+        if untaken:
+            serving = f"release {served} is pinned again, which the server did not take ({'; '.join(untaken)})"
+        super().__init__(
+            f"release {version} of {name} did not go live: {why}; {serving}, and the new one lies in {place}"
+        )
+
+
 class RepositoryUnwritable(PublishError):
     """The file system refused: full, read-only, or not permitted."""
 

@@ -14,7 +14,7 @@ LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "convers
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
     "conversion": {"python_backend.integrity", "python_backend.original"},
-    "conversion.commands.shared": {"python_backend.integrity", "python_backend.original", "serving"},
+    "conversion.commands.live_server": {"python_backend.integrity", "python_backend.original", "serving"},
     "conversion.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
     "serving": set(),
     "understudy_client": set(),

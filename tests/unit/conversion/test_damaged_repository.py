@@ -2,12 +2,13 @@
 
 import pytest
 
-from conversion.errors import PublishError, ReleaseBroken
+from conversion.errors import PublishError, ReleaseBroken, ReleaseQuarantined
 from conversion.pbtxt import ROLES
 from conversion.repository import Repository
 from python_backend.integrity import pins
 
 from .released import flip, release
+from .server import Server, live
 
 
 @pytest.fixture
@@ -48,10 +49,10 @@ def test_a_release_without_its_list_is_not_rolled_back_to(repository):
 def test_a_damaged_twin_is_not_pinned_beside_its_successor(repository, spec, affine, role):
     """Triton may load it once more, be refused, and crash; until the switch the other twin answers for it."""
     flip(repository.root / f"net{ROLES[role]}" / "2" / "SHA256SUMS")
-    seen = []
-    assert release(repository, spec, affine, load=lambda _: seen.append(pinned(repository))) == 3
+    server = Server(repository.root)
+    assert release(repository, spec, affine, live=live(server)) == 3
     other = {"onnx": "original", "original": "onnx"}[role]
-    assert seen[0] == {role: (3,), other: (2, 3), "hybrid": (2,)}
+    assert server.seen[0] == ("net_onnx", {role: [3], other: [2, 3], "hybrid": [2]})
     assert pinned(repository) == dict.fromkeys(ROLES, (3,))
 
 
@@ -93,12 +94,10 @@ def test_a_failed_publish_over_a_damaged_release_leaves_the_served_configuration
 ):
     flip(repository.root / "net" / "2" / "config.pbtxt")
     before = roots(repository)
-
-    def load(model):
-        raise PublishError("refused")
-
-    with pytest.raises(PublishError, match="refused"):
-        release(repository, spec, affine, load=load)
+    server = Server(repository.root)
+    server.fail_at = 1
+    with pytest.raises(ReleaseQuarantined, match="refused"):
+        release(repository, spec, affine, live=live(server))
     assert roots(repository) == before
 
 
@@ -106,10 +105,10 @@ def test_a_failed_publish_that_finds_no_pins_removes_no_release(repository, spec
     for suffix in ROLES.values():
         path = repository.root / f"net{suffix}" / "config.pbtxt"
         path.write_bytes((repository.root / f"net{suffix}" / "2" / "config.pbtxt").read_bytes())
-
-    def load(model):
-        raise PublishError("refused")
-
-    with pytest.raises(PublishError, match="refused"):
-        release(repository, spec, affine, load=load)
+    before = roots(repository)
+    server = Server(repository.root)
+    server.fail_at = 1
+    with pytest.raises(ReleaseQuarantined, match="refused"):
+        release(repository, spec, affine, live=live(server))
+    assert roots(repository) == before
     assert repository.releases("net") == [1, 2]

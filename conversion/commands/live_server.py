@@ -1,0 +1,139 @@
+"""The running Triton that a command publishes to, and servers of its own to rehearse on. The one place of `serving`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import PublishError, RehearsalImpossible, ReleaseRefused
+from ..live import Live, LiveServer
+from ..samples import Batch
+
+__all__ = ["TritonOverGrpc", "live_of", "rehearsal_server", "with_server"]
+
+_INFER_TIMEOUT_S = 60.0
+_Answer = TypeVar("_Answer")
+
+
+def with_server(added: argparse.ArgumentParser, *, rehearsal: bool = True) -> None:
+    """The running server that is told of changes."""
+    added.add_argument(
+        "--server",
+        default="auto",
+        help="gRPC address of a running Triton to switch over; 'auto' finds one that 'make serve' started on this "
+        "repository, 'none' only writes files (%(default)s)",
+    )
+    if rehearsal:
+        text = "do not load a release on a server of its own before the running one, which takes the memory of both"
+        added.add_argument("--no-rehearsal", action="store_true", help=text)
+
+
+def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Live | None:
+    """Where the command publishes to; None for files alone, which `report` is told of unless that was asked for."""
+    if arguments.server == "none":
+        return None
+    url = arguments.server
+    if url == "auto":
+        from serving import read_state
+
+        running = read_state()
+        if running is None or Path(running.repository).resolve() != arguments.repository.resolve():
+            report(f"no server was told: none runs that 'make serve' started on {arguments.repository}")
+            return None
+        url = running.grpc_url
+    rehearsed = not getattr(arguments, "no_rehearsal", False)
+    return Live(TritonOverGrpc(url), rehearsal_server if rehearsed else None, report)
+
+
+class TritonOverGrpc:
+    """A server at HOST:PORT. Each call has a connection of its own: between calls this process may fork."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as host:port."""
+        return self._address
+
+    def load(self, model: str) -> None:
+        """Load what config.pbtxt pins now, in up to 300 s. Raises ReleaseRefused, PublishError."""
+        self._ask(f"did not take {model}", lambda control: control.load(model))
+
+    def unload(self, model: str) -> None:
+        """Drop the model if it is known. Raises ReleaseRefused, PublishError."""
+        from serving import ModelNotFound
+
+        with contextlib.suppress(ModelNotFound):
+            self._ask(f"did not drop {model}", lambda control: control.unload(model), ModelNotFound)
+
+    def versions(self, model: str) -> list[int]:
+        """The versions that are ready. Raises PublishError."""
+        index = self._ask("did not list its models", lambda control: control.index())
+        return sorted(one.version for one in index if one.name == model and one.ready and one.version is not None)
+
+    def infer(self, model: str, version: int, inputs: Batch) -> Batch:
+        """Run one batch in up to 60 s. Raises ReleaseRefused with the server's reason, PublishError."""
+        from tritonclient.grpc import InferenceServerClient
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            with InferenceServerClient(self._address) as client:
+                answer = client.infer(model, _tensors(inputs), str(version), client_timeout=_INFER_TIMEOUT_S)
+                names = [output.name for output in answer.get_response().outputs]
+                return {name: answer.as_numpy(name) for name in names}
+        except InferenceServerException as error:
+            reason = error.message() or "no reason given"
+            raise ReleaseRefused(
+                f"the server at {self._address} did not run version {version} of {model}: {reason}"
+            ) from error
+
+    def _ask(self, failed: str, call: Callable[[Any], _Answer], *passed: type[Exception]) -> _Answer:
+        from serving import ModelControl, ModelError, ServingError
+
+        try:
+            with ModelControl(self._address) as control:
+                return call(control)
+        except ServingError as error:
+            if isinstance(error, passed):
+                raise
+            told = ReleaseRefused if isinstance(error, ModelError) else PublishError
+            raise told(f"the server at {self._address} {failed}: {error}") from error
+
+
+@contextlib.contextmanager
+def rehearsal_server(repository: Path) -> Iterator[LiveServer]:
+    """A server of this machine's on `repository`, gone with this process at the latest, however that ends.
+
+    Raises RehearsalImpossible, ReleaseRefused.
+    """
+    from serving import MachineError, ServingError, TritonServer
+
+    server = TritonServer(repository, drain_s=1)
+    try:
+        server.start()
+    except MachineError as error:
+        raise RehearsalImpossible(str(error)) from error
+    except ServingError as error:
+        raise ReleaseRefused(str(error)) from error
+    try:
+        yield TritonOverGrpc(server.grpc_url)
+    finally:
+        server.stop()
+
+
+def _tensors(inputs: Batch) -> list[Any]:
+    from tritonclient.grpc import InferInput
+    from tritonclient.utils import np_to_triton_dtype
+
+    tensors = []
+    for name, array in inputs.items():
+        wire = "BYTES" if array.dtype.kind in "OSU" else np_to_triton_dtype(array.dtype)
+        tensors.append(InferInput(name, list(array.shape), wire))
+        tensors[-1].set_data_from_numpy(np.ascontiguousarray(array))
+    return tensors

@@ -1,0 +1,173 @@
+"""A release that loads and answers wrongly, one that breaks, an interrupt: the old release serves, no request fails."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from conversion.__main__ import main
+from conversion.errors import ReleaseQuarantined
+from conversion.pbtxt import ROLES
+from conversion.prune import prune
+from conversion.repository import Repository
+
+from .release_net import NAME, ROOT, Load, ask, live_on, release
+from .test_publish_soak import assert_gone
+
+
+@pytest.fixture
+def live(triton):
+    """The running server, with release 1 (factor 2) served."""
+    made = live_on(triton.server.grpc_url)
+    repository = Repository(triton.repository)
+    with repository.locked():
+        release(repository, 2, made)
+    yield made
+    triton.drop(*(f"{NAME}{suffix}" for suffix in ROLES.values()))
+    for one in repository.quarantine.releases(NAME):
+        repository.quarantine.remove(NAME, one.version)
+
+
+@pytest.fixture
+def repository(triton, live):
+    made = Repository(triton.repository)
+    with made.locked():
+        yield made
+
+
+@pytest.fixture
+def options(triton):
+    return ["--repository", str(triton.repository), "--server", triton.server.grpc_url]
+
+
+def served_alone(triton, version):
+    ready = {(one.name, one.version) for one in triton.control.index() if one.name.startswith(NAME) and one.ready}
+    return ready == {(f"{NAME}{suffix}", version) for suffix in ROLES.values()}
+
+
+@pytest.mark.parametrize("rehearse", [True, False], ids=["in rehearsal", "on the running server"])
+def test_a_twin_that_answers_otherwise_is_quarantined(triton, live, repository, capsys, rehearse):
+    url = triton.server.grpc_url
+    place = repository.quarantine.place(NAME, 2)
+    with Load(url, callers=4, pause_s=0.005) as load:
+        with pytest.raises(ReleaseQuarantined) as caught:
+            release(repository, 3, live_on(url, rehearse=rehearse), twin_factor=3.5)
+        assert served_alone(triton, 1)
+    told = str(caught.value)
+    assert f"{NAME}_onnx version 2 on 127.0.0.1:" in told
+    assert "does not give its golden samples: output 'y' at x[2, 4]: 7 of 8 values differ" in told
+    assert told.endswith(f"release 1 is served as before, and the new one lies in {place}")
+    assert ("in rehearsal" in told) is rehearse
+    assert load.failures == []
+    assert set(load.factors) == {2.0}
+    assert {path.name for path in place.iterdir()} == {"hybrid", "onnx", "original", "reason.txt"}
+    assert not list(triton.repository.glob(f"{NAME}*/2"))
+    assert_gone(str(repository.root.parent / f".{repository.root.name}-staging"))
+    assert main(["releases", NAME, "--repository", str(triton.repository)]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == f"{NAME}: [1]   ([n] is served)"
+    assert listed[1].startswith(f"  2 is in quarantine, {place}: ")
+    assert "does not give its golden samples" in listed[1]
+    # The number is spent.
+    assert release(repository, 4, live) == 3
+    assert ask(url) == 4
+
+
+def test_a_hybrid_that_cannot_ask_its_twin_is_taken_back_under_load(triton, live, repository, monkeypatch):
+    """Both twins answer; only through the hybrid does it show that one is never reached."""
+    publish = repository.publish
+
+    def broken(name, staged, *more):
+        settings = staged / "hybrid" / "settings.py"
+        code = settings.read_text()
+        settings.write_text(code.replace("f\"{config['name']}_onnx\"", '"nowhere"').replace("primary_model", "nobody"))
+        assert settings.read_text() != code
+        return publish(name, staged, *more)
+
+    monkeypatch.setattr(repository, "publish", broken)
+    with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
+        with pytest.raises(ReleaseQuarantined, match="was answered by original, not onnx"):
+            release(repository, 3, live)
+        assert served_alone(triton, 1)
+    assert load.failures == []
+    assert set(load.factors) == {2.0, 3.0}
+    assert ask(triton.server.grpc_url) == 2
+
+
+def test_an_interrupted_publish_is_taken_back_under_load(triton, live, repository):
+    threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
+        with pytest.raises(KeyboardInterrupt):
+            release(repository, 3, live)
+        assert served_alone(triton, 1)
+    assert load.failures == []
+    assert [one.reason for one in repository.quarantine.releases(NAME)] == ["interrupted"]
+    assert ask(triton.server.grpc_url) == 2
+
+
+def test_the_next_run_of_an_unchanged_repository_brings_the_server_back(triton, live, repository):
+    """A release that was published to the files alone, as with --server none: the server still has the old one."""
+    release(repository, 3)
+    assert ask(triton.server.grpc_url) == 2
+    with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
+        done = repository.repair(NAME, live)
+    assert done == [f"brought {triton.server.grpc_url} back to release 2 of {NAME}"]
+    assert served_alone(triton, 2)
+    assert load.failures == []
+
+
+def test_prune_keeps_what_is_served_and_what_the_server_has_loaded(triton, live, options, capsys):
+    repository = Repository(triton.repository)
+    with repository.locked():
+        for factor in (3, 4, 5):
+            release(repository, factor)
+        repository.switch(NAME, 2)
+        triton.control.switch(NAME)
+        # Whoever serves release 3 beside it, for tests of his own, keeps it.
+        config = repository.root / f"{NAME}_onnx" / "config.pbtxt"
+        config.write_text(config.read_text().replace("versions: 2\n", "versions: 2\n    versions: 3\n"))
+        triton.control.load(f"{NAME}_onnx")
+        config.write_text(config.read_text().replace("    versions: 3\n", ""))
+        pruned = prune(repository, NAME, 1, live)
+        assert (pruned.removed, pruned.kept) == ((1,), (2, 3, 4))
+    # The command repairs first, which brings the server back to what is pinned.
+    assert main(["prune", NAME, "--keep", "1", *options]) == 0
+    assert capsys.readouterr().out == f"{NAME}: removed 3, kept 2, 4\n"
+    assert served_alone(triton, 2)
+    assert ask(triton.server.grpc_url) == 3
+
+
+@pytest.mark.parametrize("after_s", [1.0, 3.0])
+def test_the_server_of_a_rehearsal_goes_with_a_publisher_that_is_killed(triton, live, after_s):
+    staging = triton.repository.parent / f".{triton.repository.name}-staging"
+    command = [sys.executable, "-m", "tests.live.release_net", str(triton.repository), triton.server.grpc_url]
+    publisher = subprocess.Popen(
+        [*command, "publish", "3", "rehearse"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with contextlib.closing(publisher.stdout):
+        assert publisher.stdout.readline() == "begun\n"
+        time.sleep(after_s)
+        publisher.kill()
+        publisher.wait()
+    assert_gone(str(staging))
+    # The lock went with it, too.
+    repository = Repository(triton.repository)
+    with repository.locked():
+        repository.repair(NAME, live)
+    assert in_order_of_session(triton)
+
+
+def in_order_of_session(triton):
+    """As `in_order`, on the server that other tests use as well."""
+    staging = triton.repository.parent / f".{triton.repository.name}-staging"
+    left = [path for path in staging.rglob("*") if path.is_file() and "quarantine" not in path.parts]
+    return left == [staging / "lock"] and served_alone(triton, 1)

@@ -1,0 +1,194 @@
+"""Publishers killed at random moments, and many publishes and rollbacks in a row, while callers ask the hybrid.
+
+`make publish-soak` runs the full numbers, 50 kills and 100 switches, in about 20 minutes; the suite runs a few of each.
+"""
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conversion.pbtxt import ROLES
+from conversion.prune import prune
+from conversion.repository import Repository
+from conversion.verify import verify
+from python_backend.integrity import pins
+from serving import TritonServer
+from serving.process import group_members
+
+from .release_net import NAME, ROOT, Load, ask, live_on, release
+
+SEED = 20261124
+FULL = os.environ.get("UNDERSTUDY_PUBLISH_SOAK") == "full"
+KILLS = 50 if FULL else 6
+SWITCHES = 100 if FULL else 8
+# Of memory and of /dev/shm, between the first quarter of the switches and the last one.
+SLACK = 1.05
+SLACK_BYTES = 64 << 20
+MODELS = [f"{NAME}{suffix}" for suffix in ROLES.values()]
+# Seconds that a publisher takes on two cores that others use too; a moment beyond its end is no kill.
+LONGEST_S = {"publish": 7.0, "rollback": 6.0, "rehearse": 12.0}
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server of this test's own, so that its processes can be counted; releases 1 and 2, the second one served."""
+    (tmp_path / "repository").mkdir()
+    with TritonServer(tmp_path / "repository", log_path=tmp_path / "triton.log", shm_region_mib=16) as running:
+        repository = Repository(tmp_path / "repository")
+        with repository.locked():
+            for factor in (2, 3):
+                release(repository, factor, live_on(running.grpc_url))
+        yield running
+
+
+@pytest.fixture
+def repository(server):
+    return Repository(server.repository)
+
+
+def in_order(repository, server):
+    """Nothing half, nothing left over, and the server serves exactly what is pinned; gives the release."""
+    served = repository.served(NAME)
+    assert {pins(repository.root / model / "config.pbtxt") for model in MODELS} == {(served,)}
+    assert repository.versions(NAME) == repository.releases(NAME)
+    with server.control() as control:
+        ready = {(one.name, one.version) for one in control.index() if one.ready}
+    assert ready == {(model, served) for model in MODELS}
+    assert [verdict.problems for verdict in verify(repository, [NAME], (), lambda _: None) if verdict.problems] == []
+    staging = repository.root.parent / ".repository-staging"
+    left = [path for path in staging.rglob("*") if path.is_file() and "quarantine" not in path.parts]
+    assert left == [staging / "lock"]
+    return served
+
+
+def test_publishers_killed_at_random_moments_fail_no_request_and_leave_nothing(server, repository):
+    chosen = random.Random(SEED)
+    factors = dict(zip(repository.releases(NAME), (2.0, 3.0), strict=True))
+    ends = {"killed": 0, "done": 0}
+    moments = []
+    with Load(server.grpc_url, callers=4, pause_s=0.01) as load:
+        for kill in range(KILLS):
+            kind = chosen.choice(["publish", "publish", "rollback", "rehearse"])
+            before = repository.served(NAME)
+            other = next(v for v in repository.releases(NAME) if v != before)
+            factor = 10.0 + kill
+            what = ("rollback", str(other)) if kind == "rollback" else ("publish", str(factor))
+            command = [sys.executable, "-m", "tests.live.release_net", str(repository.root), server.grpc_url, *what]
+            publisher = subprocess.Popen(
+                [*command, *(["rehearse"] if kind == "rehearse" else [])],
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert publisher.stdout.readline() == "begun\n"
+            moment = chosen.uniform(0, LONGEST_S[kind])
+            try:
+                publisher.wait(moment)
+            except subprocess.TimeoutExpired:
+                publisher.kill()
+            publisher.stdout.close()
+            ended = "done" if publisher.wait() == 0 else "killed"
+            ends[ended] += 1
+            moments.append((kind, round(moment, 2), ended))
+            with repository.locked():
+                repository.repair(NAME, live_on(server.grpc_url))
+                served = in_order(repository, server)
+                new = other if kind == "rollback" else max(repository.releases(NAME))
+                factors.setdefault(new, factor)
+                assert served in ((new,) if ended == "done" else (before, new)), moments
+                assert ask(server.grpc_url) == factors[served]
+                prune(repository, NAME, 2)
+            assert load.failures == [], moments
+        with repository.locked():
+            release(repository, 5, live_on(server.grpc_url))
+    assert load.failures == []
+    assert ask(server.grpc_url) == 5
+    assert set(load.factors) <= {2.0, 3.0, 5.0, *(10.0 + kill for kill in range(KILLS))}
+    assert ends["killed"] > KILLS / 2
+    # A rehearsal's server goes with its publisher.
+    assert_gone(str(repository.root.parent / ".repository-staging"))
+    print(f"\n{ends}; {len(load.factors)} requests; {moments}")
+
+
+def assert_gone(folder):
+    """No tritonserver runs on a repository below `folder`, or will within 30 s."""
+    deadline = time.monotonic() + 30
+    while running := [line for line in command_lines() if f"--model-repository={folder}" in line]:
+        assert time.monotonic() < deadline, running
+        time.sleep(0.2)
+
+
+def command_lines():
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+
+
+def test_many_publishes_and_rollbacks_fail_no_request_and_leave_memory_flat(server, repository):
+    live = live_on(server.grpc_url)
+    used = []
+    with Load(server.grpc_url, callers=4, pause_s=0.01) as load:
+        for turn in range(SWITCHES):
+            with repository.locked():
+                repository.repair(NAME, live)
+                if turn % 2:
+                    repository.switch(NAME, None, live)
+                else:
+                    release(repository, 10 + turn, live)
+                prune(repository, NAME, 2, live)
+            used.append(use_of(server.pid))
+            assert load.failures == [], turn
+    assert load.failures == []
+    quarter = max(SWITCHES // 4, 1)
+    for key in used[0]:
+        first, last = (statistics.median(u[key] for u in part) for part in (used[:quarter], used[-quarter:]))
+        print(f"\n{key}: {first:.4g} in the first quarter, {last:.4g} in the last")
+        assert last <= first * SLACK + (0 if key in ("processes", "zombies") else SLACK_BYTES)
+    in_order(repository, server)
+    print(f"{SWITCHES} switches, {len(load.factors)} requests")
+
+
+def use_of(server_pid, settle_s=10.0):
+    """Bytes that the server and its stubs hold, bytes of their regions in /dev/shm, processes, zombies.
+
+    Models that were let go take a second or two to end: they are waited for.
+    """
+    deadline = time.monotonic() + settle_s
+    while len(members := group_members(server_pid)) > len(MODELS) + 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    regions = {}
+    resident = {"server_bytes": 0, "stubs_bytes": 0}
+    for pid in members:
+        try:
+            status = (Path("/proc") / str(pid) / "status").read_text()
+            maps = (Path("/proc") / str(pid) / "maps").read_text()
+        except OSError:
+            continue
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        resident["server_bytes" if pid == server_pid else "stubs_bytes"] += int(fields["VmRSS"].split()[0]) * 1024
+        for line in maps.splitlines():
+            if "/dev/shm/triton" in line and "(deleted)" not in line:
+                path = Path(line.split(maxsplit=5)[5])
+                regions[path] = path.stat().st_blocks * 512 if path.exists() else 0
+    zombies = sum(
+        1
+        for stat in Path("/proc").glob("[0-9]*/stat")
+        if (told := read(stat).rpartition(")")[2].split()) and told[0] == "Z" and int(told[2]) == server_pid
+    )
+    return resident | {"shm_bytes": sum(regions.values()), "processes": len(members), "zombies": zombies}
+
+
+def read(path):
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
