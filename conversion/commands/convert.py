@@ -32,12 +32,12 @@ def add(commands: Commands) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
+    require_targets([arguments.target] if arguments.target else [])
     chosen = folders(arguments)
     if not chosen:
         return 2
     repository = Repository(arguments.repository)
     live = live_of(arguments, note)
-    require_targets([arguments.target] if arguments.target else [])
     environments = environments_of(arguments) if arguments.preflight else None
     first = 0
     for folder in chosen:
