@@ -10,9 +10,9 @@ from ..repository import Repository
 from ..spec import LEVELS
 from ..spec_reader import read_spec
 from ..targets import require_targets
-from .live_server import live_of, with_server
+from .live_server import live_of, tell_files_only, with_server
 from .preflight import environments_of, tell_missing
-from .shared import Commands, add_command, folders, note, progress, say, with_build, with_folders, with_repository
+from .shared import Commands, add_command, folders, progress, say, with_build, with_folders, with_repository
 
 __all__ = ["add"]
 
@@ -36,7 +36,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if not chosen:
         return 2
     repository = Repository(arguments.repository)
-    live = live_of(arguments, note)
+    live = live_of(arguments)
     require_targets([arguments.target] if arguments.target else [])
     environments = environments_of(arguments) if arguments.preflight else None
     first = 0
@@ -58,6 +58,8 @@ def _convert(arguments: argparse.Namespace) -> int:
             first = first or error.exit_code
             continue
         print(_told(outcome))
+        if not outcome.unchanged:
+            tell_files_only(arguments, live)
     tell_missing(environments)
     return first
 

@@ -7,7 +7,7 @@ import argparse
 from ..errors import PublishError, VerificationFailed
 from ..repository import Repository
 from ..verify import published, verify
-from .live_server import live_of, with_server
+from .live_server import live_of, tell_files_only, with_server
 from .shared import Commands, add_command, note, progress, with_repository
 
 __all__ = ["add"]
@@ -50,12 +50,13 @@ def _releases(arguments: argparse.Namespace) -> int:
 
 def _rollback(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
-    live = live_of(arguments, note)
+    live = live_of(arguments)
     with repository.locked():
         for sentence in repository.repair(arguments.name, live):
             note(sentence)
         version = repository.switch(arguments.name, arguments.to, live)
     print(f"{arguments.name}: release {version} is served")
+    tell_files_only(arguments, live)
     return 0
 
 
