@@ -1,12 +1,8 @@
 """A release that loads and answers wrongly, one that breaks, an interrupt: the old release serves, no request fails."""
 
-import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 
 import pytest
 
@@ -16,8 +12,8 @@ from conversion.pbtxt import ROLES
 from conversion.prune import prune
 from conversion.repository import Repository
 
-from .release_net import NAME, ROOT, Load, ask, live_on, release
-from .test_publish_soak import assert_gone
+from .release_net import NAME, Load, ask, live_on, release
+from .test_publish_soak import Publisher, assert_gone
 
 
 @pytest.fixture
@@ -145,19 +141,8 @@ def test_prune_keeps_what_is_served_and_what_the_server_has_loaded(triton, live,
 @pytest.mark.parametrize("after_s", [1.0, 3.0])
 def test_the_server_of_a_rehearsal_goes_with_a_publisher_that_is_killed(triton, live, after_s):
     staging = triton.repository.parent / f".{triton.repository.name}-staging"
-    command = [sys.executable, "-m", "tests.live.release_net", str(triton.repository), triton.server.grpc_url]
-    publisher = subprocess.Popen(
-        [*command, "publish", "3", "rehearse"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with contextlib.closing(publisher.stdout):
-        assert publisher.stdout.readline() == "begun\n"
-        time.sleep(after_s)
-        publisher.kill()
-        publisher.wait()
+    publisher = Publisher(triton.server, "publish", "3", "rehearse")
+    assert publisher.killed_after(after_s)
     assert_gone(str(staging))
     # The lock went with it, too.
     repository = Repository(triton.repository)
