@@ -32,7 +32,8 @@ SWITCHES = 100 if FULL else 8
 SLACK = 1.05
 SLACK_BYTES = 64 << 20
 MODELS = [f"{NAME}{suffix}" for suffix in ROLES.values()]
-# How long each kind of publisher takes, in publishes without a rehearsal: a kill comes at any moment of it, or just after.
+# How long each kind of publisher takes, in publishes without a rehearsal: a kill comes at any moment of it, or just
+# after.
 KINDS = {"publish": 1.1, "rollback": 0.9, "rehearse": 2.0}
 
 
