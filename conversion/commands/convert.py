@@ -12,7 +12,7 @@ from ..spec_reader import read_spec
 from ..targets import require_targets
 from .live_server import live_of, tell_files_only, with_server
 from .preflight import environments_of, tell_missing
-from .shared import Commands, add_command, folders, progress, say, with_build, with_folders, with_repository
+from .shared import Commands, add_command, folders, note, progress, say, with_build, with_folders, with_repository
 
 __all__ = ["add"]
 
@@ -36,7 +36,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if not chosen:
         return 2
     repository = Repository(arguments.repository)
-    live = live_of(arguments)
+    live = live_of(arguments, note)
     require_targets([arguments.target] if arguments.target else [])
     environments = environments_of(arguments) if arguments.preflight else None
     first = 0

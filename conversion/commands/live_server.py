@@ -34,8 +34,8 @@ def with_server(added: argparse.ArgumentParser, *, rehearsal: bool = True) -> No
         added.add_argument("--no-rehearsal", action="store_true", help=text)
 
 
-def live_of(arguments: argparse.Namespace) -> Live | None:
-    """Where the command publishes to; None for files alone."""
+def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Live | None:
+    """Where the command publishes to; None for files alone. `report` hears what is done there."""
     if arguments.server == "none":
         return None
     url = arguments.server
@@ -47,7 +47,7 @@ def live_of(arguments: argparse.Namespace) -> Live | None:
             return None
         url = running.grpc_url
     rehearsed = not getattr(arguments, "no_rehearsal", False)
-    return Live(TritonOverGrpc(url), rehearsal_server if rehearsed else None, note)
+    return Live(TritonOverGrpc(url), rehearsal_server if rehearsed else None, report)
 
 
 def tell_files_only(arguments: argparse.Namespace, live: Live | None) -> None:

@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 def _prune(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
-    live = live_of(arguments)
+    live = live_of(arguments, note)
     name = arguments.name
     with repository.locked():
         for sentence in repository.repair(name, live):

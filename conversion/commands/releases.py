@@ -50,7 +50,7 @@ def _releases(arguments: argparse.Namespace) -> int:
 
 def _rollback(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
-    live = live_of(arguments)
+    live = live_of(arguments, note)
     with repository.locked():
         for sentence in repository.repair(arguments.name, live):
             note(sentence)
