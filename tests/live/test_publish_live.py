@@ -74,6 +74,16 @@ def test_a_twin_that_answers_otherwise_is_quarantined(triton, live, repository, 
     assert ask(url) == 4
 
 
+def test_a_first_release_that_answers_otherwise_leaves_the_server_without_it(triton):
+    repository = Repository(triton.repository)
+    with repository.locked(), pytest.raises(ReleaseQuarantined, match="no release is served, and the new one lies in"):
+        release(repository, 2, live_on(triton.server.grpc_url), twin_factor=2.5)
+    assert not [one for one in triton.control.index() if one.name.startswith(NAME) and one.ready]
+    assert not list(triton.repository.glob(f"{NAME}*"))
+    assert [one.version for one in repository.quarantine.releases(NAME)] == [1]
+    repository.quarantine.remove(NAME, 1)
+
+
 def test_a_hybrid_that_cannot_ask_its_twin_is_taken_back_under_load(triton, live, repository, monkeypatch):
     """Both twins answer; only through the hybrid does it show that one is never reached."""
     publish = repository.publish
