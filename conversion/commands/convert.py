@@ -10,7 +10,7 @@ from ..repository import Repository
 from ..spec import LEVELS
 from ..spec_reader import read_spec
 from ..targets import require_targets
-from .live_server import live_of, with_server
+from .live_server import live_of, tell_files_only, with_server
 from .preflight import environments_of, tell_missing
 from .shared import Commands, add_command, folders, note, progress, say, with_build, with_folders, with_repository
 
@@ -58,6 +58,8 @@ def _convert(arguments: argparse.Namespace) -> int:
             first = first or error.exit_code
             continue
         print(_told(outcome))
+        if not outcome.unchanged:
+            tell_files_only(arguments, live)
     tell_missing(environments)
     return first
 

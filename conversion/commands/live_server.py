@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import PublishError, RehearsalImpossible, ReleaseRefused
 from ..live import Live, LiveServer
 from ..samples import Batch
+from .shared import note
 
-__all__ = ["TritonOverGrpc", "live_of", "rehearsal_server", "with_server"]
+__all__ = ["TritonOverGrpc", "live_of", "rehearsal_server", "tell_files_only", "with_server"]
 
 _INFER_TIMEOUT_S = 60.0
 _Answer = TypeVar("_Answer")
@@ -34,7 +35,7 @@ def with_server(added: argparse.ArgumentParser, *, rehearsal: bool = True) -> No
 
 
 def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Live | None:
-    """Where the command publishes to; None for files alone, which `report` is told of unless that was asked for."""
+    """Where the command publishes to; None for files alone. `report` hears what is done there."""
     if arguments.server == "none":
         return None
     url = arguments.server
@@ -43,11 +44,16 @@ def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Liv
 
         running = read_state()
         if running is None or Path(running.repository).resolve() != arguments.repository.resolve():
-            report(f"no server was told: none runs that 'make serve' started on {arguments.repository}")
             return None
         url = running.grpc_url
     rehearsed = not getattr(arguments, "no_rehearsal", False)
     return Live(TritonOverGrpc(url), rehearsal_server if rehearsed else None, report)
+
+
+def tell_files_only(arguments: argparse.Namespace, live: Live | None) -> None:
+    """Say that no server was told of a change, unless that was asked for."""
+    if live is None and arguments.server == "auto":
+        note(f"no server was told: none runs that 'make serve' started on {arguments.repository}")
 
 
 class TritonOverGrpc:

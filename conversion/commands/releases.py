@@ -7,7 +7,7 @@ import argparse
 from ..errors import PublishError, VerificationFailed
 from ..repository import Repository
 from ..verify import published, verify
-from .live_server import live_of, with_server
+from .live_server import live_of, tell_files_only, with_server
 from .shared import Commands, add_command, note, progress, with_repository
 
 __all__ = ["add"]
@@ -56,6 +56,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
             note(sentence)
         version = repository.switch(arguments.name, arguments.to, live)
     print(f"{arguments.name}: release {version} is served")
+    tell_files_only(arguments, live)
     return 0
 
 

@@ -1,12 +1,8 @@
 """A release that loads and answers wrongly, one that breaks, an interrupt: the old release serves, no request fails."""
 
-import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 
 import pytest
 
@@ -16,8 +12,8 @@ from conversion.pbtxt import ROLES
 from conversion.prune import prune
 from conversion.repository import Repository
 
-from .release_net import NAME, ROOT, Load, ask, live_on, release
-from .test_publish_soak import assert_gone
+from .release_net import NAME, Load, ask, live_on, release
+from .test_publish_soak import Publisher, assert_gone
 
 
 @pytest.fixture
@@ -76,6 +72,16 @@ def test_a_twin_that_answers_otherwise_is_quarantined(triton, live, repository, 
     # The number is spent.
     assert release(repository, 4, live) == 3
     assert ask(url) == 4
+
+
+def test_a_first_release_that_answers_otherwise_leaves_the_server_without_it(triton):
+    repository = Repository(triton.repository)
+    with repository.locked(), pytest.raises(ReleaseQuarantined, match="no release is served, and the new one lies in"):
+        release(repository, 2, live_on(triton.server.grpc_url), twin_factor=2.5)
+    assert not [one for one in triton.control.index() if one.name.startswith(NAME) and one.ready]
+    assert not list(triton.repository.glob(f"{NAME}*"))
+    assert [one.version for one in repository.quarantine.releases(NAME)] == [1]
+    repository.quarantine.remove(NAME, 1)
 
 
 def test_a_hybrid_that_cannot_ask_its_twin_is_taken_back_under_load(triton, live, repository, monkeypatch):
@@ -145,19 +151,8 @@ def test_prune_keeps_what_is_served_and_what_the_server_has_loaded(triton, live,
 @pytest.mark.parametrize("after_s", [1.0, 3.0])
 def test_the_server_of_a_rehearsal_goes_with_a_publisher_that_is_killed(triton, live, after_s):
     staging = triton.repository.parent / f".{triton.repository.name}-staging"
-    command = [sys.executable, "-m", "tests.live.release_net", str(triton.repository), triton.server.grpc_url]
-    publisher = subprocess.Popen(
-        [*command, "publish", "3", "rehearse"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with contextlib.closing(publisher.stdout):
-        assert publisher.stdout.readline() == "begun\n"
-        time.sleep(after_s)
-        publisher.kill()
-        publisher.wait()
+    publisher = Publisher(triton.server, "publish", "3", "rehearse")
+    assert publisher.killed_after(after_s)
     assert_gone(str(staging))
     # The lock went with it, too.
     repository = Repository(triton.repository)

@@ -112,3 +112,14 @@ def test_a_failed_publish_that_finds_no_pins_removes_no_release(repository, spec
         release(repository, spec, affine, live=live(server))
     assert roots(repository) == before
     assert repository.releases("net") == [1, 2]
+
+
+def test_a_failed_publish_where_nothing_was_served_leaves_nothing_pinned(repository, spec, affine):
+    for suffix in ROLES.values():
+        (repository.root / f"net{suffix}" / "config.pbtxt").unlink()
+    server = Server(repository.root)
+    server.fail_at = 1
+    with pytest.raises(ReleaseQuarantined, match="no release is served"):
+        release(repository, spec, affine, live=live(server))
+    assert list(repository.root.glob("*/config.pbtxt")) == []
+    assert repository.releases("net") == [1, 2]
