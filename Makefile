@@ -96,7 +96,7 @@ test-unit: $(VENV)/.installed ## the tests that need no server: under a minute
 	$(PY) -m pytest tests/unit tests/contract
 
 .PHONY: publish-soak
-publish-soak: setup ## kill 50 publishers under load, and publish and roll back 100 times: about 20 minutes
+publish-soak: setup ## kill 50 publishers under load, and publish and roll back 100 times: about 25 minutes
 	UNDERSTUDY_PUBLISH_SOAK=full $(PY) -m pytest -s tests/live/test_publish_soak.py
 
 .PHONY: clean

@@ -1,6 +1,6 @@
 """Publishers killed at random moments, and many publishes and rollbacks in a row, while callers ask the hybrid.
 
-`make publish-soak` runs the full numbers, 50 kills and 100 switches, in about 20 minutes; the suite runs a few of each.
+`make publish-soak` runs the full numbers, 50 kills and 100 switches, in about 25 minutes; the suite runs a few of each.
 """
 
 import os
