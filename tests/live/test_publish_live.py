@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -29,6 +30,9 @@ def live(triton):
         repository.quarantine.remove(NAME, one.version)
 
 
+MODELS = [f"{NAME}{suffix}" for suffix in ROLES.values()]
+
+
 @pytest.fixture
 def repository(triton, live):
     made = Repository(triton.repository)
@@ -41,9 +45,15 @@ def options(triton):
     return ["--repository", str(triton.repository), "--server", triton.server.grpc_url]
 
 
-def served_alone(triton, version):
-    ready = {(one.name, one.version) for one in triton.control.index() if one.name.startswith(NAME) and one.ready}
-    return ready == {(f"{NAME}{suffix}", version) for suffix in ROLES.values()}
+def served_alone(triton, version, wait_s=20.0):
+    """Whether the three models come to serve this version and no other: Triton drops what it unloads a little later."""
+    wanted = {(f"{NAME}{suffix}", version) for suffix in ROLES.values()}
+    end = time.monotonic() + wait_s
+    while True:
+        ready = {(one.name, one.version) for one in triton.control.index() if one.name in MODELS and one.ready}
+        if ready == wanted or time.monotonic() > end:
+            return ready == wanted
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("rehearse", [True, False], ids=["in rehearsal", "on the running server"])
