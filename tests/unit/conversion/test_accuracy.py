@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversion.accuracy import Labelled, Scorer, labelled, loss_of
@@ -147,6 +147,7 @@ def test_no_difference_among_few_rows_is_no_certainty():
     assert loss_of(np.ones(5000), np.ones(5000))[1][1] < 0.001
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=50))
 def test_the_interval_lies_around_its_middle_within_its_range_and_turns_with_the_sign(pairs):
     original, twin = np.array(pairs).T

@@ -122,7 +122,7 @@ def chords(draw) -> list[tuple[int, int, int]]:
 
 
 @given(notes=chords())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_perfect_answer_gives_its_notes_back(transcription: ModuleType, notes: list[tuple[int, int, int]]) -> None:
     assert heard(transcription, activations(*notes)) == notes
     assert transcription.note_f1(activations(*notes), labels(*notes))[0] == 1
