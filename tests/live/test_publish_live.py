@@ -45,14 +45,16 @@ def options(triton):
     return ["--repository", str(triton.repository), "--server", triton.server.grpc_url]
 
 
-def served_alone(triton, version, wait_s=20.0):
-    """Whether the three models come to serve this version and no other: Triton drops what it unloads a little later."""
+def assert_served_alone(triton, version, wait_s=20.0):
+    """The three models come to serve this version and no other: Triton drops what it unloads a little later."""
     wanted = {(f"{NAME}{suffix}", version) for suffix in ROLES.values()}
     end = time.monotonic() + wait_s
     while True:
-        ready = {(one.name, one.version) for one in triton.control.index() if one.name in MODELS and one.ready}
-        if ready == wanted or time.monotonic() > end:
-            return ready == wanted
+        index = [one for one in triton.control.index() if one.name in MODELS]
+        ready = {(one.name, one.version) for one in index if one.ready}
+        if ready == wanted:
+            return
+        assert time.monotonic() < end, index
         time.sleep(0.1)
 
 
@@ -63,7 +65,7 @@ def test_a_twin_that_answers_otherwise_is_quarantined(triton, live, repository, 
     with Load(url, callers=4, pause_s=0.005) as load:
         with pytest.raises(ReleaseQuarantined) as caught:
             release(repository, 3, live_on(url, rehearse=rehearse), twin_factor=3.5)
-        assert served_alone(triton, 1)
+        assert_served_alone(triton, 1)
     told = str(caught.value)
     assert f"{NAME}_onnx version 2 on 127.0.0.1:" in told
     assert "does not give its golden samples: output 'y' at x[2, 4]: 7 of 8 values differ" in told
@@ -109,7 +111,7 @@ def test_a_hybrid_that_cannot_ask_its_twin_is_taken_back_under_load(triton, live
     with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
         with pytest.raises(ReleaseQuarantined, match="was answered by original, not onnx"):
             release(repository, 3, live)
-        assert served_alone(triton, 1)
+        assert_served_alone(triton, 1)
     assert load.failures == []
     assert set(load.factors) == {2.0, 3.0}
     assert ask(triton.server.grpc_url) == 2
@@ -120,7 +122,7 @@ def test_an_interrupted_publish_is_taken_back_under_load(triton, live, repositor
     with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
         with pytest.raises(KeyboardInterrupt):
             release(repository, 3, live)
-        assert served_alone(triton, 1)
+        assert_served_alone(triton, 1)
     assert load.failures == []
     assert [one.reason for one in repository.quarantine.releases(NAME)] == ["interrupted"]
     assert ask(triton.server.grpc_url) == 2
@@ -133,7 +135,7 @@ def test_the_next_run_of_an_unchanged_repository_brings_the_server_back(triton, 
     with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
         done = repository.repair(NAME, live)
     assert done == [f"brought {triton.server.grpc_url} back to release 2 of {NAME}"]
-    assert served_alone(triton, 2)
+    assert_served_alone(triton, 2)
     assert load.failures == []
 
 
@@ -154,7 +156,7 @@ def test_prune_keeps_what_is_served_and_what_the_server_has_loaded(triton, live,
     # The command repairs first, which brings the server back to what is pinned.
     assert main(["prune", NAME, "--keep", "1", *options]) == 0
     assert capsys.readouterr().out == f"{NAME}: removed 3, kept 2, 4\n"
-    assert served_alone(triton, 2)
+    assert_served_alone(triton, 2)
     assert ask(triton.server.grpc_url) == 3
 
 
@@ -168,11 +170,12 @@ def test_the_server_of_a_rehearsal_goes_with_a_publisher_that_is_killed(triton, 
     repository = Repository(triton.repository)
     with repository.locked():
         repository.repair(NAME, live)
-    assert in_order_of_session(triton)
+    assert_in_order(triton)
 
 
-def in_order_of_session(triton):
+def assert_in_order(triton):
     """As `in_order`, on the server that other tests use as well."""
     staging = triton.repository.parent / f".{triton.repository.name}-staging"
     left = [path for path in staging.rglob("*") if path.is_file() and "quarantine" not in path.parts]
-    return left == [staging / "lock"] and served_alone(triton, 1)
+    assert left == [staging / "lock"]
+    assert_served_alone(triton, 1)
