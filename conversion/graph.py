@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from google.protobuf.message import DecodeError
 from .dtypes import DTYPES, by_onnx
 from .errors import BrokenOnnx, FixedDimension, UnsupportedDtype, UnsupportedGraph
 from .interface import BATCH, Facts
+from .nesting import all_graphs
 from .targets import Target
 
 __all__ = [
@@ -33,7 +35,7 @@ _IR_OF_FUNCTIONS = 8
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """The facts of an ONNX file. `bytes` counts its sidecars too."""
+    """The facts of an ONNX file: nodes and parameters with those of inner graphs, `bytes` with sidecars."""
 
     ir_version: int
     opsets: dict[str, int]
@@ -75,26 +77,21 @@ def describe(model: onnx.ModelProto, path: Path | None = None) -> GraphInfo:
     if path is not None:
         names = {path.name} | {
             entry.value
-            for tensor in onnx.load(str(path), load_external_data=False).graph.initializer
+            for tensor in _weights(onnx.load(str(path), load_external_data=False))
             for entry in tensor.external_data
             if entry.key == "location"
         }
         sizes = sum((path.parent / name).stat().st_size for name in names)
-    parameters = 0
-    for tensor in model.graph.initializer:
-        count = 1
-        for size in tensor.dims:
-            count *= size
-        parameters += count
+    nodes = [node for graph in all_graphs(model.graph) for node in graph.node]
     return GraphInfo(
         ir_version=model.ir_version,
         opsets={opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         inputs=tuple(tensor_facts(value) for value in model.graph.input if value.name not in initializers),
         outputs=tuple(tensor_facts(value) for value in model.graph.output),
-        nodes=len(model.graph.node),
-        operators=dict(Counter(node.op_type for node in model.graph.node).most_common()),
-        parameters=parameters,
+        nodes=len(nodes),
+        operators=dict(Counter(node.op_type for node in nodes).most_common()),
+        parameters=sum(math.prod(tensor.dims) for tensor in _weights(model)),
         bytes=sizes,
     )
 
@@ -159,12 +156,10 @@ def check_servable(model: onnx.ModelProto, inputs: Sequence[Facts], batched: boo
             raise FixedDimension(graph.name, BATCH, graph.shape)
 
 
+def _weights(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    return [tensor for graph in all_graphs(model.graph) for tensor in graph.initializer]
+
+
 def _nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    queue: list[onnx.GraphProto] = [model.graph]
-    nodes: list[onnx.NodeProto] = [node for function in model.functions for node in function.node]
-    while queue:
-        graph = queue.pop()
-        nodes += graph.node
-        queue += [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
-        queue += [g for node in graph.node for a in node.attribute for g in a.graphs]
-    return nodes
+    inner = [node for function in model.functions for node in function.node]
+    return inner + [node for graph in all_graphs(model.graph) for node in graph.node]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 
 from .interface import BATCH, Facts
+from .nesting import all_graphs, tensor_names
 from .targets import Target
 
 __all__ = ["declare", "rename", "save"]
@@ -21,7 +22,7 @@ def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
     wanted = {old: new for old, new in names.items() if old != new}
     if not wanted:
         return
-    taken = _names(model.graph)
+    taken = tensor_names(model.graph)
     for new in list(wanted.values()):
         if new in taken and new not in wanted:
             free = next(n for n in (f"{new}__{i}" for i in range(len(taken) + 1)) if n not in taken)
@@ -61,28 +62,11 @@ def save(model: onnx.ModelProto, path: Path, external_data: bool = False) -> Non
         onnx.save_model(model, str(path))
 
 
-def _names(graph: onnx.GraphProto) -> set[str]:
-    found = {v.name for v in (*graph.input, *graph.output, *graph.initializer)}
-    for node in graph.node:
-        found.update(node.input, node.output)
-        for inner in _subgraphs(node):
-            found |= _names(inner)
-    return found
-
-
 def _apply(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = names.get(value.name, value.name)
-    for node in graph.node:
-        for field in (node.input, node.output):
-            for i, name in enumerate(field):
-                field[i] = names.get(name, name)
-        for inner in _subgraphs(node):
-            _apply(inner, names)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+    for one in all_graphs(graph):
+        for value in (*one.input, *one.output, *one.value_info, *one.initializer):
+            value.name = names.get(value.name, value.name)
+        for node in one.node:
+            for field in (node.input, node.output):
+                for i, name in enumerate(field):
+                    field[i] = names.get(name, name)

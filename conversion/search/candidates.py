@@ -31,7 +31,8 @@ class Candidate:
     """One way to make the twin.
 
     `rewrites` are the steps of graph optimisation in their order, none for the exporter's own graph. `calibration` and
-    `kept_fp32`, the layers that stay in full precision, are those of quantised graphs.
+    `kept_fp32`, the layers that stay in full precision, are those of quantised graphs. `microbatch` is how many rows of
+    a larger batch are in work at a time, 0 for all.
     """
 
     exporter: str
@@ -39,15 +40,19 @@ class Candidate:
     precision: str = "fp32"
     calibration: str = ""
     kept_fp32: tuple[str, ...] = ()
+    microbatch: int = 0
 
     @property
     def name(self) -> str:
         """How reports call it."""
         graph = "+".join((self.exporter, *self.rewrites))
-        if self.precision == "fp32":
-            return f"{graph} fp32"
-        details = [d for d in (self.calibration, f"{len(self.kept_fp32)} layers fp32" if self.kept_fp32 else "") if d]
-        return f"{graph} {self.precision}" + (f" ({', '.join(details)})" if details else "")
+        details = [
+            self.calibration,
+            f"{len(self.kept_fp32)} layers fp32" if self.kept_fp32 else "",
+            f"microbatches of {self.microbatch}" if self.microbatch else "",
+        ]
+        told = ", ".join(detail for detail in details if detail)
+        return f"{graph} {self.precision}" + (f" ({told})" if told else "")
 
 
 @dataclass
@@ -105,6 +110,10 @@ class Trial:
         """A new trial of the same graph in another precision."""
         candidate = replace(self.candidate, precision=precision, calibration=calibration, kept_fp32=kept_fp32)
         return Trial(candidate)
+
+    def in_microbatches(self, rows: int) -> Trial:
+        """A new trial of the same graph that has at most `rows` rows in work."""
+        return Trial(replace(self.candidate, microbatch=rows))
 
 
 def _by_batch(timings: Mapping[int, Timing]) -> dict[str, dict[str, Any]]:

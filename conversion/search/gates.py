@@ -13,6 +13,7 @@ from python_backend.original.errors import first_line
 from ..accuracy import Scorer
 from ..errors import ConversionError
 from ..graph import check_servable
+from ..nesting import all_graphs
 from ..parity import Case, Parity, Twin, prove
 from ..rewrite import declare, save
 from ..samples import Batch
@@ -56,7 +57,7 @@ class Gates:
             trial.error = error
             return trial.end("refused", str(error))
         trial.path = self.place()
-        trial.nodes = len(graph.graph.node)
+        trial.nodes = sum(len(one.node) for one in all_graphs(graph.graph))
         save(graph, trial.path, self._subject.spec.export.external_data)
         trial.bytes = sum(file.stat().st_size for file in trial.path.parent.iterdir())
         return trial

@@ -23,6 +23,7 @@ from .candidates import CHOSEN, Trial
 from .gates import Gates
 from .graphs import GraphMaker
 from .int8 import Int8Search
+from .microbatches import microbatch_trials
 from .quantise import multiplying_share, quantise_dynamic
 
 __all__ = ["ORIGINAL", "Search"]
@@ -68,6 +69,9 @@ class Search:
         finalists = [trial for trial in finalists if self._weighed(trial).alive]
         if not finalists:
             self._raise_nearest()
+        finalists = self._ranked(finalists)
+        if self._wanted.level != "off" and self._subject.batched:
+            finalists += self._in_pieces(finalists[0])
         return self._final_race(finalists)
 
     def _quick_race(self, trials: list[Trial]) -> list[Trial]:
@@ -126,12 +130,33 @@ class Search:
         trial.quick = {size: times[size][trial.name] for size in sizes}
         return self._objective(trial.quick)
 
+    def _ranked(self, finalists: list[Trial]) -> list[Trial]:
+        """The fastest few so far, the fastest first; decides the fate of the others."""
+        ranked = sorted(finalists, key=self._so_far, reverse=True)
+        for trial in ranked[_FINALISTS:]:
+            trial.end("slower", f"behind {ranked[0].name} in the first race")
+        return ranked[:_FINALISTS]
+
+    def _in_pieces(self, whole: Trial) -> list[Trial]:
+        """The twin that takes large batches in pieces, where it holds and is faster at the largest one."""
+        largest = self._subject.spec.timed_sizes[-1]
+        if not self._in_time():
+            return []
+
+        def gains(trials: Sequence[Trial]) -> list[float]:
+            runners = [(trial.name, self._gates.twin(trial).run) for trial in trials]
+            times = self._race(runners, [largest], _QUICK)[largest]
+            for trial in trials[1:]:
+                trial.quick = {largest: times[trial.name]}
+            return [times[trial.name].gain for trial in trials]
+
+        self._report(f"taking {largest} rows in pieces")
+        trials = microbatch_trials(whole, largest, self._gates, gains)
+        self.trials += trials
+        return [trial for trial in trials if self._weighed(trial).alive]
+
     def _final_race(self, finalists: list[Trial]) -> tuple[Trial, dict[int, Timing]]:
         """Original and finalists in one run, at every batch size; decides who is chosen."""
-        finalists = sorted(finalists, key=self._so_far, reverse=True)
-        for trial in finalists[_FINALISTS:]:
-            trial.end("slower", f"behind {finalists[0].name} in the first race")
-        finalists = finalists[:_FINALISTS]
         sizes = self._subject.spec.timed_sizes
         self._report(
             f"timing the original and {', '.join(t.name for t in finalists)} at {', '.join(map(str, sizes))} rows"
@@ -179,7 +204,7 @@ class Search:
         return max((case for case in self._cases if not case.stress), key=lambda case: case.rows)
 
     def _weighed(self, trial: Trial) -> Trial:
-        if trial.accuracy is None:
+        if trial.alive and trial.accuracy is None:
             self._report(f"measuring the accuracy of {trial.name}")
         return self._gates.weigh(trial)
 

@@ -1,0 +1,44 @@
+"""Twins that take large batches in pieces: which size of piece, if any, is faster than the whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx
+
+from ..microbatch import divisible, microbatched
+from .candidates import Trial
+from .gates import Gates
+
+__all__ = ["microbatch_trials"]
+
+# What fits into the caches differs by the model: from a few rows to a few dozen.
+_PIECES = (4, 10, 25)
+# Less is not worth a graph that is harder to read.
+_GAIN = 1.03
+
+# How much faster than the first of them each trial is at the largest batch, its ratio of times.
+Gains = Callable[[Sequence[Trial]], Sequence[float]]
+
+
+def microbatch_trials(whole: Trial, largest: int, gates: Gates, gains: Gains) -> list[Trial]:
+    """A trial for each size of piece that `largest` rows can be cut into, all but the fastest with their fate decided.
+
+    The fastest has none where it beats `whole`, which stays as it is.
+    """
+    assert whole.path is not None
+    graph = onnx.load(whole.path)
+    if not divisible(graph):
+        return []
+    trials = [
+        gates.admit(whole.in_microbatches(rows), microbatched(graph, rows)) for rows in _PIECES if 2 * rows <= largest
+    ]
+    held = [trial for trial in trials if trial.alive]
+    if held:
+        found = dict(zip((trial.name for trial in held), list(gains([whole, *held]))[1:], strict=True))
+        best = max(found.values())
+        for trial in held:
+            gain = found[trial.name]
+            if gain < max(best, _GAIN):
+                gates.discard(trial.end("slower", f"{gain:.2f} times as fast as {whole.name} at {largest} rows"))
+    return trials

@@ -1,0 +1,70 @@
+import onnx
+import pytest
+
+from conversion.search.candidates import Candidate, Trial
+from conversion.search.gates import Gates
+from conversion.search.microbatches import microbatch_trials
+
+from .conftest import classifier
+
+
+@pytest.fixture
+def gates(subject, tmp_path):
+    made = subject(classifier())
+    return Gates(made, made.cases(), None, tmp_path / "candidates")
+
+
+@pytest.fixture
+def whole(gates):
+    return gates.admit(Trial(Candidate("dynamo", ("onnxslim",))), classifier())
+
+
+def gains(*values):
+    return lambda trials: (1.0, *values[: len(trials) - 1])
+
+
+def test_the_fastest_piece_is_left_to_race_and_the_others_say_by_how_much_they_are_slower(gates, whole):
+    small, middle, large = microbatch_trials(whole, 100, gates, gains(1.2, 1.3, 0.9))
+    assert [one.candidate.microbatch for one in (small, middle, large)] == [4, 10, 25]
+    assert (middle.alive, middle.name) == (True, "dynamo+onnxslim fp32 (microbatches of 10)")
+    assert middle.parity is not None
+    assert middle.parity.failures == []
+    assert [node.op_type for node in onnx.load(middle.path).graph.node].count("Loop") == 1
+    assert (small.fate, small.reason) == ("slower", "1.20 times as fast as dynamo+onnxslim fp32 at 100 rows")
+    assert large.fate == "slower"
+    assert whole.alive
+
+
+def test_none_is_left_where_the_whole_batch_is_as_fast(gates, whole):
+    trials = microbatch_trials(whole, 100, gates, gains(1.02, 1.0, 0.98))
+    assert {trial.fate for trial in trials} == {"slower"}
+    assert not any(trial.path for trial in trials)
+    assert whole.alive
+
+
+@pytest.mark.parametrize(("largest", "pieces"), [(7, []), (8, [4]), (20, [4, 10]), (50, [4, 10, 25])])
+def test_only_pieces_of_which_the_batch_has_two_are_made(gates, whole, largest, pieces):
+    trials = microbatch_trials(whole, largest, gates, gains(1.1, 1.2, 1.3))
+    assert [trial.candidate.microbatch for trial in trials] == pieces
+
+
+def test_an_opset_without_such_loops_gives_no_trial(gates, tmp_path):
+    old = classifier()
+    old.opset_import[0].version = 12
+    onnx.save(old, tmp_path / "old.onnx")
+    assert microbatch_trials(Trial(Candidate("tf2onnx"), path=tmp_path / "old.onnx"), 100, gates, gains(2.0)) == []
+
+
+def test_pieces_that_mix_rows_otherwise_do_not_hold(gates, subject, tmp_path):
+    """A graph whose answer depends on the whole batch cannot be cut: parity says so."""
+    mixing = classifier()
+    mixing.graph.node[-1].output[0] = "alone"
+    body = "{ largest = ReduceMax<keepdims = 1>(alone) scores = Sub(alone, largest) }"
+    nodes = onnx.parser.parse_graph(f"g (float[batch, 5] alone) => (float[batch, 5] scores) {body}").node
+    mixing.graph.node.extend(nodes)
+    made = subject(mixing)
+    cases = [type(case)(case.inputs, made.run(case.inputs)) for case in subject(classifier()).cases()]
+    gates = Gates(made, cases, None, tmp_path / "mixing")
+    whole = gates.admit(Trial(Candidate("dynamo")), mixing)
+    assert whole.alive
+    assert {trial.fate for trial in microbatch_trials(whole, 100, gates, gains(2.0, 2.0, 2.0))} >= {"parity"}
