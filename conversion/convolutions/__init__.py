@@ -9,5 +9,6 @@ Audio nets are full of both: one filter over one channel, harmonic stacks with f
 from .folding import fold_outputs
 from .siblings import merge_siblings, split_concatenated
 from .slices import slice_before_joining
+from .stem import fold_stem
 
-__all__ = ["fold_outputs", "merge_siblings", "slice_before_joining", "split_concatenated"]
+__all__ = ["fold_outputs", "fold_stem", "merge_siblings", "slice_before_joining", "split_concatenated"]

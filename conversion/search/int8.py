@@ -33,12 +33,14 @@ InTime = Callable[[], bool]
 class Int8Search:
     """Looks for an eight-bit twin that is faster than the float one and loses no accuracy to speak of."""
 
-    def __init__(self, gates: Gates, float_trial: Trial, case: Case, folder: Path) -> None:
+    def __init__(self, gates: Gates, float_trial: Trial, case: Case, folder: Path, *, rival: str = "") -> None:
         self._gates = gates
         self._float = float_trial
         self._case = case
         self._quantiser: Quantiser | None = None
         self._folder = folder
+        # What `faster` compares with, where that is not the float twin itself.
+        self._rival = rival or float_trial.name
 
     def trials(self, faster: Faster, in_time: InTime, *, thorough: bool) -> Iterator[Trial]:
         """Every trial that was made, its fate decided unless it holds and is faster: then it is the last one.
@@ -79,7 +81,7 @@ class Int8Search:
     def _worth_it(self, trial: Trial, faster: Faster) -> bool:
         gain = faster(trial)
         if gain < _GAIN:
-            self._gates.discard(trial.end("slower", f"{gain:.2f} times as fast as {self._float.name}"))
+            self._gates.discard(trial.end("slower", f"{gain:.2f} times as fast as {self._rival}"))
         return gain >= _GAIN
 
     def _trial(self, calibration: str, kept: tuple[str, ...] = ()) -> Trial:

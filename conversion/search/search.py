@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -14,6 +15,7 @@ from python_backend.original.errors import first_line
 
 from ..accuracy import Accuracy
 from ..errors import AccuracyLost, ConversionError, ExportFailed, ParityBroken
+from ..optimise import STEM
 from ..parity import Case, Parity
 from ..samples import Batch
 from ..spec import SearchSpec
@@ -95,19 +97,33 @@ class Search:
         """The eight-bit twins of the best float graph that hold and are faster than it."""
         assert best.path is not None
         found = []
-        wanted = self._subject.spec.precisions
-        if "int8" in wanted and self._in_time():
-            self._report(f"quantising {best.name}")
-            search = Int8Search(self._gates, best, self._largest_case, self._folder / "int8")
-            thorough = self._wanted.level == "full"
-            for trial in search.trials(lambda trial: self._gain(trial, best), self._in_time, thorough=thorough):
-                self._added(trial)
-                self._report(f"{trial.name}: {trial.fate or 'holds so far'} {trial.reason}".rstrip())
-                found.append(trial)
+        if "int8" in self._subject.spec.precisions:
+            found += self._static(best, best)
+            stem = (*best.candidate.rewrites, STEM)
+            folded = [t for t in self.trials if t.path and t.candidate == replace(best.candidate, rewrites=stem)]
+            # What one layout loses by eight bits the other loses as well.
+            if folded and any(trial.alive for trial in found):
+                found += self._static(folded[0], best)
         matrices = multiplying_share(onnx.load(best.path, load_external_data=False))
-        if "int8_dynamic" in wanted and matrices >= _MOSTLY_MATRICES and self._in_time():
+        wanted = "int8_dynamic" in self._subject.spec.precisions
+        if wanted and matrices >= _MOSTLY_MATRICES and self._in_time():
             found.append(self._added(self._dynamic(best)))
         return [trial for trial in found if trial.alive]
+
+    def _static(self, base: Trial, best: Trial) -> list[Trial]:
+        """Eight-bit twins of `base`, each with its fate decided where it does not hold, or is no faster than `best`."""
+        found: list[Trial] = []
+        if not self._in_time():
+            return found
+        self._report(f"quantising {base.name}")
+        folder = self._folder / f"int8-{len(self.trials)}"
+        search = Int8Search(self._gates, base, self._largest_case, folder, rival=best.name)
+        thorough = self._wanted.level == "full"
+        for trial in search.trials(lambda trial: self._gain(trial, best), self._in_time, thorough=thorough):
+            self._added(trial)
+            self._report(f"{trial.name}: {trial.fate or 'holds so far'} {trial.reason}".rstrip())
+            found.append(trial)
+        return found
 
     def _dynamic(self, best: Trial) -> Trial:
         trial = best.quantised("int8_dynamic")

@@ -3,11 +3,17 @@
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from conversion.convolutions import fold_outputs, merge_siblings, slice_before_joining, split_concatenated
+from conversion.convolutions import (
+    fold_outputs,
+    fold_stem,
+    merge_siblings,
+    slice_before_joining,
+    split_concatenated,
+)
 from conversion.parity import Twin
 
 
@@ -203,3 +209,78 @@ def test_a_cut_along_the_axis_of_the_join_stays():
 def test_a_join_that_is_read_whole_as_well_is_not_cut():
     before = cut_join(readers=[helper.make_node("Neg", ["joined"], ["unused"])])
     assert "Concat" in operators(slice_before_joining(before))[:-2]
+
+
+def stem(kernel, strides, pads, activation="", depth=3, channels=5, bias=True):
+    """A first convolution that is fed channels last: x [batch, height, width, depth]."""
+    rng = np.random.default_rng(7)
+    weights = [constant("w", rng.standard_normal((channels, depth, *kernel)))]
+    if bias:
+        weights.append(constant("b", rng.standard_normal(channels)))
+    names = [weight.name for weight in weights]
+    attributes = {"kernel_shape": kernel, "strides": strides, "pads": pads}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", *names], ["c" if activation else "y"], "conv", **attributes),
+    ]
+    if activation == "Relu":
+        nodes.append(helper.make_node("Relu", ["c"], ["y"]))
+    if activation == "Clip":
+        weights += [constant("low", 0.0), constant("high", 6.0)]
+        nodes.append(helper.make_node("Clip", ["c", "low", "high"], ["y"]))
+    return nodes, weights
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 7)),
+    down=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    left=st.integers(0, 3),
+    positions=st.integers(1, 5),
+    depth=st.integers(1, 13),
+    activation=st.sampled_from(["", "Relu", "Clip"]),
+    bias=st.booleans(),
+)
+def test_a_folded_stem_keeps_the_answers(kernel, down, stride, left, positions, depth, activation, bias):
+    """The right padding gives as many outputs as the stride leaves pixels, as 'same' does."""
+    width = 8 * stride * positions
+    right = (8 * positions - 1) * stride + kernel[1] - width - left
+    if right < 0:
+        left, right = left + right, 0
+    assume(left >= 0)
+    nodes, weights = stem(kernel, (down, stride), (1, left, 1, right), activation, depth, bias=bias)
+    before = graph(nodes, weights, (9, width, depth))
+    after = fold_stem(before)
+    assert ("Reshape" in operators(after)) is (depth < 12)
+    assert_same(before, after, (9, width, depth))
+
+
+def test_a_stem_takes_twelve_channels_of_the_pixels_as_they_lie():
+    before = graph(*stem((3, 3), (2, 2), (0, 0, 1, 1), "Clip"), (16, 16, 3))
+    after = fold_stem(before)
+    assert operators(after) == ["Reshape", "Transpose", "Conv", "Clip", "Transpose", "Reshape", "Transpose"]
+    kernel = next(tensor for tensor in after.graph.initializer if tensor.name.endswith("/kernel"))
+    assert list(kernel.dims) == [10, 12, 3, 2]
+    assert "w" not in {tensor.name for tensor in after.graph.initializer}
+
+
+@pytest.mark.parametrize(
+    ("size", "pads", "why"),
+    [
+        ((16, 15, 3), (0, 0, 0, 0), "the width is no multiple"),
+        ((16, 16, 3), (0, 0, 0, 0), "fewer outputs than the stride leaves pixels"),
+        ((16, "width", 3), (0, 0, 1, 1), "a dynamic width"),
+    ],
+)
+def test_a_stem_that_does_not_work_out_is_left_alone(size, pads, why):
+    before = graph(*stem((3, 3), (2, 2), pads), size)
+    assert operators(fold_stem(before)) == ["Transpose", "Conv"], why
+
+
+def test_a_stem_is_not_folded_where_others_read_its_input_or_it_is_fed_channels_first():
+    nodes, weights = stem((3, 3), (2, 2), (0, 0, 1, 1))
+    shared = graph([*nodes, helper.make_node("Relu", ["t"], ["z"])], weights, (16, 16, 3), ("y", "z"))
+    assert operators(fold_stem(shared)) == ["Transpose", "Conv", "Relu"]
+    nodes[0].attribute[0].ints[:] = [0, 1, 2, 3]
+    assert operators(fold_stem(graph(nodes, weights, (3, 16, 16)))) == ["Transpose", "Conv"]
