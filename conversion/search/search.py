@@ -33,11 +33,11 @@ __all__ = ["ORIGINAL", "Search"]
 ORIGINAL = "original"
 # Candidates whose first times are this much worse than the best one's do not race again.
 _HOPELESS = 0.8
-_FINALISTS = 3
+_FLOATS, _FINALISTS = 2, 3
 # Below this part of all weights, dynamic quantisation has nothing to gain from.
 _MOSTLY_MATRICES = 0.5
-_QUICK = Race(least=5, most=20, seconds=2.0)
-_FINAL = Race(least=5, most=40, seconds=15.0)
+_QUICK = Race(least=5, most=20, seconds=2.0, attempts=2)
+_FINAL = Race(least=5, most=40, seconds=10.0)
 
 
 class Search:
@@ -89,7 +89,7 @@ class Search:
         best = self._objective(ranked[0].quick)
         for trial in ranked[1:]:
             share = self._objective(trial.quick) / best
-            if share < _HOPELESS or ranked.index(trial) >= _FINALISTS:
+            if share < _HOPELESS or ranked.index(trial) >= _FLOATS:
                 trial.end("slower", f"{share:.2f} times as fast as {ranked[0].name} in the first race")
         return [trial for trial in ranked if trial.alive]
 

@@ -22,10 +22,12 @@ from conversion.golden import GOLDEN, write_golden
 from conversion.interface import Facts
 from conversion.live import Live
 from conversion.parity import Case
-from conversion.pbtxt import model_configs
+from conversion.pbtxt import ROLES, model_configs
 from conversion.repository import Repository
 from conversion.spec import ModelSpec, ServingSpec, SourceSpec
 from python_backend.original.bundle import Bundle, Tensor
+
+from .conftest import LiveTriton
 
 ROOT = Path(__file__).parents[2]
 NAME = "published"
@@ -111,6 +113,14 @@ class Load:
         for thread in self._threads:
             thread.join()
         self._client.close()
+
+
+def forget(server: LiveTriton) -> None:
+    """Take every release from the server and its repository, and those in quarantine, whose numbers would be spent."""
+    server.drop(*(f"{NAME}{suffix}" for suffix in ROLES.values()))
+    quarantine = Repository(server.repository).quarantine
+    for one in quarantine.releases(NAME):
+        quarantine.remove(NAME, one.version)
 
 
 def ask(url: str) -> float:

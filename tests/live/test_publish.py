@@ -6,7 +6,7 @@ import pytest
 
 from conversion.__main__ import main
 
-from .release_net import NET, Load, ask
+from .release_net import NET, Load, ask, forget
 
 SPEC = """
 name = "published"
@@ -34,7 +34,7 @@ def publish(triton, tmp_path):
         return main(["convert", str(folder), *arguments(triton), "--build", str(tmp_path / "build"), *more])
 
     yield run
-    triton.drop("published", "published_onnx", "published_original")
+    forget(triton)
 
 
 def arguments(triton):

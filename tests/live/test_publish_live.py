@@ -13,7 +13,7 @@ from conversion.pbtxt import ROLES
 from conversion.prune import prune
 from conversion.repository import Repository
 
-from .release_net import NAME, Load, ask, live_on, release
+from .release_net import NAME, Load, ask, forget, live_on, release
 from .test_publish_soak import Publisher, assert_gone
 
 
@@ -25,9 +25,7 @@ def live(triton):
     with repository.locked():
         release(repository, 2, made)
     yield made
-    triton.drop(*(f"{NAME}{suffix}" for suffix in ROLES.values()))
-    for one in repository.quarantine.releases(NAME):
-        repository.quarantine.remove(NAME, one.version)
+    forget(triton)
 
 
 MODELS = [f"{NAME}{suffix}" for suffix in ROLES.values()]
