@@ -1,4 +1,7 @@
-"""The running Triton that a command publishes to, and servers of its own to rehearse on. The one place of `serving`."""
+"""The running Triton that a command publishes to, and servers of its own to rehearse and measure on.
+
+The one place of `serving`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def with_server(added: argparse.ArgumentParser, *, rehearsal: bool = True) -> No
         "repository, 'none' only writes files (%(default)s)",
     )
     if rehearsal:
-        text = "do not load a release on a server of its own before the running one, which takes the memory of both"
+        text = (
+            "start no server of its own, which takes memory and cores: a release is not loaded there before the "
+            "running server has it, and how it is best served is not measured"
+        )
         added.add_argument("--no-rehearsal", action="store_true", help=text)
 
 
