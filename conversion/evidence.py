@@ -30,10 +30,12 @@ def make_evidence(
     sources: Mapping[str, str],
     staged: Path,
     *,
+    serving: Mapping[str, Any],
     loaded: bool = False,
 ) -> dict[str, Any]:
     """The evidence of the release that lies staged; checksums cover every file in it.
 
+    `serving` is how it is served, the facts of `conversion.arrangements`.
     `loaded` is whether the graph was loaded in the target's ONNX Runtime before it was published.
     """
     return {
@@ -53,6 +55,7 @@ def make_evidence(
         "accuracy": built["accuracy"],
         "speed": {"threads": spec.serving.original_threads, "batches": speeds(built["original"], built["timings"])},
         "memory": built["memory"],
+        "serving": dict(serving),
         "prefer": in_words(preference(spec, {int(size): t["ratio"] for size, t in built["timings"].items()})),
         "files": {
             path.relative_to(staged).as_posix(): sha256_file(path)

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from .arrangements.arrangement import Arrangement, default_arrangement
 from .dtypes import DTYPES
 from .errors import PublishError
 from .interface import Facts
@@ -36,13 +37,19 @@ _UNMEASURED: Mapping[int, float] = MappingProxyType({})
 
 
 def model_configs(
-    spec: ModelSpec, inputs: Sequence[Facts], outputs: Sequence[Facts], ratios: Mapping[int, float] = _UNMEASURED
+    spec: ModelSpec,
+    inputs: Sequence[Facts],
+    outputs: Sequence[Facts],
+    ratios: Mapping[int, float] = _UNMEASURED,
+    arrangement: Arrangement | None = None,
 ) -> dict[str, Any]:
     """A ModelConfig for each role. Versions are not pinned yet.
 
-    `ratios` gives the original's time by the twin's at each measured batch size, for `prefer = "auto"`.
+    `ratios` gives the original's time by the twin's at each measured batch size, for `prefer = "auto"`. The twin is
+    served in `arrangement`; None is the default one.
     """
     serving = spec.serving
+    arrangement = arrangement or default_arrangement(serving)
     configs = {}
     for role, suffix in ROLES.items():
         config = model_config_pb2.ModelConfig(
@@ -58,22 +65,22 @@ def model_configs(
     if serving.max_batch_size:
         # The original is the last resort: a queue that batches for it costs nothing while it idles.
         configs["original"].dynamic_batching.SetInParent()
-        if serving.dynamic_batching:
+        if arrangement.dynamic_batching:
             configs["onnx"].dynamic_batching.SetInParent()
         # The hybrid joins requests by itself; a queue of Triton's is for those who would rather wait for company.
         if serving.max_queue_delay_microseconds:
             delay = serving.max_queue_delay_microseconds
             configs["hybrid"].dynamic_batching.max_queue_delay_microseconds = delay
-    _fill_twin(configs["onnx"], spec)
+    _fill_twin(configs["onnx"], arrangement)
     _fill_original(configs["original"], spec)
-    _fill_hybrid(configs["hybrid"], spec, ratios)
+    _fill_hybrid(configs["hybrid"], spec, ratios, arrangement)
     return configs
 
 
-def _fill_twin(config: Any, spec: ModelSpec) -> None:
+def _fill_twin(config: Any, arrangement: Arrangement) -> None:
     # KIND_AUTO runs on a GPU where there is one: the same repository serves both.
-    config.instance_group.add(count=spec.serving.instances, kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO)
-    config.parameters["intra_op_thread_count"].string_value = str(spec.serving.threads)
+    config.instance_group.add(count=arrangement.instances, kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO)
+    config.parameters["intra_op_thread_count"].string_value = str(arrangement.threads)
     config.parameters["inter_op_thread_count"].string_value = "1"
     # A plan of the memory would be kept for every batch size that was seen: on EfficientNet-Lite0 with batches of 1, 10
     # and 100 they take 700 MB and save no time.
@@ -86,11 +93,11 @@ def _fill_original(config: Any, spec: ModelSpec) -> None:
     config.parameters["threads"].string_value = str(spec.serving.original_threads)
 
 
-def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float]) -> None:
+def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arrangement: Arrangement) -> None:
     serving = spec.serving
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     config.output.add(name=SERVED_BY, data_type=model_config_pb2.TYPE_STRING, dims=[1])
-    joined = serving.max_joined_rows or (serving.max_batch_size if serving.dynamic_batching else 1)
+    joined = serving.max_joined_rows or (serving.max_batch_size if arrangement.dynamic_batching else 1)
     parameters = {
         "primary_model": f"{spec.name}{ROLES['onnx']}",
         "fallback_model": f"{spec.name}{ROLES['original']}",
@@ -101,7 +108,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float]) -> N
         "max_concurrency": str(serving.max_concurrency),
         "max_joined_rows": str(max(joined, 1)),
         # More calls than the twin has instances only wait in its queue: there is time to join them.
-        "eager_calls": str(serving.instances),
+        "eager_calls": str(arrangement.instances),
         "allow_non_finite_inputs": ",".join(serving.allow_non_finite_inputs),
         "allow_non_finite_outputs": ",".join(serving.allow_non_finite_outputs),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .arrangements.settling import Machine, Settled, settle
 from .environments import Environments
 from .errors import PreflightFailed, PublishError, RepositoryUnwritable
 from .evidence import EVIDENCE, make_evidence, read_evidence
@@ -50,11 +51,13 @@ def convert(
     live: Live | None = None,
     new_interface: bool = False,
     environments: Environments | None = None,
+    machine: Machine | None = None,
 ) -> Outcome:
     """Bring the repository to a release of `spec`. Raises a subclass of ConversionError; then nothing has changed.
 
     `live` is a running server to go live on. `build_folder` holds the work in progress and the logs.
-    With `environments` the graph has to load in the target's ONNX Runtime too, where that can be had.
+    With `environments` the graph has to load in the target's ONNX Runtime too, where that can be had; with a `machine`
+    it is measured there how the twin is best served.
     """
     digest, sources = fingerprint(spec)
     with repository.locked():
@@ -71,11 +74,13 @@ def convert(
             built = run_worker(
                 Task("build", "build", spec), work, build_folder / "logs" / f"convert-{spec.name}.log", report
             )
+            settled = settle(spec, built, work, machine, report=report)
             report(f"checking against {TARGETS[spec.target]} and publishing")
             version = _publish(
                 spec,
                 repository,
                 built=built,
+                settled=settled,
                 digest=digest,
                 sources=sources,
                 work=work,
@@ -110,6 +115,7 @@ def _publish(
     repository: Repository,
     *,
     built: dict[str, Any],
+    settled: Settled,
     digest: str,
     sources: dict[str, str],
     work: Path,
@@ -119,7 +125,7 @@ def _publish(
 ) -> int:
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
     ratios = {int(size): timing["ratio"] for size, timing in built["timings"].items()}
-    configs = model_configs(spec, inputs, outputs, ratios)
+    configs = model_configs(spec, inputs, outputs, ratios, settled.arrangement)
     staged = repository.stage(spec.name)
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)
@@ -134,7 +140,7 @@ def _publish(
         candidate = Candidate(spec.name, graph, configs, inputs, tolerance, golden)
         new = f"the new release of {spec.name}, which was not published"
         loaded = _preflight(new, candidate, spec, environments).loaded
-        evidence = make_evidence(spec, built, digest, sources, staged, loaded=loaded)
+        evidence = make_evidence(spec, built, digest, sources, staged, serving=settled.facts(), loaded=loaded)
         (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n")
         (staged / "hybrid" / REPORT).write_text(release_report(evidence), encoding="utf-8")
     except (OSError, shutil.Error) as error:

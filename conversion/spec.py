@@ -153,14 +153,15 @@ class ServingSpec:
     `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline. `max_joined_rows` bounds the
     calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without. `prefer` is
     who is asked first: one of TWINS, "auto" for whichever was measured faster, or a table by ranges of batch sizes.
+    `instances`, `threads` and `dynamic_batching` are the twin's; None is what measures best: conversion/arrangements.
     """
 
     max_batch_size: int = 32
-    dynamic_batching: bool = True
+    dynamic_batching: bool | None = None
     max_queue_delay_microseconds: int = 0
     max_joined_rows: int = 0
-    instances: int = 2
-    threads: int = 1
+    instances: int | None = None
+    threads: int | None = None
     original_instances: int = 1
     original_threads: int = 2
     prefer: str | dict[str, str] = "auto"

@@ -84,7 +84,8 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "search.budget_s": (spec.search.budget_s, 1, 86_400),
     }
     for key in ("instances", "threads", "original_instances", "original_threads", "max_concurrency"):
-        bounds[f"serving.{key}"] = (getattr(serving, key), 1, 1024)
+        if (count := getattr(serving, key)) is not None:
+            bounds[f"serving.{key}"] = (count, 1, 1024)
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
             raise WrongValue(path, key, f"between {low:g} and {high:g}", value)

@@ -100,7 +100,7 @@ def _one_of(args: tuple[Any, ...], value: Any, key: str, path: Path) -> Any:
     for kind in args:
         if kind is type(None):
             continue
-        if typing.get_origin(kind) or (isinstance(value, kind) and not isinstance(value, bool)):
+        if typing.get_origin(kind) or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
             return _value(kind, value, key, path)
     raise WrongValue(path, key, " or ".join(_called(kind) for kind in args if kind is not type(None)), value)
 

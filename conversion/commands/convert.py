@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
+from ..arrangements.arrangement import in_words
 from ..errors import ConversionError
 from ..pipeline import Outcome, convert
 from ..repository import Repository
 from ..spec import LEVELS
 from ..spec_reader import read_spec
 from ..targets import require_targets
-from .live_server import live_of, tell_files_only, with_server
+from .live_server import live_of, machine_of, tell_files_only, with_server
 from .preflight import environments_of, tell_missing
 from .shared import Commands, add_command, folders, note, progress, say, with_build, with_folders, with_repository
 
@@ -37,7 +39,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if not chosen:
         return 2
     repository = Repository(arguments.repository)
-    live = live_of(arguments, note)
+    live, machine = live_of(arguments, note), machine_of(arguments)
     environments = environments_of(arguments) if arguments.preflight else None
     first = 0
     for folder in chosen:
@@ -52,6 +54,7 @@ def _convert(arguments: argparse.Namespace) -> int:
                 live=live,
                 new_interface=arguments.new_interface,
                 environments=environments,
+                machine=machine,
             )
         except ConversionError as error:
             say(f"error: {error}")
@@ -87,8 +90,22 @@ def _told(outcome: Outcome) -> str:
             f"  {accuracy['metric']}: original {accuracy['original']:.2%}, twin {accuracy['twin']:.2%}, loss "
             f"{accuracy['loss']:.2%} (95 % interval {low:.2%} to {high:.2%}, {accuracy['items']} items)"
         )
+    lines.append(f"  served with {_served(evidence['serving'])}")
     if not evidence["search"]["wins"]:
         lines.append("  no candidate is faster than the original")
     if evidence["prefer"] != "onnx":
         lines.append(f"  asked first: {evidence['prefer']}")
     return "\n".join(lines)
+
+
+def _served(serving: dict[str, Any]) -> str:
+    found = in_words(serving)
+    if serving["how"] == "spec":
+        return f"{found}: as model.toml says"
+    if serving["how"] == "default":
+        return f"{found}: not measured, {serving['reason']}"
+    tried = serving["arrangements"]
+    safe = next(one for one in tried if not one["failure"])
+    if in_words(safe) == found:
+        return f"{found}: measured, no other of {len(tried)} is clearly better"
+    return f"{found}: measured best of {len(tried)}"

@@ -1,4 +1,7 @@
-"""The running Triton that a command publishes to, and servers of its own to rehearse on. The one place of `serving`."""
+"""The running Triton that a command publishes to, and servers of its own to rehearse and measure on.
+
+The one place of `serving`.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..arrangements.settling import Machine
 from ..errors import PublishError, RehearsalImpossible, ReleaseRefused
 from ..live import Live, LiveServer
 from ..samples import Batch
 from .shared import note
 
-__all__ = ["TritonOverGrpc", "live_of", "rehearsal_server", "tell_files_only", "with_server"]
+__all__ = ["TritonOverGrpc", "live_of", "machine_of", "rehearsal_server", "tell_files_only", "with_server"]
 
 _INFER_TIMEOUT_S = 60.0
 _Answer = TypeVar("_Answer")
@@ -30,7 +34,10 @@ def with_server(added: argparse.ArgumentParser, *, rehearsal: bool = True) -> No
         "repository, 'none' only writes files (%(default)s)",
     )
     if rehearsal:
-        text = "do not load a release on a server of its own before the running one, which takes the memory of both"
+        text = (
+            "start no server of its own, which takes memory and cores: a release is not loaded there before the "
+            "running server has it, and how it is best served is not measured"
+        )
         added.add_argument("--no-rehearsal", action="store_true", help=text)
 
 
@@ -48,6 +55,15 @@ def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Liv
         url = running.grpc_url
     rehearsed = not getattr(arguments, "no_rehearsal", False)
     return Live(TritonOverGrpc(url), rehearsal_server if rehearsed else None, report)
+
+
+def machine_of(arguments: argparse.Namespace) -> Machine | None:
+    """Where it is measured how a twin is best served: here, unless servers of its own are unwanted."""
+    if arguments.no_rehearsal:
+        return None
+    from serving.command import available_cores
+
+    return Machine(rehearsal_server, available_cores())
 
 
 def tell_files_only(arguments: argparse.Namespace, live: Live | None) -> None:

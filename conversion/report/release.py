@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..arrangements.arrangement import in_words
 from ..errors import PublishError
 from .candidates import by_fate, timed
 from .page import render
@@ -45,6 +46,7 @@ def release_report(evidence: Mapping[str, Any]) -> str:
         loss_plot=loss_plot(accuracy) if accuracy else None,
         memory_plot=memory_plot(evidence["memory"]),
         share_bar=share_bar,
+        in_words=in_words,
         tolerance_scatters=tolerance_scatters(raced, speed),
         loss_scatters=loss_scatters(raced, speed, limit),
     )

@@ -10,7 +10,11 @@ import pytest
 
 from conversion import spec
 from conversion.__main__ import _parser
+from conversion.arrangements.arrangement import Arrangement
+from conversion.arrangements.choice import Figures, Met
+from conversion.arrangements.settling import Settled
 
+MET = Met(one_p50_ms=1.0, one_p99_ms=1.0, per_s=1.0, p50_ms=1.0, p99_ms=1.0)
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -52,7 +56,12 @@ def test_every_key_of_the_evidence_is_described(tmp_path):
     }
     model = spec.ModelSpec("net", tmp_path, spec.SourceSpec(format="keras"))
     text = (DOCS / "evidence.md").read_text()
-    for key in make_evidence(model, built, "", {}, tmp_path):
+    serving = Settled(
+        Arrangement(2, 1, True), "measured", figures=(Figures(Arrangement(2, 1, True), 1, MET, 1, (1, 1), ""),)
+    )
+    evidence = make_evidence(model, built, "", {}, tmp_path, serving=serving.facts())
+    told = {*evidence, *evidence["serving"], *evidence["serving"]["arrangements"][0]}
+    for key in told:
         assert f"`{key}" in text
 
 

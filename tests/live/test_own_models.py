@@ -38,7 +38,8 @@ def repository(folders, tmp_path_factory):
     root = tmp_path_factory.mktemp("own") / "repository"
     for folder in folders.values():
         subprocess.run(
-            ["make", "--silent", "convert", f"MODEL={folder}", f"REPOSITORY={root}"],
+            # Six servers to measure on would take two minutes: test_arrangements.py has one.
+            ["make", "--silent", "convert", f"MODEL={folder}", f"REPOSITORY={root}", "NO_REHEARSAL=1"],
             check=True,
             timeout=300,
             capture_output=True,

@@ -16,7 +16,7 @@ AFFINE = """
 affine (float[batch, 4] x) => (float[batch, 4] y) <float[4] w = {{1, 2, 3, 4}}> {{ y = Mul(x, w) }}
 """
 INPUT = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
-SERVING = "[serving]\nmax_batch_size = 4\n"
+SERVING = "[serving]\nmax_batch_size = 4\ninstances = 1\nthreads = 1\ndynamic_batching = true\n"
 LINEAR = "import torch\n\ndef build():\n    torch.manual_seed(0)\n    return torch.nn.Linear(4, 2)\n"
 # ONNX Runtime 1.23 reads opset 23, and has no kernel for its QuantizeLinear on a CPU.
 QUANTISED = """

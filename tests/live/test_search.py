@@ -41,6 +41,9 @@ outputs = [{ name = "y" }]
 factory = "net.py:build"
 [serving]
 max_batch_size = 10
+instances = 1
+threads = 1
+dynamic_batching = true
 """
 
 

@@ -1,15 +1,20 @@
 """The conversion's command line, but for what needs a framework."""
 
 import json
+import os
 
 import onnx
 import pytest
 
-from conversion.__main__ import main
+from conversion.__main__ import _parser, main
+from conversion.commands.convert import _served
+from conversion.commands.live_server import machine_of
 from conversion.errors import WorkerDied
 from conversion.pbtxt import ROLES, model_configs
 from conversion.repository import Repository
 from conversion.worker import Task, run_worker
+
+from .report import releases
 
 
 @pytest.fixture
@@ -87,3 +92,30 @@ def test_a_worker_without_a_verdict_is_named_with_its_log(spec, tmp_path):
     with pytest.raises(WorkerDied, match=r"ended with 1; its output is in .*log"):
         run_worker(Task("build", "no_such_function", spec), tmp_path / "work", tmp_path / "log", lambda _: None)
     assert "AttributeError" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("serving", "told"),
+    [
+        (releases.served(), "2 instances of 1 thread, batching on: as model.toml says"),
+        (
+            releases.served("default", "the search is off"),
+            "2 instances of 1 thread, batching on: not measured, the search is off",
+        ),
+        (releases.arranged()["serving"], "1 instance of 2 threads, batching off: measured best of 4"),
+        (
+            releases.served("measured", tried=(releases.arrangement(2, 1, True, 1.0),) * 4),
+            "2 instances of 1 thread, batching on: measured, no other of 4 is clearly better",
+        ),
+    ],
+)
+def test_how_a_twin_is_served_is_one_line(serving, told):
+    assert _served(serving) == told
+
+
+@pytest.mark.parametrize(("arguments", "measured"), [([], True), (["--no-rehearsal"], False)])
+def test_nothing_is_measured_where_no_server_is_to_be_started(arguments, measured):
+    machine = machine_of(_parser().parse_args(["convert", "net", *arguments]))
+    assert (machine is not None) == measured
+    if machine is not None:
+        assert 1 <= machine.cores <= len(os.sched_getaffinity(0))

@@ -72,3 +72,24 @@ def test_a_target_that_is_asked_for_takes_the_place_of_the_specs_own(tmp_path):
     write(tmp_path, 'target = "26.08"\n[source]\npath = "net.keras"\n')
     assert read_spec(tmp_path).target == "26.08"
     assert read_spec(tmp_path, "25.01").target == "25.01"
+
+
+def test_how_a_twin_is_served_is_open_unless_the_spec_says_it(tmp_path):
+    text = '[source]\npath = "net.keras"\n'
+    serving = write(tmp_path, text).serving
+    assert (serving.instances, serving.threads, serving.dynamic_batching) == (None, None, None)
+    serving = write(tmp_path, f"{text}[serving]\ninstances = 1\nthreads = 3\ndynamic_batching = false\n").serving
+    assert (serving.instances, serving.threads, serving.dynamic_batching) == (1, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("dynamic_batching = 1", "'serving.dynamic_batching' must be true or false, found 1"),
+        ("threads = false", "'serving.threads' must be a whole number, found False"),
+        ("instances = 0", "'serving.instances' must be between 1 and 1024, found 0"),
+    ],
+)
+def test_what_may_be_left_out_is_checked_where_it_is_said(tmp_path, line, told):
+    with pytest.raises(WrongValue, match=told):
+        write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\n{line}\n')

@@ -4,8 +4,8 @@ import re
 from html.parser import HTMLParser
 
 VOID = {"meta", "br", "link", "img"}
-# A number as pages and evidence write it, and the unit that follows.
-NUMBER = re.compile(r"(?<![\w.])[-\N{MINUS SIGN}]?(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?)(\s*%|\s*MB)?")
+# A number as pages and evidence write it, and the unit that follows on the same line: a name may be a lone '%'.
+NUMBER = re.compile(r"(?<![\w.])[-\N{MINUS SIGN}]?(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?)([^\S\n]*%|[^\S\n]*MB)?")
 
 
 class Page(HTMLParser):

@@ -139,6 +139,10 @@ def test_a_fate_of_a_later_search_is_shown_after_the_known_ones():
         (releases.unbatched, "The stress “zeros” was left out: the original itself fails there."),
         (releases.untimed, "Not measured."),
         (releases.mixed, "Asked first: original up to 8 rows, onnx from 9 on."),
+        (releases.winning, "The twin is served with 2 instances of 1 thread, batching on, as model.toml says."),
+        (releases.search_off, "batching on, the default. Nothing was measured: the search is off."),
+        (releases.arranged, "The twin is served with 1 instance of 2 threads, batching off. That was measured"),
+        (releases.arranged, "a request failed: deadline of 10000 ms passed"),
     ],
 )
 def test_what_is_missing_or_special_is_said(make, told):

@@ -1,0 +1,82 @@
+"""What is worth measuring on a machine, and what is served where nothing is measured."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversion.arrangements.arrangement import Arrangement, arrangements, default_arrangement, fixed, in_words
+from conversion.spec import ServingSpec
+
+COUNTS = st.none() | st.integers(1, 20)
+SERVING = st.builds(
+    ServingSpec,
+    max_batch_size=st.sampled_from([0, 8]),
+    instances=COUNTS,
+    threads=COUNTS,
+    dynamic_batching=st.none() | st.booleans(),
+)
+
+
+def tried(cores, **serving):
+    return [str(one) for one in arrangements(ServingSpec(**serving), cores)]
+
+
+def test_two_cores_offer_two_instances_or_one_with_two_threads_each_with_batching_and_without():
+    assert tried(2) == ["2x1_batching", "2x1", "1x2_batching", "1x2"]
+
+
+def test_one_core_leaves_one_instance_of_one_thread():
+    assert tried(1) == ["1x1_batching", "1x1"]
+    assert tried(1, max_batch_size=0) == ["1x1"]
+
+
+def test_more_cores_are_filled_by_instances_or_by_threads_and_two_instances_stay_the_safe_one():
+    assert tried(4) == ["2x1_batching", "2x1", "4x1_batching", "4x1", "1x4_batching", "1x4"]
+
+
+def test_beyond_eight_instances_each_gets_more_threads_instead():
+    assert tried(64, dynamic_batching=False) == ["2x1", "8x8", "1x64"]
+
+
+def test_what_the_spec_fixes_does_not_vary():
+    assert tried(2, dynamic_batching=True) == ["2x1_batching", "1x2_batching"]
+    assert tried(4, instances=2, dynamic_batching=False) == ["2x1", "2x2"]
+    assert tried(4, threads=2, dynamic_batching=False) == ["2x2", "1x2"]
+    assert tried(2, instances=3, threads=5) == ["3x5_batching", "3x5"]
+
+
+def test_a_model_without_rows_is_never_batched():
+    assert tried(2, max_batch_size=0) == ["2x1", "1x2"]
+    assert tried(2, max_batch_size=0, dynamic_batching=True) == ["2x1", "1x2"]
+    assert not default_arrangement(ServingSpec(max_batch_size=0)).dynamic_batching
+
+
+def test_where_nothing_is_measured_the_spec_counts_and_else_two_instances_of_one_thread_with_batching():
+    assert default_arrangement(ServingSpec()) == Arrangement(2, 1, dynamic_batching=True)
+    serving = ServingSpec(instances=3, threads=4, dynamic_batching=False)
+    assert default_arrangement(serving) == Arrangement(3, 4, dynamic_batching=False)
+
+
+@given(SERVING, st.integers(1, 200))
+def test_all_that_is_tried_differs_keeps_what_is_fixed_and_takes_no_more_than_the_cores(serving, cores):
+    found = arrangements(serving, cores)
+    assert 1 <= len(found) == len(set(found)) <= 6
+    for one in found:
+        assert serving.instances in (None, one.instances)
+        assert serving.threads in (None, one.threads)
+        if serving.max_batch_size:
+            assert serving.dynamic_batching in (None, one.dynamic_batching)
+        asked_for = max(cores, (serving.instances or 1) * (serving.threads or 1))
+        assert 1 <= one.instances * one.threads <= asked_for
+
+
+@given(SERVING, st.integers(1, 200))
+def test_where_the_spec_leaves_nothing_open_there_is_only_what_it_says(serving, cores):
+    if fixed(serving):
+        assert arrangements(serving, cores) == (default_arrangement(serving),)
+
+
+def test_an_arrangement_in_words():
+    assert in_words({"instances": 2, "threads": 1, "dynamic_batching": False}) == (
+        "2 instances of 1 thread, batching off"
+    )
+    assert in_words({"instances": 1, "threads": 4, "dynamic_batching": True}) == "1 instance of 4 threads, batching on"
