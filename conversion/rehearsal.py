@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import RehearsalImpossible, ReleaseRefused
+from .linking import link_or_copy
 from .live import Live, LiveServer
 from .live_replay import golden_of, replay_hybrid, replay_twins
 from .pbtxt import ROLES
@@ -40,16 +40,8 @@ def rehearse(name: str, version: int, folders: Mapping[str, Path], scratch: Path
 def _lay_out(name: str, version: int, folders: Mapping[str, Path], scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     for role, suffix in ROLES.items():
-        shutil.copytree(folders[role], scratch / f"{name}{suffix}" / str(version), copy_function=_link)
+        shutil.copytree(folders[role], scratch / f"{name}{suffix}" / str(version), copy_function=link_or_copy)
     Pins(scratch, name).write({role: [version] for role in ROLES}, version)
-
-
-def _link(source: str, target: str) -> None:
-    """The same file under another name: a server only reads it. A file system without links gets a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _replay(server: LiveServer, name: str, version: int, hybrid: Path) -> str:

@@ -6,7 +6,6 @@ They ask the hybrid, as callers do: how many requests it joins and how many call
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ..errors import ReleaseRefused
 from ..interface import Facts
+from ..linking import link_or_copy
 from ..pbtxt import ROLES, model_configs, write_config
 from ..spec import ModelSpec
 from .arrangement import Arrangement
@@ -66,19 +66,11 @@ def lay_out(
         configs = model_configs(named, inputs, outputs, arrangement=arrangement)
         for role in _SERVED:
             model = scratch / f"{named.name}{ROLES[role]}"
-            source, copy = (twin, _link) if role == "onnx" else (_CODE, shutil.copyfile)
+            source, copy = (twin, link_or_copy) if role == "onnx" else (_CODE, shutil.copyfile)
             shutil.copytree(source, model / "1", copy_function=copy, ignore=shutil.ignore_patterns("__pycache__"))
             write_config(configs[role], model / "config.pbtxt")
         names[arrangement] = named.name
     return names
-
-
-def _link(source: str, target: str) -> None:
-    """The same file under another name: a server only reads it. A file system without links gets a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def measure(
