@@ -56,7 +56,9 @@ def race(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, Ti
     """Time all `runners`, one after the other in every round, each round starting with another one."""
     slow = _warm_up(runners)
     best: tuple[float, dict[str, list[float]]] | None = None
-    for _ in range(how.attempts):
+    for attempt in range(how.attempts):
+        if attempt:
+            time.sleep(_WAIT_S)
         before = _processor()
         times = _rounds(runners, how)
         others = _others(before, _processor())
@@ -64,7 +66,6 @@ def race(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, Ti
             best = others, times
         if others <= _QUIET or slow:
             break
-        time.sleep(_WAIT_S)
     assert best is not None
     others, times = best
     first = next(iter(times.values()))
