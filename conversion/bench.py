@@ -13,7 +13,7 @@ from .accuracy import Accuracy, Scorer, labelled
 from .interface import input_facts
 from .memory import peak_memory_mb
 from .parity import Twin
-from .profiles import profile_for
+from .profiles import TENSORRT, profile_for
 from .samples import batch_maker, item_maker
 from .spec import ModelSpec
 from .timing import Race, Timing, race
@@ -28,7 +28,7 @@ class Measured:
     """Figures of one release; times by batch size, memory in MB (10^6 bytes) at its peak in a process of its own.
 
     `provider` is the twin's; `nodes` counts what each provider took of its graph, where it is not the CPU's alone.
-    `precision` is what the provider computes in, where the graph does not say it.
+    `precision` is that which TensorRT was asked for, empty on other providers: there the graph's own holds.
     """
 
     provider: str
@@ -74,8 +74,8 @@ def measure(
     row = make(1, 0)
     return Measured(
         provider=where.providers[0][0],
-        precision="" if where.gpu is None else spec.serving.gpu.precision,
-        nodes=session.nodes,
+        precision=spec.serving.gpu.precision if where.providers[0][0] == TENSORRT else "",
+        nodes=dict(session.nodes),
         threads=threads,
         original={size: found["original"] for size, found in timed.items()},
         twin={size: found["twin"] for size, found in timed.items()},

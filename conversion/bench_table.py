@@ -90,7 +90,8 @@ def _where(entry: Mapping[str, Any]) -> str:
     if not entry["nodes"]:
         return str(entry["provider"])
     shares = ", ".join(f"{count} nodes on {name}" for name, count in entry["nodes"].items())
-    return f"{entry['provider']} in {entry['precision']} ({shares})"
+    precision = f" in {entry['precision']}" if entry["precision"] else ""
+    return f"{entry['provider']}{precision} ({shares})"
 
 
 def _entry(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -113,10 +114,10 @@ class Twin:
         _require(names, self._session.get_providers())
         # A run that fails would be tried again with other providers, and from then on be measured there.
         self._session.disable_fallback()
-        self.nodes: dict[str, int] = {}
+        self.nodes: Counter[str] = Counter()
         if names != [CPU]:
             for part in self._session.get_provider_graph_assignment_info():
-                self.nodes[part.ep_name] = self.nodes.get(part.ep_name, 0) + len(part.get_nodes())
+                self.nodes[part.ep_name] += len(part.get_nodes())
             _require(names[:1], list(self.nodes))
         self._outputs = [output.name for output in self._session.get_outputs()]
 

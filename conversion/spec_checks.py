@@ -86,7 +86,7 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
         "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
-        "serving.gpu.workspace_bytes": (serving.gpu.workspace_bytes, 1, 1 << 40),
+        "serving.gpu.workspace_bytes": (serving.gpu.workspace_bytes, 1, 1e12),
         "parity.atol": (parity.atol, 0, float("inf")),
         "parity.rtol": (parity.rtol, 0, float("inf")),
         "parity.of_largest": (parity.of_largest, 0, float("inf")),
