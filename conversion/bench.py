@@ -13,7 +13,7 @@ from .accuracy import Accuracy, Scorer, labelled
 from .interface import input_facts
 from .memory import peak_memory_mb
 from .parity import Twin
-from .profiles import PROFILES
+from .profiles import TENSORRT, profile_for
 from .samples import batch_maker, item_maker
 from .spec import ModelSpec
 from .timing import Race, Timing, race
@@ -25,9 +25,15 @@ _RACE = Race(least=7, most=60, seconds=20.0)
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of one release; times by batch size, memory in MB (10^6 bytes) at its peak in a process of its own."""
+    """Figures of one release; times by batch size, memory in MB (10^6 bytes) at its peak in a process of its own.
+
+    `provider` is the twin's; `nodes` counts what each provider took of its graph, where it is not the CPU's alone.
+    `precision` is that which TensorRT was asked for, empty on other providers: there the graph's own holds.
+    """
 
     provider: str
+    precision: str
+    nodes: dict[str, int]
     threads: int
     original: dict[int, Timing]
     twin: dict[int, Timing]
@@ -49,9 +55,9 @@ def measure(
 
     Raises ProviderMissing where the twin would not run where the profile says, ArtefactError.
     """
-    where, threads = PROFILES[profile], spec.serving.original_threads
+    where, threads = profile_for(profile, spec.serving.gpu), spec.serving.original_threads
     model = load(original, Device(threads, where.gpu))
-    session = Twin(str(twin), threads, where.provider)
+    session = Twin(str(twin), threads, where.providers)
     inputs = input_facts(spec, model.inputs)
     make = batch_maker(spec, inputs)
     timed: dict[int, dict[str, Timing]] = {}
@@ -67,13 +73,15 @@ def measure(
     report("measuring the memory of both")
     row = make(1, 0)
     return Measured(
-        provider=where.provider,
+        provider=where.providers[0][0],
+        precision=spec.serving.gpu.precision if where.providers[0][0] == TENSORRT else "",
+        nodes=dict(session.nodes),
         threads=threads,
         original={size: found["original"] for size, found in timed.items()},
         twin={size: found["twin"] for size, found in timed.items()},
         memory={
-            "original": peak_memory_mb("original", original, row, sizes, threads=threads, profile=profile),
-            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, profile=profile),
+            "original": peak_memory_mb("original", original, row, sizes, threads=threads, where=where),
+            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, where=where),
         },
         accuracy=accuracy,
     )

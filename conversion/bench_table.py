@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import ReleaseUnknown
 from .evidence import EVIDENCE, machine, read_evidence, speeds
-from .profiles import PROFILES
+from .profiles import profile_for
 from .repository import Repository
 from .spec import ModelSpec
 from .worker import Task, run_worker
@@ -42,9 +42,8 @@ def bench(
     build_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build_folder) as work:
         log = build_folder / "logs" / f"bench-{spec.name}.log"
-        found = run_worker(
-            Task("bench", "measure", spec, more, gpu=PROFILES[profile].gpu is not None), Path(work), log, report
-        )
+        gpu = profile_for(profile, spec.serving.gpu).gpu is not None
+        found = run_worker(Task("bench", "measure", spec, more, gpu=gpu), Path(work), log, report)
     return {"release": version, "twin": evidence["search"]["chosen"], **_entry(found)}
 
 
@@ -73,7 +72,7 @@ def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
             )
     for name, entry in entries.items():
         lines.append(
-            f"{name}: release {entry['release']}, {entry['twin']} on {entry['provider']}; memory: original "
+            f"{name}: release {entry['release']}, {entry['twin']} on {_where(entry)}; memory: original "
             f"{entry['original_rss_mb']:.0f} MB, twin {entry['twin_rss_mb']:.0f} MB"
         )
         if entry["metric"] is not None:
@@ -86,10 +85,21 @@ def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _where(entry: Mapping[str, Any]) -> str:
+    """The provider; where there are several, what each took of the graph: nothing runs elsewhere unseen."""
+    if not entry["nodes"]:
+        return str(entry["provider"])
+    shares = ", ".join(f"{count} nodes on {name}" for name, count in entry["nodes"].items())
+    precision = f" in {entry['precision']}" if entry["precision"] else ""
+    return f"{entry['provider']}{precision} ({shares})"
+
+
 def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
     accuracy = found["accuracy"] or {}
     return {
         "provider": found["provider"],
+        "precision": found["precision"],
+        "nodes": found["nodes"],
         "threads": found["threads"],
         "batches": speeds(found["original"], found["twin"]),
         "original_rss_mb": found["memory"]["original"],

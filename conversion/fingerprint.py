@@ -13,7 +13,7 @@ from pathlib import Path
 from .bundling import source_files
 from .spec import ModelSpec
 
-__all__ = ["fingerprint", "sha256_file", "versions"]
+__all__ = ["fingerprint", "sha256_file", "sha256_folder", "versions"]
 
 _HOME = Path(__file__).parents[1]
 _CODE = (_HOME / "conversion", _HOME / "python_backend" / "original", _HOME / "python_backend" / "hybrid")
@@ -45,6 +45,11 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_folder(folder: Path) -> str:
+    """The SHA-256 of the names and contents of all files in a folder, in hexadecimal."""
+    return hashlib.sha256(json.dumps(_hashes(folder, folder.rglob("*"))).encode()).hexdigest()
 
 
 def fingerprint(spec: ModelSpec) -> tuple[str, dict[str, str]]:

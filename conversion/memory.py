@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +18,7 @@ from python_backend.original.loading import Device, load
 
 from .errors import MeasuringFailed
 from .parity import Twin
-from .profiles import PROFILES
+from .profiles import ON_CPU, Profile
 from .samples import Batch
 
 __all__ = ["peak_memory_mb"]
@@ -26,7 +28,7 @@ _RUNS = 3
 
 
 def peak_memory_mb(
-    kind: str, path: Path, row: Batch, sizes: Sequence[int], *, threads: int, profile: str = "cpu"
+    kind: str, path: Path, row: Batch, sizes: Sequence[int], *, threads: int, where: Profile = ON_CPU
 ) -> float:
     """Peak resident memory in MB (10^6 bytes) of a process that loads one model and runs it at each batch size.
 
@@ -36,6 +38,7 @@ def peak_memory_mb(
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "row.npz"
         np.savez(file, **{name: _storable(array) for name, array in row.items()})
+        profile = json.dumps(asdict(where))
         command = [sys.executable, "-m", __name__, kind, str(path), str(file), str(threads), profile, *map(str, sizes)]
         done = subprocess.run(
             command,
@@ -66,11 +69,12 @@ def main(kind: str, path: str, row_file: str, threads: str, profile: str, *sizes
     """Load, run, and print the peak."""
     with np.load(row_file) as archive:
         row = {name: _runnable(archive[name]) for name in archive.files}
-    where = PROFILES[profile]
+    given = json.loads(profile)
+    where = Profile(tuple((name, options) for name, options in given["providers"]), given["gpu"])
     if kind == "original":
         model: _Runs = load(Path(path), Device(int(threads), where.gpu))
     else:
-        model = Twin(path, int(threads), where.provider)
+        model = Twin(path, int(threads), where.providers)
     for size in map(int, sizes):
         batch = {name: np.repeat(array, size, axis=0) if size > 1 else array for name, array in row.items()}
         for _ in range(_RUNS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from .errors import ProviderMissing
-from .profiles import CPU
+from .profiles import CPU, ON_CPU, Provider
 from .samples import Batch
 from .spec import ToleranceSpec
 
@@ -84,14 +85,20 @@ class Parity:
 
 
 class Twin:
-    """An ONNX graph in ONNX Runtime, as Triton will run it: on the CPU unless another provider is named.
+    """An ONNX graph in ONNX Runtime, as Triton will run it: on the CPU unless other providers are named.
 
-    Raises ProviderMissing where ONNX Runtime would quietly take the CPU instead.
+    `nodes` counts, by provider, the nodes that each took, where one besides the CPU was asked for. Raises
+    ProviderMissing where one of them does not come up, or the first gets no node: ONNX Runtime would quietly take the
+    next.
     """
 
-    def __init__(self, model: onnx.ModelProto | str, threads: int, provider: str = CPU) -> None:
+    def __init__(
+        self, model: onnx.ModelProto | str, threads: int, providers: Sequence[Provider] = ON_CPU.providers
+    ) -> None:
         import onnxruntime
 
+        names = [name for name, _ in providers]
+        _require(names, onnxruntime.get_available_providers())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -99,18 +106,30 @@ class Twin:
         options.enable_mem_pattern = False
         # Threads that still spin for work would take processors from whatever is timed next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if names != [CPU]:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         self._session = onnxruntime.InferenceSession(
-            model if isinstance(model, str) else model.SerializeToString(),
-            options,
-            providers=[provider] if provider == CPU else [provider, CPU],
+            model if isinstance(model, str) else model.SerializeToString(), options, providers=list(providers)
         )
-        if self._session.get_providers()[0] != provider:
-            raise ProviderMissing(provider, self._session.get_providers())
+        _require(names, self._session.get_providers())
+        # A run that fails would be tried again with other providers, and from then on be measured there.
+        self._session.disable_fallback()
+        self.nodes: Counter[str] = Counter()
+        if names != [CPU]:
+            for part in self._session.get_provider_graph_assignment_info():
+                self.nodes[part.ep_name] += len(part.get_nodes())
+            _require(names[:1], list(self.nodes))
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Batch:
         """Compute all outputs of one batch."""
         return dict(zip(self._outputs, self._session.run(None, dict(arrays)), strict=True))
+
+
+def _require(wanted: Sequence[str], found: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in found:
+            raise ProviderMissing(name, [other for other in found if other in (*wanted, CPU)] or [CPU])
 
 
 def prove(twin: Twin, cases: Sequence[Case], tolerance: ToleranceSpec) -> Parity:

@@ -15,7 +15,7 @@ from .dtypes import DTYPES
 from .errors import PublishError
 from .interface import Facts
 from .preference import as_parameter, preference
-from .spec import ModelSpec
+from .spec import GpuSpec, ModelSpec
 
 __all__ = [
     "ROLES",
@@ -42,11 +42,14 @@ def model_configs(
     outputs: Sequence[Facts],
     ratios: Mapping[int, float] = _UNMEASURED,
     arrangement: Arrangement | None = None,
+    *,
+    content: str = "",
 ) -> dict[str, Any]:
     """A ModelConfig for each role. Versions are not pinned yet.
 
     `ratios` gives the original's time by the twin's at each measured batch size, for `prefer = "auto"`. The twin is
-    served in `arrangement`; None is the default one.
+    served in `arrangement`; None is the default one. `content` is a hash of its files: engines are kept by it, and not
+    at all without one.
     """
     serving = spec.serving
     arrangement = arrangement or default_arrangement(serving)
@@ -72,6 +75,7 @@ def model_configs(
             delay = serving.max_queue_delay_microseconds
             configs["hybrid"].dynamic_batching.max_queue_delay_microseconds = delay
     _fill_twin(configs["onnx"], arrangement)
+    _fill_gpu(configs["onnx"], serving.gpu, content)
     _fill_original(configs["original"], spec)
     _fill_hybrid(configs["hybrid"], spec, ratios, arrangement)
     return configs
@@ -85,6 +89,22 @@ def _fill_twin(config: Any, arrangement: Arrangement) -> None:
     # A plan of the memory would be kept for every batch size that was seen: on EfficientNet-Lite0 with batches of 1, 10
     # and 100 they take 700 MB and save no time.
     config.parameters["enable_mem_pattern"].string_value = "0"
+
+
+def _fill_gpu(config: Any, gpu: GpuSpec, content: str) -> None:
+    # CUDA is what the backend takes by itself, and where it takes what TensorRT leaves. The keys are those that its
+    # src/onnxruntime.cc reads.
+    if gpu.accelerator != "tensorrt":
+        return
+    accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+    accelerator.parameters["precision_mode"] = gpu.precision.upper()
+    accelerator.parameters["max_workspace_size_bytes"] = str(gpu.workspace_bytes)
+    if gpu.engine_cache and content:
+        accelerator.parameters["trt_engine_cache_enable"] = "1"
+        accelerator.parameters["trt_engine_cache_path"] = gpu.engine_cache
+        # By itself ONNX Runtime names an engine after the names in the graph (TRTGenerateId), not after its weights:
+        # the next release would be served by the engine of the last one.
+        accelerator.parameters["trt_engine_cache_prefix"] = f"{config.name}-{content[:16]}"
 
 
 def _fill_original(config: Any, spec: ModelSpec) -> None:

@@ -13,7 +13,7 @@ from .arrangements.settling import Machine, Settled, settle
 from .environments import Environments
 from .errors import PreflightFailed, PublishError, RepositoryUnwritable
 from .evidence import EVIDENCE, make_evidence, read_evidence
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, sha256_folder
 from .golden import GOLDEN
 from .interface import facts_of
 from .live import Live
@@ -125,7 +125,8 @@ def _publish(
 ) -> int:
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
     ratios = {int(size): timing["ratio"] for size, timing in built["timings"].items()}
-    configs = model_configs(spec, inputs, outputs, ratios, settled.arrangement)
+    content = sha256_folder(work / "onnx")
+    configs = model_configs(spec, inputs, outputs, ratios, settled.arrangement, content=content)
     staged = repository.stage(spec.name)
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)

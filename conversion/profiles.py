@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CPU", "PROFILES", "Profile"]
+from .spec import GpuSpec
 
-CPU = "CPUExecutionProvider"
+__all__ = ["CPU", "CUDA", "ON_CPU", "PROFILES", "Profile", "Provider", "TENSORRT", "profile_for"]
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+PROFILES = ("cpu", "gpu")
+
+# An execution provider of ONNX Runtime, with its options.
+Provider = tuple[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The twin's execution provider in ONNX Runtime, and the number of the original's GPU (None: the CPU)."""
+    """The twin's execution providers, first choice first, and the number of the original's GPU (None: the CPU)."""
 
-    provider: str
-    gpu: int | None
+    providers: tuple[Provider, ...] = ((CPU, {}),)
+    gpu: int | None = None
 
 
-PROFILES = {"cpu": Profile(CPU, None), "gpu": Profile("CUDAExecutionProvider", 0)}
+ON_CPU = Profile()
+
+
+def profile_for(name: str, gpu: GpuSpec) -> Profile:
+    """The profile of a name out of PROFILES: "gpu" runs the twin as instances on a GPU do, by what the spec asks for.
+
+    Engines are built anew: the cache of a spec is a folder of the server.
+    """
+    if name == "cpu":
+        return ON_CPU
+    providers: list[Provider] = [(CUDA, {"device_id": "0"}), (CPU, {})]
+    if gpu.accelerator == "tensorrt":
+        options = {"device_id": "0", "trt_max_workspace_size": str(gpu.workspace_bytes)}
+        fp16 = {"trt_fp16_enable": "1"} if gpu.precision == "fp16" else {}
+        providers.insert(0, (TENSORRT, options | fp16))
+    return Profile(tuple(providers), 0)

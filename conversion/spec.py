@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "ACCELERATORS",
     "AccuracySpec",
     "EXPORTERS",
     "ExportSpec",
+    "GPU_PRECISIONS",
+    "GpuSpec",
     "InputSpec",
     "LEVELS",
     "ModelSpec",
@@ -38,6 +41,8 @@ EXPORTERS = {
 LEVELS = ("off", "fast", "full")
 PRECISIONS = ("fp32", "int8", "int8_dynamic")
 TWINS = ("onnx", "original")
+ACCELERATORS = ("cuda", "tensorrt")
+GPU_PRECISIONS = ("fp32", "fp16")
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,20 @@ class ExportSpec:
 
 
 @dataclass(frozen=True)
+class GpuSpec:
+    """How instances on a GPU run the twin; those on a CPU read none of it, so that both serve the same graph.
+
+    `accelerator` is one of ACCELERATORS; the rest is TensorRT's: `precision`, one of GPU_PRECISIONS, to which it
+    converts by itself, `workspace_bytes`, and `engine_cache`, a folder of the server's for built engines, "" for none.
+    """
+
+    accelerator: str = "cuda"
+    precision: str = "fp32"
+    workspace_bytes: int = 1 << 30
+    engine_cache: str = ""
+
+
+@dataclass(frozen=True)
 class ServingSpec:
     """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton.
 
@@ -171,6 +190,7 @@ class ServingSpec:
     max_concurrency: int = 16
     allow_non_finite_inputs: tuple[str, ...] = ()
     allow_non_finite_outputs: tuple[str, ...] = ()
+    gpu: GpuSpec = GpuSpec()
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .dtypes import DTYPES
 from .errors import KeyMissing, UnsupportedDtype, WrongValue
 from .preference import batch_range
-from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
+from .spec import (
+    ACCELERATORS,
+    EXPORTERS,
+    GPU_PRECISIONS,
+    LEVELS,
+    PRECISIONS,
+    TWINS,
+    AccuracySpec,
+    GpuSpec,
+    ModelSpec,
+)
 from .targets import TARGETS, known_targets
 
 __all__ = ["check"]
@@ -25,6 +36,8 @@ def check(spec: ModelSpec, path: Path) -> None:
         "export.exporter": (spec.export.exporter, ("auto", *EXPORTERS.get(spec.source.format, ()))),
         "search.level": (spec.search.level, LEVELS),
         "search.objective": (spec.search.objective, ("geometric_mean", "worst")),
+        "serving.gpu.accelerator": (spec.serving.gpu.accelerator, ACCELERATORS),
+        "serving.gpu.precision": (spec.serving.gpu.precision, GPU_PRECISIONS),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
@@ -39,6 +52,7 @@ def check(spec: ModelSpec, path: Path) -> None:
     _check_numbers(spec, path)
     _check_search(spec, path)
     _check_prefer(spec, path)
+    _check_gpu(spec.serving.gpu, path)
     _check_inputs(spec, path)
 
 
@@ -72,6 +86,7 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
         "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
+        "serving.gpu.workspace_bytes": (serving.gpu.workspace_bytes, 1, 1e12),
         "parity.atol": (parity.atol, 0, float("inf")),
         "parity.rtol": (parity.rtol, 0, float("inf")),
         "parity.of_largest": (parity.of_largest, 0, float("inf")),
@@ -157,3 +172,15 @@ def _check_prefer(spec: ModelSpec, path: Path) -> None:
             raise WrongValue(
                 path, "serving.prefer", "a table of batch sizes that do not overlap", f"{sizes} and {following}"
             )
+
+
+def _check_gpu(gpu: GpuSpec, path: Path) -> None:
+    if gpu.accelerator != "tensorrt":
+        for field in fields(gpu):
+            if field.name != "accelerator" and (value := getattr(gpu, field.name)) != field.default:
+                expected = 'left out unless serving.gpu.accelerator = "tensorrt", whose setting it is'
+                raise WrongValue(path, f"serving.gpu.{field.name}", expected, value)
+    if gpu.engine_cache and not PurePosixPath(gpu.engine_cache).is_absolute():
+        raise WrongValue(
+            path, "serving.gpu.engine_cache", "an absolute path on the server, or left out", gpu.engine_cache
+        )

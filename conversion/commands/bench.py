@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
     with_repository(added)
     with_build(added)
     added.add_argument("--batch-sizes", nargs="+", type=int, default=[], help="batch sizes (those of the model's spec)")
-    added.add_argument("--profile", choices=sorted(PROFILES), default="cpu", help="where both run (%(default)s)")
+    added.add_argument("--profile", choices=PROFILES, default="cpu", help="where both run (%(default)s)")
     added.add_argument("--output", type=Path, default=Path("build/bench.json"), help="where to write (%(default)s)")
 
 

@@ -31,14 +31,17 @@ def keys(cls):
 @pytest.mark.parametrize(
     "key",
     sorted(
-        set(keys(spec.ModelSpec)) - {"folder", "source", "samples", "parity", "accuracy", "search", "export", "serving"}
+        set(keys(spec.ModelSpec))
+        - {"folder", "source", "samples", "parity", "accuracy", "search", "export", "serving", "gpu"}
     ),
 )
 def test_every_key_of_a_spec_is_described(key):
     assert f"`{key}`" in (DOCS / "model-toml.md").read_text()
 
 
-@pytest.mark.parametrize("table", ["source", "inputs", "samples", "parity", "accuracy", "search", "export", "serving"])
+@pytest.mark.parametrize(
+    "table", ["source", "inputs", "samples", "parity", "accuracy", "search", "export", "serving", r"serving\.gpu"]
+)
 def test_every_table_of_a_spec_is_described(table):
     assert re.search(rf"^## `\[+{table}\]+`", (DOCS / "model-toml.md").read_text(), re.MULTILINE)
 

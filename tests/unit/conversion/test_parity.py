@@ -2,8 +2,10 @@ import numpy as np
 import onnx
 import pytest
 
+from conversion.errors import ProviderMissing
 from conversion.parity import Case, Twin, compare, prove
-from conversion.spec import ParitySpec
+from conversion.profiles import CPU, profile_for
+from conversion.spec import GpuSpec, ParitySpec
 
 TOLERANCE = ParitySpec(atol=1e-3, rtol=1e-2)
 
@@ -91,3 +93,21 @@ def test_a_real_twin_holds_and_a_changed_weight_does_not(affine):
     weights[2] += 0.5
     affine.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w"))
     assert len(prove(Twin(affine, 1), cases, TOLERANCE).failures) == 1
+
+
+@pytest.mark.parametrize("gpu", [GpuSpec(), GpuSpec("tensorrt", "fp16")])
+def test_an_onnx_runtime_without_the_gpus_provider_is_refused_and_not_run_on_the_cpu(affine, gpu):
+    providers = profile_for("gpu", gpu).providers
+    with pytest.raises(ProviderMissing, match=rf"on CPUExecutionProvider instead of {providers[0][0]}"):
+        Twin(affine, 1, providers)
+
+
+def test_a_provider_that_is_there_but_takes_no_node_is_not_the_one_in_use(affine):
+    # Azure's comes with every build, and takes nothing but calls of a service.
+    with pytest.raises(ProviderMissing, match="on CPUExecutionProvider instead of AzureExecutionProvider"):
+        Twin(affine, 1, [("AzureExecutionProvider", {}), (CPU, {})])
+
+
+def test_the_nodes_that_each_provider_took_are_counted(affine):
+    assert Twin(affine, 1, [(CPU, {}), ("AzureExecutionProvider", {})]).nodes == {CPU: 2}
+    assert Twin(affine, 1).nodes == {}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from conversion.errors import WrongValue
-from conversion.spec import ModelSpec
+from conversion.spec import GpuSpec, ModelSpec
 from conversion.spec_reader import read_spec
 
 
@@ -54,6 +54,15 @@ def test_named_dimensions_and_ranges_are_kept(tmp_path):
 def test_parity_is_shown_at_one_two_an_odd_one_and_the_maximum(tmp_path, largest, expected):
     spec = write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\nmax_batch_size = {largest}\n')
     assert spec.batch_sizes == expected
+
+
+def test_the_gpu_settings_are_read_and_are_cudas_by_default(tmp_path):
+    given = '[source]\npath = "net.keras"\n'
+    assert write(tmp_path, given).serving.gpu == GpuSpec("cuda", "fp32", 1 << 30, "")
+    table = (
+        '[serving.gpu]\naccelerator = "tensorrt"\nprecision = "fp16"\nworkspace_bytes = 9\nengine_cache = "/engines"\n'
+    )
+    assert write(tmp_path, given + table).serving.gpu == GpuSpec("tensorrt", "fp16", 9, "/engines")
 
 
 def test_the_specs_of_this_repository_are_valid():
