@@ -132,13 +132,17 @@ class AccuracySpec:
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """Which candidates are tried, for how long, and what makes one the fastest."""
+    """Which candidates are tried, for how long, and what makes one the fastest.
+
+    `microbatches` are the sizes of pieces, in rows, that large batches are tried in; without any they are taken whole.
+    """
 
     level: str = "fast"
     budget_s: int = 900
     batch_sizes: tuple[int, ...] = (1, 10, 100)
     objective: str = "geometric_mean"
     precisions: tuple[str, ...] = ()
+    microbatches: tuple[int, ...] = (2, 4, 16)
 
 
 @dataclass(frozen=True)

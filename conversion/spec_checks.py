@@ -51,6 +51,7 @@ def check(spec: ModelSpec, path: Path) -> None:
     _check_target(spec, path)
     _check_numbers(spec, path)
     _check_search(spec, path)
+    _check_accuracy(spec, path)
     _check_prefer(spec, path)
     _check_gpu(spec.serving.gpu, path)
     _check_inputs(spec, path)
@@ -136,9 +137,13 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
 def _check_search(spec: ModelSpec, path: Path) -> None:
     if not spec.search.batch_sizes:
         raise WrongValue(path, "search.batch_sizes", "a list of at least one batch size", [])
-    for size in spec.search.batch_sizes:
-        if size < 1:
-            raise WrongValue(path, "search.batch_sizes", "sizes of at least 1", size)
+    sizes = {
+        "search.batch_sizes": ("sizes of at least 1", spec.search.batch_sizes),
+        "search.microbatches": ("pieces of at least 1 row", spec.search.microbatches),
+    }
+    for key, (expected, values) in sizes.items():
+        if min(values, default=1) < 1:
+            raise WrongValue(path, key, expected, min(values))
     for precision in spec.search.precisions:
         if precision not in PRECISIONS:
             raise WrongValue(path, "search.precisions", f"a list out of {', '.join(PRECISIONS)}", precision)
@@ -146,6 +151,9 @@ def _check_search(spec: ModelSpec, path: Path) -> None:
         raise WrongValue(
             path, "search.precisions", "a list with fp32, from which the others are made", list(spec.search.precisions)
         )
+
+
+def _check_accuracy(spec: ModelSpec, path: Path) -> None:
     if spec.accuracy.file and spec.accuracy.generator:
         raise WrongValue(path, "accuracy.generator", "left out where accuracy.file is given", spec.accuracy.generator)
     if not spec.serving.max_batch_size and spec.accuracy != AccuracySpec():

@@ -12,8 +12,6 @@ from .gates import Gates
 
 __all__ = ["microbatch_trials"]
 
-# Two rows measured best on the three models of this project; a model of small activations wants more of them at once.
-_PIECES = (2, 4, 16)
 # Less is not worth a graph that is harder to read.
 _GAIN = 1.03
 
@@ -21,8 +19,8 @@ _GAIN = 1.03
 Gains = Callable[[Sequence[Trial]], Sequence[float]]
 
 
-def microbatch_trials(whole: Trial, largest: int, gates: Gates, gains: Gains) -> list[Trial]:
-    """A trial for each size of piece that `largest` rows can be cut into, all but the fastest with their fate decided.
+def microbatch_trials(whole: Trial, pieces: Sequence[int], largest: int, gates: Gates, gains: Gains) -> list[Trial]:
+    """A trial for each of `pieces` of which `largest` rows make two or more, all but the fastest with a fate decided.
 
     The fastest has none where it beats `whole`, which stays as it is.
     """
@@ -31,7 +29,7 @@ def microbatch_trials(whole: Trial, largest: int, gates: Gates, gains: Gains) ->
     if not divisible(graph):
         return []
     trials = [
-        gates.admit(whole.in_microbatches(rows), microbatched(graph, rows)) for rows in _PIECES if 2 * rows <= largest
+        gates.admit(whole.in_microbatches(rows), microbatched(graph, rows)) for rows in pieces if 2 * rows <= largest
     ]
     held = [trial for trial in trials if trial.alive]
     if held:

@@ -156,7 +156,7 @@ class Search:
     def _in_pieces(self, whole: Trial) -> list[Trial]:
         """The twin that takes large batches in pieces, where it holds and is faster at the largest one."""
         largest = self._subject.spec.timed_sizes[-1]
-        if not self._in_time():
+        if not self._in_time() or not self._wanted.microbatches:
             return []
 
         def gains(trials: Sequence[Trial]) -> list[float]:
@@ -167,7 +167,7 @@ class Search:
             return [times[trial.name].gain for trial in trials]
 
         self._report(f"taking {largest} rows in pieces")
-        trials = microbatch_trials(whole, largest, self._gates, gains)
+        trials = microbatch_trials(whole, self._wanted.microbatches, largest, self._gates, gains)
         self.trials += trials
         return [trial for trial in trials if self._weighed(trial).alive]
 

@@ -4,8 +4,11 @@ import pytest
 from conversion.search.candidates import Candidate, Trial
 from conversion.search.gates import Gates
 from conversion.search.microbatches import microbatch_trials
+from conversion.spec import SearchSpec
 
 from .conftest import classifier
+
+PIECES = SearchSpec().microbatches
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def gains(*values):
 
 
 def test_the_fastest_piece_is_left_to_race_and_the_others_say_by_how_much_they_are_slower(gates, whole):
-    small, middle, large = microbatch_trials(whole, 100, gates, gains(1.2, 1.3, 0.9))
+    small, middle, large = microbatch_trials(whole, PIECES, 100, gates, gains(1.2, 1.3, 0.9))
     assert [one.candidate.microbatch for one in (small, middle, large)] == [2, 4, 16]
     assert (middle.alive, middle.name) == (True, "dynamo+onnxslim fp32 (microbatches of 4)")
     assert middle.parity is not None
@@ -36,7 +39,7 @@ def test_the_fastest_piece_is_left_to_race_and_the_others_say_by_how_much_they_a
 
 
 def test_none_is_left_where_the_whole_batch_is_as_fast(gates, whole):
-    trials = microbatch_trials(whole, 100, gates, gains(1.02, 1.0, 0.98))
+    trials = microbatch_trials(whole, PIECES, 100, gates, gains(1.02, 1.0, 0.98))
     assert {trial.fate for trial in trials} == {"slower"}
     assert not any(trial.path for trial in trials)
     assert whole.alive
@@ -44,7 +47,7 @@ def test_none_is_left_where_the_whole_batch_is_as_fast(gates, whole):
 
 @pytest.mark.parametrize(("largest", "pieces"), [(3, []), (4, [2]), (8, [2, 4]), (31, [2, 4]), (32, [2, 4, 16])])
 def test_only_pieces_of_which_the_batch_has_two_are_made(gates, whole, largest, pieces):
-    trials = microbatch_trials(whole, largest, gates, gains(1.1, 1.2, 1.3))
+    trials = microbatch_trials(whole, PIECES, largest, gates, gains(1.1, 1.2, 1.3))
     assert [trial.candidate.microbatch for trial in trials] == pieces
 
 
@@ -52,7 +55,9 @@ def test_an_opset_without_such_loops_gives_no_trial(gates, tmp_path):
     old = classifier()
     old.opset_import[0].version = 12
     onnx.save(old, tmp_path / "old.onnx")
-    assert microbatch_trials(Trial(Candidate("tf2onnx"), path=tmp_path / "old.onnx"), 100, gates, gains(2.0)) == []
+    assert (
+        microbatch_trials(Trial(Candidate("tf2onnx"), path=tmp_path / "old.onnx"), PIECES, 100, gates, gains(2.0)) == []
+    )
 
 
 def test_pieces_that_mix_rows_otherwise_do_not_hold(gates, subject, tmp_path):
@@ -67,4 +72,4 @@ def test_pieces_that_mix_rows_otherwise_do_not_hold(gates, subject, tmp_path):
     gates = Gates(made, cases, None, tmp_path / "mixing")
     whole = gates.admit(Trial(Candidate("dynamo")), mixing)
     assert whole.alive
-    assert {trial.fate for trial in microbatch_trials(whole, 100, gates, gains(2.0, 2.0, 2.0))} >= {"parity"}
+    assert {trial.fate for trial in microbatch_trials(whole, PIECES, 100, gates, gains(2.0, 2.0, 2.0))} >= {"parity"}
