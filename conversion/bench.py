@@ -12,7 +12,7 @@ from python_backend.original.loading import Device, load
 from .accuracy import Accuracy, Scorer, labelled
 from .interface import input_facts
 from .memory import peak_memory_mb
-from .parity import Twin
+from .parity import Twin, require_providers
 from .profiles import TENSORRT, profile_for
 from .samples import batch_maker, item_maker
 from .spec import ModelSpec
@@ -56,6 +56,9 @@ def measure(
     Raises ProviderMissing where the twin would not run where the profile says, ArtefactError.
     """
     where, threads = profile_for(profile, spec.serving.gpu), spec.serving.original_threads
+    # Before frameworks fail in words of their own. The session itself comes after: it finds the libraries of CUDA that
+    # torch has loaded.
+    require_providers(where.providers)
     model = load(original, Device(threads, where.gpu))
     session = Twin(str(twin), threads, where.providers)
     inputs = input_facts(spec, model.inputs)

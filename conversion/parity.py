@@ -17,7 +17,7 @@ from .profiles import CPU, ON_CPU, Provider
 from .samples import Batch
 from .spec import ToleranceSpec
 
-__all__ = ["Case", "Comparison", "Parity", "Twin", "compare", "prove"]
+__all__ = ["Case", "Comparison", "Parity", "Twin", "compare", "prove", "require_providers"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Twin:
         import onnxruntime
 
         names = [name for name, _ in providers]
-        _require(names, onnxruntime.get_available_providers())
+        require_providers(providers)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -124,6 +124,13 @@ class Twin:
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Batch:
         """Compute all outputs of one batch."""
         return dict(zip(self._outputs, self._session.run(None, dict(arrays)), strict=True))
+
+
+def require_providers(providers: Sequence[Provider]) -> None:
+    """Raise ProviderMissing where the installed ONNX Runtime was built without one of them."""
+    import onnxruntime
+
+    _require([name for name, _ in providers], onnxruntime.get_available_providers())
 
 
 def _require(wanted: Sequence[str], found: Sequence[str]) -> None:
