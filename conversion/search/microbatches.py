@@ -34,9 +34,11 @@ def microbatch_trials(whole: Trial, pieces: Sequence[int], largest: int, gates: 
     held = [trial for trial in trials if trial.alive]
     if held:
         found = dict(zip((trial.name for trial in held), list(gains([whole, *held]))[1:], strict=True))
-        best = max(found.values())
+        best = max(held, key=lambda trial: found[trial.name])
+        wins = found[best.name] >= _GAIN
+        rival, share = (best.name, found[best.name]) if wins else (whole.name, 1.0)
         for trial in held:
-            gain = found[trial.name]
-            if gain < max(best, _GAIN):
-                gates.discard(trial.end("slower", f"{gain:.2f} times as fast as {whole.name} at {largest} rows"))
+            if not (wins and trial is best):
+                reason = f"{found[trial.name] / share:.2f} times as fast as {rival} at {largest} rows"
+                gates.discard(trial.end("slower", reason))
     return trials
