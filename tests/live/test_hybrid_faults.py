@@ -38,6 +38,10 @@ def test_a_twin_is_unloaded_and_loaded_under_load(net, triton, twin):
 
 
 def test_every_process_of_the_twin_is_killed_under_load(net, triton):
+    def told():
+        return sum("answered by original" in line for line in net.log().splitlines())
+
+    before = told()
     with Load(net, CLIENTS, small) as load:
         load.more(200, "onnx")
         net.signal("onnx", signal.SIGKILL)
@@ -48,8 +52,8 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
         load.more(200, "onnx", timeout_s=70)
     assert load.failures == []
     assert load.slowest_s < 8
-    lines = [line for line in net.log().splitlines() if net.name in line and "fallback" in line]
-    assert len(lines) < 50
+    # The log says so, and not once for each of hundreds of requests.
+    assert 0 < told() - before < 50
 
 
 def test_one_of_two_processes_is_killed_under_load(net, triton):
