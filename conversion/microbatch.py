@@ -58,8 +58,6 @@ def microbatched(model: onnx.ModelProto, rows: int) -> onnx.ModelProto:
             [*weights, _constant(name("first"), [0]), _constant(name("one"), [1]), _constant(name("rows"), rows)],
         ),
     )
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
     graph = helper.make_graph(
         [*_count(name, inputs[0], outputs), loop, *_join(name, outputs)],
         model.graph.name,
@@ -72,8 +70,8 @@ def microbatched(model: onnx.ModelProto, rows: int) -> onnx.ModelProto:
             _constant(name("once"), 1),
         ],
     )
-    made.graph.CopyFrom(graph)
-    return made
+    body.graph.CopyFrom(graph)
+    return body
 
 
 class _Names:

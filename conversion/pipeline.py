@@ -125,7 +125,8 @@ def _publish(
 ) -> int:
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
     ratios = {int(size): timing["ratio"] for size, timing in built["timings"].items()}
-    content = sha256_folder(work / "onnx")
+    # Weights may be gigabytes: they are read for it only where engines are kept.
+    content = sha256_folder(work / "onnx") if spec.serving.gpu.engine_cache else ""
     configs = model_configs(spec, inputs, outputs, ratios, settled.arrangement, content=content)
     staged = repository.stage(spec.name)
     try:

@@ -42,8 +42,7 @@ def default_arrangement(serving: ServingSpec) -> Arrangement:
 
 def fixed(serving: ServingSpec) -> bool:
     """Whether the spec leaves nothing open."""
-    open_batching = serving.max_batch_size > 0 and serving.dynamic_batching is None
-    return serving.instances is not None and serving.threads is not None and not open_batching
+    return serving.instances is not None and serving.threads is not None and not _open_batching(serving)
 
 
 def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
@@ -52,8 +51,7 @@ def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
     That is the default as far as the cores go, then an instance for each core, then one instance with all cores; each
     with batching and without. What the spec fixes stays; what it leaves open never takes more than the cores.
     """
-    open_batching = serving.max_batch_size > 0 and serving.dynamic_batching is None
-    batching = (True, False) if open_batching else (_batching(serving.dynamic_batching, serving),)
+    batching = (True, False) if _open_batching(serving) else (_batching(serving.dynamic_batching, serving),)
     found = (Arrangement(*shape, joined) for shape in _shapes(serving, cores) for joined in batching)
     return tuple(dict.fromkeys(found))
 
@@ -65,6 +63,10 @@ def in_words(served: Mapping[str, Any]) -> str:
         f"{instances} instance{'' if instances == 1 else 's'} of {threads} thread{'' if threads == 1 else 's'}, "
         f"batching {'on' if served['dynamic_batching'] else 'off'}"
     )
+
+
+def _open_batching(serving: ServingSpec) -> bool:
+    return serving.max_batch_size > 0 and serving.dynamic_batching is None
 
 
 def _batching(wanted: bool | None, serving: ServingSpec) -> bool:

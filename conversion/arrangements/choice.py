@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,8 +81,9 @@ def _clearly(one: Figures) -> bool:
 
 
 def _gain(base: Met, own: Met) -> float:
-    ratios = (base.one_p50_ms / own.one_p50_ms, own.per_s / base.per_s, base.p99_ms / own.p99_ms)
-    return math.prod(ratios) ** (1 / len(ratios))
+    return statistics.geometric_mean(
+        (base.one_p50_ms / own.one_p50_ms, own.per_s / base.per_s, base.p99_ms / own.p99_ms)
+    )
 
 
 def _medians(rounds: Sequence[Met]) -> Met:

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from .graph import BLOCK, Conv, constant, copy_of, read_conv, replace_nodes, shapes_of, weights_of
+from .graph import BLOCK, Conv, activation_behind, constant, copy_of, read_conv, replace_nodes, shapes_of, weights_of
 
 __all__ = ["fold_outputs"]
 
@@ -35,7 +35,7 @@ def fold_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
         if conv is None or conv.weight.shape[0] >= BLOCK:
             continue
         size = shapes.get(node.output[0], ())
-        after = _activation(changed, node)
+        after = activation_behind(changed, node.output[0], _ELEMENTWISE)
         if len(size) == 4 and isinstance(size[2], int) and isinstance(size[3], int):
             patch = _best_patch(conv, (size[2], size[3]))
             if patch is not None:
@@ -44,14 +44,6 @@ def fold_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
                     replaced[after.output[0]] = []
     replace_nodes(changed, replaced)
     return changed
-
-
-def _activation(model: onnx.ModelProto, node: onnx.NodeProto) -> onnx.NodeProto | None:
-    """The one reader of a node's output, where that works element by element: it may come before the layout."""
-    readers = [other for other in model.graph.node if node.output[0] in other.input]
-    if len(readers) != 1 or node.output[0] in {value.name for value in model.graph.output}:
-        return None
-    return readers[0] if readers[0].op_type in _ELEMENTWISE else None
 
 
 def _best_patch(conv: Conv, size: tuple[int, int]) -> tuple[int, int] | None:

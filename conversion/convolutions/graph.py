@@ -11,7 +11,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-__all__ = ["BLOCK", "Conv", "constant", "copy_of", "read_conv", "replace_nodes", "shapes_of", "weights_of"]
+__all__ = [
+    "BLOCK",
+    "Conv",
+    "activation_behind",
+    "constant",
+    "copy_of",
+    "read_conv",
+    "replace_nodes",
+    "shapes_of",
+    "weights_of",
+]
 
 # Output channels that are computed at once.
 BLOCK = 16
@@ -69,6 +79,14 @@ def _drop_unread(model: onnx.ModelProto) -> None:
     kept = [node for node in model.graph.node if node.op_type not in _COPIES or node.output[0] in read]
     del model.graph.node[:]
     model.graph.node.extend(kept)
+
+
+def activation_behind(model: onnx.ModelProto, name: str, kinds: Sequence[str]) -> onnx.NodeProto | None:
+    """The one reader of a tensor, where it is of one of these `kinds`, which work element by element."""
+    readers = [node for node in model.graph.node if name in node.input]
+    if len(readers) != 1 or name in {value.name for value in model.graph.output}:
+        return None
+    return readers[0] if readers[0].op_type in kinds else None
 
 
 def constant(model: onnx.ModelProto, name: str, value: NDArray[Any]) -> str:

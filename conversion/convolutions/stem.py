@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from .graph import Conv, constant, copy_of, read_conv, replace_nodes, shapes_of, weights_of
+from .graph import Conv, activation_behind, constant, copy_of, read_conv, replace_nodes, shapes_of, weights_of
 
 __all__ = ["fold_stem"]
 
@@ -80,7 +80,7 @@ def _folded(
     weights = [constant(model, f"{name}/kernel", kernel)]
     if conv.bias is not None:
         weights.append(constant(model, f"{name}/bias", np.tile(conv.bias, patch)))
-    after = _activation(model, name)
+    after = activation_behind(model, name, _AFTER)
     last = f"{name}/summed"
     nodes = [
         helper.make_node("Reshape", [transpose.input[0], taken], [f"{name}/pixels"]),
@@ -108,14 +108,6 @@ def _folded(
         helper.make_node("Transpose", [f"{name}/neighbours"], [target], perm=_CHANNELS_FIRST),
     ]
     return replaced
-
-
-def _activation(model: onnx.ModelProto, name: str) -> onnx.NodeProto | None:
-    """The one reader of a tensor, where that works element by element with constants."""
-    readers = [node for node in model.graph.node if name in node.input]
-    if len(readers) != 1 or name in {value.name for value in model.graph.output}:
-        return None
-    return readers[0] if readers[0].op_type in _AFTER else None
 
 
 def _patch_kernel(conv: Conv, patch: int) -> tuple[NDArray[Any], int]:

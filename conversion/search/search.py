@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn, cast
 
 import onnx
@@ -82,9 +84,9 @@ class Search:
             return trials
         self._report(f"racing {len(trials)} graphs")
         sizes = self._subject.spec.timed_sizes[:2]
-        times = self._race([(trial.name, self._gates.twin(trial).run) for trial in trials], sizes, _QUICK)
+        times = self._race(trials, sizes, _QUICK)
         for trial in trials:
-            trial.quick = {size: times[size][trial.name] for size in sizes}
+            trial.quick = times[trial.name]
         ranked = sorted(trials, key=lambda trial: self._objective(trial.quick), reverse=True)
         best = self._objective(ranked[0].quick)
         for trial in ranked[1:]:
@@ -141,9 +143,7 @@ class Search:
     def _gain(self, trial: Trial, best: Trial) -> float:
         """How much faster than `best` a trial is."""
         sizes = self._subject.spec.timed_sizes[:2]
-        runners = [(one.name, self._gates.twin(one).run) for one in (best, trial)]
-        times = self._race(runners, sizes, _QUICK)
-        trial.quick = {size: times[size][trial.name] for size in sizes}
+        trial.quick = self._race([best, trial], sizes, _QUICK)[trial.name]
         return self._objective(trial.quick)
 
     def _ranked(self, finalists: list[Trial]) -> list[Trial]:
@@ -160,11 +160,10 @@ class Search:
             return []
 
         def gains(trials: Sequence[Trial]) -> list[float]:
-            runners = [(trial.name, self._gates.twin(trial).run) for trial in trials]
-            times = self._race(runners, [largest], _QUICK)[largest]
+            times = self._race(trials, [largest], _QUICK)
             for trial in trials[1:]:
-                trial.quick = {largest: times[trial.name]}
-            return [times[trial.name].gain for trial in trials]
+                trial.quick = times[trial.name]
+            return [times[trial.name][largest].gain for trial in trials]
 
         self._report(f"taking {largest} rows in pieces")
         trials = microbatch_trials(whole, self._wanted.microbatches, largest, self._gates, gains)
@@ -177,17 +176,16 @@ class Search:
         self._report(
             f"timing the original and {', '.join(t.name for t in finalists)} at {', '.join(map(str, sizes))} rows"
         )
-        runners = [(ORIGINAL, self._subject.run), *((trial.name, self._gates.twin(trial).run) for trial in finalists)]
-        times = self._race(runners, sizes, _FINAL)
+        times = self._race(finalists, sizes, _FINAL, {ORIGINAL: self._subject.run})
         for trial in finalists:
-            trial.timings = {size: times[size][trial.name] for size in sizes}
+            trial.timings = times[trial.name]
         winner = max(finalists, key=lambda trial: self._objective(trial.timings))
         for trial in finalists:
             if trial is not winner:
                 share = self._objective(trial.timings) / self._objective(winner.timings)
                 trial.end("slower", f"{share:.2f} times as fast as {winner.name}")
         winner.end(CHOSEN, "")
-        return winner, {size: times[size][ORIGINAL] for size in sizes}
+        return winner, times[ORIGINAL]
 
     def _so_far(self, trial: Trial) -> float:
         """How fast it looked in the race that it ran last, against the best float graph."""
@@ -197,23 +195,27 @@ class Search:
         return best if trial.candidate.precision != "fp32" else min(best, 1.0)
 
     def _race(
-        self, runners: Sequence[tuple[str, Callable[[Batch], object]]], sizes: Sequence[int], how: Race
-    ) -> dict[int, dict[str, Timing]]:
-        def bound(run: Callable[[Batch], object], batch: Batch) -> Callable[[], object]:
-            return lambda: run(batch)
-
-        return {
-            size: race({name: bound(run, batch) for name, run in runners}, how)
-            for size in sizes
-            for batch in [self._subject.make(size, 0)]
-        }
+        self,
+        trials: Sequence[Trial],
+        sizes: Sequence[int],
+        how: Race,
+        beside: Mapping[str, Callable[[Batch], object]] = MappingProxyType({}),
+    ) -> dict[str, dict[int, Timing]]:
+        """Times by name and batch size; all are compared with the first, one of `beside` where there is any."""
+        runners = {**beside, **{trial.name: self._gates.twin(trial).run for trial in trials}}
+        found: dict[str, dict[int, Timing]] = {name: {} for name in runners}
+        for size in sizes:
+            batch = self._subject.make(size, 0)
+            for name, timing in race({name: partial(run, batch) for name, run in runners.items()}, how).items():
+                found[name][size] = timing
+        return found
 
     def _objective(self, timings: Mapping[int, Timing]) -> float:
         """What makes a candidate the fastest: the spec's view of its gains at all batch sizes."""
         ratios = [timing.gain for timing in timings.values()]
         if self._wanted.objective == "worst":
             return min(ratios)
-        return math.exp(sum(map(math.log, ratios)) / len(ratios))
+        return statistics.geometric_mean(ratios)
 
     @property
     def _largest_case(self) -> Case:
