@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .errors import ArtefactError
 from .interface import Facts
 from .parity import Case, compare
+from .rounding import nudged
 from .samples import Batch
 from .spec import ToleranceSpec
 from .subject import Subject
@@ -43,9 +44,9 @@ def stress_cases(subject: Subject) -> tuple[list[Case], list[Unfit]]:
         except ArtefactError as error:
             unfit.append(Unfit(stress, f"the original fails there: {error}"))
             continue
-        wavers = _wavers(subject, case) if subject.batched else None
+        wavers = _wavers(subject, case)
         if wavers:
-            unfit.append(Unfit(stress, f"the original's own answer changes with the batch there: {wavers}"))
+            unfit.append(Unfit(stress, f"the original's own answer changes {wavers}"))
         else:
             cases.append(case)
     return cases, unfit
@@ -99,8 +100,12 @@ def _noise(fact: Facts, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _wavers(subject: Subject, case: Case) -> str | None:
-    """How the answer to the first row changes when it comes alone; None where it does not."""
-    row = {name: array[:1] for name, array in case.inputs.items()}
-    first = Case(row, {name: value[:1] for name, value in case.expected.items()})
+    """With what the original's answer changes though it should not, and how; None where it is settled."""
     limit = stress_tolerance(subject.spec.parity.tolerance("fp32"))
-    return next((c.failure for c in compare(first, subject.run(row), limit) if c.failure), None)
+    rounded = compare(case, subject.run(nudged(case.inputs)), limit)
+    found = [("with the last bit of the inputs", rounded)]
+    if subject.batched:
+        row = {name: array[:1] for name, array in case.inputs.items()}
+        first = Case(row, {name: value[:1] for name, value in case.expected.items()})
+        found.append(("with the batch", compare(first, subject.run(row), limit)))
+    return next((f"{cause} there: {c.failure}" for cause, of in found for c in of if c.failure), None)

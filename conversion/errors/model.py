@@ -80,14 +80,19 @@ class NameMismatch(Unsupported):
 
 
 class ParityBroken(ConversionError):
-    """No candidate's outputs are within the tolerance of the original's; tells of the one that came nearest."""
+    """No candidate's outputs are within the tolerance of the original's; tells of the one that came nearest.
+
+    `rounding` is how far the original's own answers move when its inputs change in their last bit.
+    """
 
     exit_code = 7
 
-    def __init__(self, name: str, failures: Sequence[str], candidate: str) -> None:
+    def __init__(self, name: str, failures: Sequence[str], candidate: str, rounding: float) -> None:
         shown = "; ".join(failures[:6]) + (f"; and {len(failures) - 6} more" if len(failures) > 6 else "")
         super().__init__(
-            f"no ONNX twin of {name} matches the original, nothing was published; {candidate} came nearest: {shown}"
+            f"no ONNX twin of {name} matches the original, nothing was published; {candidate} came nearest: {shown}; "
+            f"the original's own answers move by {rounding:.2g} when its inputs change in their last bit: where the "
+            "tolerance is of that order, widen it by [parity] atol"
         )
 
 

@@ -19,6 +19,7 @@ from ..accuracy import Accuracy
 from ..errors import AccuracyLost, ConversionError, ExportFailed, ParityBroken
 from ..optimise import STEM
 from ..parity import Case, Parity
+from ..rounding import moved_by_rounding
 from ..samples import Batch
 from ..spec import SearchSpec
 from ..subject import Subject
@@ -244,7 +245,8 @@ class Search:
             raise AccuracyLost(name, nearest.name, nearest.reason)
         if proved:
             nearest = min(proved, key=lambda trial: cast(Parity, trial.parity).worst)
-            raise ParityBroken(name, cast(Parity, nearest.parity).failures, nearest.name)
+            rounding = moved_by_rounding(self._subject, self._largest_case)
+            raise ParityBroken(name, cast(Parity, nearest.parity).failures, nearest.name, rounding)
         if refused:
             raise refused[-1]
         raise ExportFailed(name, [(trial.name, trial.reason) for trial in self.trials])

@@ -44,6 +44,18 @@ def test_where_the_original_itself_wavers_nothing_is_proved(subject):
     assert "changes with the batch" in unfit[0].reason
 
 
+def test_where_the_last_bit_of_the_inputs_decides_nothing_is_proved(subject):
+    def amplifies(arrays, answer):
+        large = np.abs(arrays["x"]).max() > 100
+        bits = arrays["x"].view(np.int32) & 1
+        return {"scores": answer["scores"] + (bits.mean(axis=(1, 2, 3), keepdims=True)[:, 0, 0] if large else 0)}
+
+    cases, unfit = stress_cases(subject(classifier(), amplifies))
+    assert set(by_kind(cases)) == {"zeros", "tiny", "noise"}
+    assert [one.stress for one in unfit] == ["large"]
+    assert "with the last bit of the inputs" in unfit[0].reason
+
+
 def test_where_the_original_fails_nothing_is_proved(subject):
     def fails(arrays, answer):
         if np.abs(arrays["x"]).max() > 100:
