@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
+WORKERS ?= 2
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -88,8 +89,8 @@ check: $(VENV)/.installed ## formatting, lint and types
 	$(BIN)/mypy
 
 .PHONY: test
-test: setup ## all tests: unit, contract, and on a real Triton
-	$(PY) -m pytest
+test: setup ## all tests: unit, contract, and on a real Triton; two files at a time (WORKERS=N for more or fewer)
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
 test-unit: $(VENV)/.installed ## the tests that need no server: under a minute

@@ -68,6 +68,8 @@ def _session_options(onnxruntime: Any, settings: Settings, threads: int) -> Any:
         options.enable_cpu_mem_arena = settings.cpu_memory_arena
     if settings.memory_pattern is not None:
         options.enable_mem_pattern = settings.memory_pattern
+    # Threads that spin for work between two requests would take the processors from Triton and from the other models.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     for library in settings.op_libraries:
         options.register_custom_ops_library(library)
     return options

@@ -17,6 +17,9 @@ factory = "net.py:Scale"
 arguments = {{ factor = {factor} }}
 [serving]
 max_batch_size = 8
+instances = 1
+threads = 1
+dynamic_batching = true
 [search]
 level = "off"
 """
