@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -132,6 +133,9 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "allow_non_finite_inputs": ",".join(serving.allow_non_finite_inputs),
         "allow_non_finite_outputs": ",".join(serving.allow_non_finite_outputs),
     }
+    ranges = {output.name: list(output.range) for output in spec.outputs if output.range}
+    if ranges:
+        parameters["output_ranges"] = json.dumps(ranges)
     for key, value in parameters.items():
         config.parameters[key].string_value = value
 

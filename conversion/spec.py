@@ -71,9 +71,10 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """A name for an output, in the order in which the model gives them."""
+    """A name for an output, in the order in which the model gives them; every answer lies in [low, high] of `range`."""
 
     name: str
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

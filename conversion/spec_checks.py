@@ -55,6 +55,7 @@ def check(spec: ModelSpec, path: Path) -> None:
     _check_prefer(spec, path)
     _check_gpu(spec.serving.gpu, path)
     _check_inputs(spec, path)
+    _check_outputs(spec, path)
 
 
 def _check_source(spec: ModelSpec, path: Path) -> None:
@@ -132,6 +133,12 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
         for size in tensor.shape:
             if isinstance(size, int) and size < 1:
                 raise WrongValue(path, f"{key}.shape", "sizes of at least 1, or a name for a dynamic one", size)
+
+
+def _check_outputs(spec: ModelSpec, path: Path) -> None:
+    for number, tensor in enumerate(spec.outputs):
+        if tensor.range and not tensor.range[0] < tensor.range[1]:
+            raise WrongValue(path, f"outputs[{number}].range", "[low, high] with low < high", list(tensor.range))
 
 
 def _check_search(spec: ModelSpec, path: Path) -> None:

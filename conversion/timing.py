@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Race", "Timing", "race"]
+__all__ = ["Patience", "Race", "Timing", "race"]
 
 # A call that takes longer is warmed up once, and its race is not run again.
 _SLOW_S = 1.0
@@ -52,11 +52,32 @@ class Timing:
     gain: float = 1.0
 
 
-def race(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, Timing]:
-    """Time all `runners`, one after the other in every round, each round starting with another one."""
+@dataclass
+class Patience:
+    """Whether a disturbed race is worth running again: on a machine that is busy for good it is not.
+
+    It is lost by two races in a row that were disturbed in every attempt, and found again by a quiet one.
+    """
+
+    disturbed: int = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether one attempt has to do."""
+        return self.disturbed > 1
+
+
+def race(
+    runners: Mapping[str, Callable[[], object]], how: Race, patience: Patience | None = None
+) -> dict[str, Timing]:
+    """Time all `runners`, one after the other in every round, each round starting with another one.
+
+    Races that share `patience` learn from each other whether to wait for a quiet moment.
+    """
+    patience = patience or Patience()
     slow = _warm_up(runners)
     best: tuple[float, dict[str, list[float]]] | None = None
-    for attempt in range(how.attempts):
+    for attempt in range(1 if patience.lost else how.attempts):
         if attempt:
             time.sleep(_WAIT_S)
         before = _processor()
@@ -68,6 +89,7 @@ def race(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str, Ti
             break
     assert best is not None
     others, times = best
+    patience.disturbed = patience.disturbed + 1 if others > _QUIET else 0
     first = next(iter(times.values()))
     return {name: _timing(first, own, others) for name, own in times.items()}
 

@@ -23,7 +23,7 @@ from ..rounding import moved_by_rounding
 from ..samples import Batch
 from ..spec import SearchSpec
 from ..subject import Subject
-from ..timing import Race, Timing, race
+from ..timing import Patience, Race, Timing, race
 from .candidates import CHOSEN, Trial
 from .gates import Gates
 from .graphs import GraphMaker
@@ -57,6 +57,7 @@ class Search:
         self._report = report
         self._wanted: SearchSpec = subject.spec.search
         self._started = time.monotonic()
+        self._patience = Patience()
 
     @property
     def seconds(self) -> float:
@@ -207,7 +208,8 @@ class Search:
         found: dict[str, dict[int, Timing]] = {name: {} for name in runners}
         for size in sizes:
             batch = self._subject.make(size, 0)
-            for name, timing in race({name: partial(run, batch) for name, run in runners.items()}, how).items():
+            calls = {name: partial(run, batch) for name, run in runners.items()}
+            for name, timing in race(calls, how, self._patience).items():
                 found[name][size] = timing
         return found
 

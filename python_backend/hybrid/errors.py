@@ -6,6 +6,7 @@ HybridError
 ├── ReleaseRefused      the release on disk is damaged, or no twin belongs to it; the model refuses to load
 ├── RequestInvalid      the caller's mistake: answered INVALID_ARG, and never held against a twin
 ├── TwinFailed          one twin gave no usable answer; `unavailable` where it cannot be asked at all
+│   └── RowsRefused     some rows, or all, of a twin's answer are not finite or out of range
 ├── BothFailed          neither did: answered UNAVAILABLE if neither could be asked, INTERNAL otherwise
 └── DeadlinePassed      no answer in time: answered UNAVAILABLE
 """
@@ -14,9 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# What Triton says of a model that it cannot ask, and of one that takes no more. Triton gives text alone, and the texts
+# change between releases; an unknown one still means that the twin failed, only not that it will fail again.
+_TEXTS = {
+    "gone": ("is not ready", "not healthy", "unknown model", "not found", "no version"),
+    "full": ("unavailable", "maximum queue size"),
+}
+
 
 class HybridError(Exception):
-    """Base of everything that this package raises."""
+    """Base of everything that this package raises. `outcome` is what a caller gets, as the metrics call it."""
+
+    @property
+    def outcome(self) -> str:
+        """invalid: the caller's mistake; unavailable and deadline: worth another try; error: none of these."""
+        return "error"
 
 
 class SettingsInvalid(HybridError):
@@ -40,14 +53,48 @@ class ReleaseRefused(HybridError):
 class RequestInvalid(HybridError):
     """A request that no twin should see."""
 
+    @property
+    def outcome(self) -> str:
+        """The caller's mistake."""
+        return "invalid"
+
 
 class TwinFailed(HybridError):
-    """One twin gave no usable answer. `unavailable`: it is not loaded, dead, or refuses work."""
+    """One twin gave no usable answer, for a reason of a `kind`.
 
-    def __init__(self, twin: str, cause: str, unavailable: bool = False) -> None:
+    error       it said that it cannot answer
+    malformed   an output was missing, or of another dtype or shape
+    rows        rows were not finite or out of range
+    late        it did not answer in time
+    full        its queue takes no more
+    gone        it is dead or not loaded
+    open        its circuit breaker is open
+    crowded     too many late calls to it have not returned
+    damaged     its files are not what was published
+    """
+
+    def __init__(self, twin: str, cause: str, kind: str = "error") -> None:
         super().__init__(f"{twin}: {cause}")
         self.twin = twin
-        self.unavailable = unavailable
+        self.cause = cause
+        self.kind = kind
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether the twin took no work, so that the same request may succeed later."""
+        return self.kind in ("full", "gone", "open", "crowded", "damaged")
+
+    @property
+    def outcome(self) -> str:
+        """What a caller gets where no other twin is asked."""
+        return "unavailable" if self.unavailable else "error"
+
+
+class RowsRefused(TwinFailed):
+    """The guard refused rows of a twin's answer: not finite where they must be, or out of their output's range."""
+
+    def __init__(self, twin: str, bad: int, rows: int) -> None:
+        super().__init__(twin, f"{bad} of {rows} rows are not finite or out of range", "rows")
 
 
 class BothFailed(HybridError):
@@ -57,9 +104,25 @@ class BothFailed(HybridError):
         super().__init__(f"no twin could answer ({primary}; {fallback})")
         self.unavailable = all(isinstance(e, TwinFailed) and e.unavailable for e in (primary, fallback))
 
+    @property
+    def outcome(self) -> str:
+        """Worth another try only where neither took any work."""
+        return "unavailable" if self.unavailable else "error"
+
 
 class DeadlinePassed(HybridError):
     """Time ran out before either twin answered."""
 
     def __init__(self, deadline_s: float, primary: str) -> None:
         super().__init__(f"no answer within the deadline of {deadline_s * 1e3:.0f} ms ({primary})")
+
+    @property
+    def outcome(self) -> str:
+        """Worth another try."""
+        return "deadline"
+
+
+def kind_of(text: str) -> str:
+    """The kind of a failure that Triton tells of in `text`, see TwinFailed."""
+    lower = text.lower()
+    return next((kind for kind, texts in _TEXTS.items() if any(known in lower for known in texts)), "error")

@@ -1,4 +1,4 @@
-"""Is an array finite, and is a twin's answer one that may be handed on?"""
+"""Is an array finite, and is a twin's answer one that may be handed on, as a whole and row by row?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .settings import Settings
+from .settings import OutputSpec, Settings
 
 # For a float's width in bytes: its bits as signed and unsigned integers, and what infinity is when read as such.
 _BITS = {
@@ -18,6 +18,9 @@ _BITS = {
     4: (np.int32, 0x7F80_0000, np.uint32, 0xFF80_0000),
     8: (np.int64, 0x7FF0_0000_0000_0000, np.uint64, 0xFFF0_0000_0000_0000),
 }
+
+# How far a value may lie outside its range, as a share of it.
+_SLACK = 1e-5
 
 # What NumPy says of a sum that is not finite. `errstate` would cost each answer as much as the sum itself.
 warnings.filterwarnings("ignore", "(overflow|invalid value) encountered in reduce", RuntimeWarning)
@@ -67,17 +70,34 @@ def _fits(shape: tuple[int, ...], dims: tuple[int, ...]) -> bool:
     return len(shape) == len(dims) and all(size in (-1, found) for size, found in zip(dims, shape, strict=True))
 
 
-def rows_not_finite(
+def bad_rows(
     settings: Settings, outputs: Mapping[str, NDArray[Any]], asked: frozenset[str], rows: int
 ) -> NDArray[np.bool_] | None:
-    """Which rows hold a value that must be finite and is not; None if none does."""
+    """Which rows hold a value that must be finite and is not, or one out of its output's range; None if none does."""
     bad = None
     for name in asked:
         array = outputs[name]
-        if settings.outputs[name].finite and not all_finite(array):
-            if not settings.batched:
-                return np.ones(1, np.bool_)
-            if bad is None:
-                bad = np.zeros(rows, np.bool_)
-            bad |= ~np.isfinite(array.reshape(rows, -1)).all(axis=1)
+        found = _bad_values(settings.outputs[name], array)
+        if found is None:
+            continue
+        if not settings.batched:
+            return np.ones(1, np.bool_)
+        if bad is None:
+            bad = np.zeros(rows, np.bool_)
+        bad |= found.reshape(rows, -1).any(axis=1)
     return bad
+
+
+def _bad_values(expected: OutputSpec, array: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Which values may not be handed on; None, which is found in one or two looks, where all may."""
+    finite = not expected.finite or all_finite(array)
+    if expected.range is None:
+        return None if finite else ~np.isfinite(array)
+    low, high = expected.range
+    # The last digits of a sum may carry it over the edge, as those of a softmax over 1.
+    slack = _SLACK * (high - low)
+    if finite and (array.size == 0 or (array.min() >= low - slack and array.max() <= high + slack)):
+        return None
+    # Not a number is neither below nor above; where it may be, it is in any range.
+    outside = (array < low - slack) | (array > high + slack)
+    return outside if finite else outside | ~np.isfinite(array)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .batch import Answer, Batch, join
 from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
-from .router import Router, other
+from .router import Router, Tickets, other
 
 # Hands an answer, or the reason why there is none, to the caller of one request.
 Deliver = Callable[[Batch, "Answer | HybridError"], None]
@@ -36,6 +36,7 @@ class Job:
         self.deadline = now + batch.wishes.deadline_s
         # Once the turn to the fallback is taken, only the deadline is left to watch.
         self.expires = now + batch.wishes.primary_budget_s if router.falls_back else self.deadline
+        self._tickets: Tickets = {}
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
 
@@ -58,12 +59,12 @@ class Job:
     def skip_primary(self) -> None:
         """Ask the fallback alone: too many calls to the primary are late already."""
         if self.turn():
-            self.fall_back(TwinFailed(self.batch.wishes.prefer, "late calls to it have not returned", unavailable=True))
+            self.fall_back(TwinFailed(self.batch.wishes.prefer, "late calls to it have not returned", "crowded"))
 
     def run(self) -> None:
         """Ask the primary, then, unless the watchdog has turned to it already, the fallback."""
         try:
-            answer = self._router.primary(self.batch)
+            answer = self._router.primary(self.batch, self._tickets)
         except TwinFailed as error:
             if self.turn():
                 self.fall_back(error)
@@ -83,7 +84,7 @@ class Job:
     def fall_back(self, cause: TwinFailed) -> None:
         """Ask the fallback, after `cause`."""
         try:
-            answer = self._router.fallback(self.batch, cause)
+            answer = self._router.fallback(self.batch, cause, self._tickets)
         except HybridError as error:
             self._fail(error)
             return
@@ -91,13 +92,15 @@ class Job:
 
     def late(self) -> TwinFailed:
         """Note that the primary is late; gives the cause."""
-        return self._router.late(self.batch)
+        wishes = self.batch.wishes
+        return self._router.late(wishes.prefer, self._tickets, wishes.primary_budget_s)
 
     def pass_deadline(self) -> None:
         """Answer that time ran out."""
         self.expires = math.inf
-        primary = self.batch.wishes.prefer
-        self.answer(DeadlinePassed(self.batch.wishes.deadline_s, f"{primary} was asked first"))
+        wishes = self.batch.wishes
+        self._router.late(self.asked_now, self._tickets, wishes.deadline_s)
+        self.answer(DeadlinePassed(wishes.deadline_s, f"{wishes.prefer} was asked first"))
 
     def answer(self, answer: Answer | HybridError) -> None:
         """Answer each caller that has not been answered."""
@@ -124,10 +127,11 @@ class Job:
             self._answer_one(number, self._alone(member))
 
     def _alone(self, member: Batch) -> Answer | HybridError:
+        tickets: Tickets = {}
         try:
             try:
-                return self._router.primary(member)
+                return self._router.primary(member, tickets)
             except TwinFailed as error:
-                return self._router.fallback(member, error)
+                return self._router.fallback(member, error, tickets)
         except HybridError as error:
             return error

@@ -12,7 +12,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .batch import Answer, Batch
-from .errors import BothFailed, DeadlinePassed, HybridError, RequestInvalid, TwinFailed
+from .errors import HybridError, RequestInvalid, TwinFailed, kind_of
+from .exporter import Exporter
 from .gather import Gather
 from .guard import all_finite, first_not_finite
 from .integrity import require_intact
@@ -22,20 +23,9 @@ from .pool import Pool
 from .release import damaged_twins, require_release, require_twins
 from .router import Router
 from .settings import SERVED_BY, Wishes, read_settings, read_wishes
+from .tally import Series, Tally
 
 _DRAIN_S = 10.0
-# What Triton says of a model that it cannot ask. Triton gives text alone, and the texts change between releases; an
-# unknown one still means that the twin failed, only not that it will fail again.
-_UNAVAILABLE = (
-    "is not ready",
-    "not healthy",
-    "unknown model",
-    "not found",
-    "unavailable",
-    "maximum queue size",
-    "no version",
-)
-
 # How Triton spells that a request carries no parameters.
 _NO_PARAMETERS = ("", "{}", "null")
 
@@ -76,7 +66,8 @@ class TritonPythonModel:
         self._wishes = None if len(self._by_twin) > 1 else next(iter(self._by_twin.values()))
         # There are only as many sets of outputs as callers ask for: each is worked out once.
         self._asked: dict[tuple[str, ...], frozenset[str]] = {}
-        self._router = Router(self._settings, self._ask, time.monotonic)
+        self._tally = Tally()
+        self._router = Router(self._settings, self._ask, time.monotonic, self._tally)
         self._pool = Pool(
             self._settings.max_concurrency, Gather(self._settings.max_joined_rows, self._settings.eager_calls)
         )
@@ -86,6 +77,8 @@ class TritonPythonModel:
             pb_utils.Logger.log_error(f"this twin will not be asked: {sentence}")
         # For each thread its own: two that send a tensor for the first time would both move it to shared memory.
         self._served_by = threading.local()
+        self._exporter = Exporter(args["model_name"], self._tally, self._gauges, _family, pb_utils.Logger.log_warn)
+        self._exporter.start()
         self._on_cpu = pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
 
     def execute(self, requests: list[Any]) -> None:
@@ -97,16 +90,26 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Answer what is in flight."""
         self._pool.drain(_DRAIN_S)
+        self._exporter.stop()
+
+    def _gauges(self) -> dict[Series, float]:
+        """What the metrics show as it is now."""
+        gauges: dict[Series, float] = {
+            ("ml_fallbacks_in_flight",): self._router.falling_back,
+            ("ml_late_calls",): self._pool.lost,
+        }
+        gauges.update({("ml_breaker_state", twin): each.state for twin, each in self._router.breakers.items()})
+        return gauges
 
     def _accepted(self, request: Any) -> Batch | None:
         """The request as a batch of its own; None where it has been answered by an error already."""
         try:
             return self._batch(request)
         except RequestInvalid as error:
-            self._send(request, error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+            self._refuse(request, error)
         # Raising here would fail every request that came with this one, and those that a thread has already.
         except Exception as error:  # noqa: BLE001
-            self._send(request, error=pb_utils.TritonError(f"the hybrid: {type(error).__name__}: {error}"))
+            self._refuse(request, HybridError(f"the hybrid: {type(error).__name__}: {error}"))
         return None
 
     def _batch(self, request: Any) -> Batch:
@@ -148,14 +151,14 @@ class TritonPythonModel:
     def _ask(self, twin: str, batch: Batch) -> Answer:
         """One call to a twin, in the server's own form where there is one. Raises TwinFailed."""
         if twin in self._damaged:
-            raise TwinFailed(twin, self._damaged[twin], unavailable=True)
+            raise TwinFailed(twin, self._damaged[twin], "damaged")
         try:
             response = self._call(twin, batch)
         except pb_utils.TritonModelException as error:
             raise TwinFailed(twin, str(error)) from error
         if response.has_error():
             text = response.error().message()
-            raise TwinFailed(twin, text, any(known in text.lower() for known in _UNAVAILABLE))
+            raise TwinFailed(twin, text, kind_of(text))
         outputs = response.output_tensors()
         return Answer({tensor.name(): tensor.as_numpy() for tensor in outputs}, twin, outputs)
 
@@ -176,8 +179,10 @@ class TritonPythonModel:
         """Answer the one request of `batch`."""
         if isinstance(answer, HybridError):
             self._log.say(type(answer).__name__, str(answer))
-            self._send(batch.request, error=pb_utils.TritonError(str(answer), _status(answer)))
+            self._refuse(batch.request, answer)
             return
+        served_by = answer.served_by if isinstance(answer.served_by, str) else "both"
+        self._tally.add("ml_inference_total", served_by, "ok")
         wanted = batch.request.requested_output_names()
         tensors = answer.native
         if tensors is None or len(tensors) > len(batch.asked):
@@ -204,6 +209,12 @@ class TritonPythonModel:
             tensor = known[key] = pb_utils.Tensor(SERVED_BY, np.full(shape, answer.served_by.encode(), object))
         return tensor
 
+    def _refuse(self, request: Any, error: HybridError) -> None:
+        self._tally.add("ml_inference_total", "none", error.outcome)
+        status = {"invalid": pb_utils.TritonError.INVALID_ARG, "error": pb_utils.TritonError.INTERNAL}
+        code = status.get(error.outcome, pb_utils.TritonError.UNAVAILABLE)
+        self._send(request, error=pb_utils.TritonError(str(error), code))
+
     def _send(self, request: Any, tensors: list[Any] | None = None, error: Any = None) -> None:
         response = pb_utils.InferenceResponse(tensors or [], error) if error else pb_utils.InferenceResponse(tensors)
         try:
@@ -211,6 +222,11 @@ class TritonPythonModel:
         except pb_utils.TritonModelException as failure:
             # The sender has closed itself, so there is nobody left to tell but the log.
             self._log.say("send", f"an answer could not be sent: {failure}")
+
+
+def _family(name: str, help_: str, grows: bool) -> Any:
+    kind = pb_utils.MetricFamily.COUNTER if grows else pb_utils.MetricFamily.GAUGE
+    return pb_utils.MetricFamily(name=name, description=help_, kind=kind)
 
 
 def _handed_on(batch: Batch) -> dict[str, Any]:
@@ -231,10 +247,3 @@ def _handed_on(batch: Batch) -> dict[str, Any]:
     if batch.wishes.timeout_us:
         said["timeout"] = batch.wishes.timeout_us
     return said
-
-
-def _status(error: HybridError) -> Any:
-    unavailable = isinstance(error, DeadlinePassed) or (
-        isinstance(error, (BothFailed, TwinFailed)) and error.unavailable
-    )
-    return pb_utils.TritonError.UNAVAILABLE if unavailable else pb_utils.TritonError.INTERNAL

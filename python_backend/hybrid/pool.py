@@ -158,7 +158,7 @@ class Pool:
         for worker in list(self._workers):
             job = worker.job
             if job is not None:
-                job.answer(TwinFailed("the hybrid", "it is being unloaded", unavailable=True))
+                job.answer(TwinFailed("the hybrid", "it is being unloaded", "gone"))
         while self._idle:
             self._idle.pop().give(None, None)
 
@@ -192,7 +192,7 @@ class Pool:
         elif job.turn():
             cause = job.late()
             if not self._replace(worker, job, twin, lambda: job.fall_back(cause)):
-                job.answer(TwinFailed("the hybrid", f"{self.lost} late calls have not returned", unavailable=True))
+                job.answer(TwinFailed("the hybrid", f"{self.lost} late calls have not returned", "crowded"))
 
     def _replace(self, worker: _Worker, job: Job, twin: str, task: Task) -> bool:
         """Let another thread take the place of `worker`, which `twin` keeps, and do what is left of its job."""

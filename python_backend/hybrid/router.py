@@ -2,94 +2,147 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from .batch import Answer, Batch
-from .cooldown import CoolDown
-from .errors import BothFailed, TwinFailed
-from .guard import broken_output, rows_not_finite
+from .breaker import Breaker, Ticket
+from .errors import BothFailed, RowsRefused, TwinFailed
+from .guard import bad_rows, broken_output
 from .preference import TWINS
 from .settings import Settings
-
-# A twin that is not loaded is refused by Triton in well under a millisecond, and may be back any moment: such a refusal
-# is not worth remembering. A dead stub takes a second to be refused.
-COSTLY_S = 0.1
+from .tally import Tally
 
 # Asks one twin for one batch. Raises TwinFailed.
 Ask = Callable[[str, Batch], Answer]
+# The ticket of each twin that was asked for a batch: whoever sees it fail tells its verdict.
+Tickets = dict[str, Ticket]
 
 
 class Router:
-    """Asks the preferred twin, checks what it says, and turns to the other one."""
+    """Asks the preferred twin, checks what it says, and turns to the other one. Every ticket gets its verdict."""
 
-    def __init__(self, settings: Settings, ask: Ask, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ask: Ask,
+        clock: Callable[[], float],
+        tally: Tally | None = None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         self._settings = settings
         self._ask = ask
         self._clock = clock
-        self.cooldowns: Mapping[str, CoolDown] = {twin: CoolDown(clock) for twin in TWINS}
+        self._tally = tally = tally or Tally()
+        self.breakers: Mapping[str, Breaker] = {
+            twin: Breaker(clock, dice, partial(tally.add, "ml_breaker_opened_total", twin)) for twin in TWINS
+        }
+        self._lock = threading.Lock()
+        self._falling_back = 0
 
     @property
     def falls_back(self) -> bool:
         """Whether the other twin may answer."""
         return self._settings.fallback_enabled
 
-    def primary(self, batch: Batch) -> Answer:
-        """The preferred twin's answer; rows of the ONNX twin that are not finite are the original's.
+    @property
+    def falling_back(self) -> int:
+        """The number of calls to a twin that was not asked first, under way now."""
+        return self._falling_back
 
-        What the original says stands even where it is not finite: there is nothing better to compare with. Raises
-        TwinFailed.
+    def primary(self, batch: Batch, tickets: Tickets) -> Answer:
+        """The preferred twin's answer; rows of the ONNX twin that are bad are the original's.
+
+        What the original says stands even where it is bad itself: there is nothing better to compare with. Raises
+        TwinFailed, after which `fallback` is to be asked, and tells then whose fault it was.
         """
         twin = batch.wishes.prefer
-        cooldown = self.cooldowns[twin]
-        if self._settings.fallback_enabled and not cooldown.allows():
-            raise TwinFailed(twin, "resting after it could not be asked", unavailable=True)
-        started = self._clock()
         try:
-            answer = self._checked(twin, batch)
-        except TwinFailed as error:
-            if error.unavailable and self._clock() - started >= COSTLY_S:
-                cooldown.failed()
+            answer = self._answer(twin, batch, tickets)
+        except TwinFailed:
+            if not self._settings.fallback_enabled and twin in tickets:
+                # Nobody else is asked, so nobody can tell whether it was the request.
+                tickets[twin].undecided()
             raise
-        cooldown.succeeded()
-        if twin == "original":
-            return answer
-        bad = rows_not_finite(self._settings, answer.outputs, batch.asked, batch.rows)
+        bad = None if twin == "original" else bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
         if bad is None:
+            tickets[twin].succeeded()
+            self._tally.add("ml_backend_selected", twin, "preferred", amount=len(batch.members))
             return answer
-        cause = TwinFailed(twin, f"{int(bad.sum())} of {batch.rows} rows are not finite")
+        cause = RowsRefused(twin, int(bad.sum()), batch.rows)
+        self._tally.add("ml_inference_failures_total", twin, cause.kind)
         if not self._settings.fallback_enabled:
+            tickets[twin].undecided()
             raise cause
         if bad.all():
-            return self.fallback(batch, cause)
-        return answer.patched(bad, self.fallback(batch.take(bad), cause))
+            return self.fallback(batch, cause, tickets)
+        # Rows that come out alone may be their callers' fault, and the others are right.
+        tickets[twin].succeeded()
+        self._tally.add("ml_backend_selected", twin, "preferred", amount=len(batch.members))
+        return answer.patched(bad, self.fallback(batch.take(bad), cause, tickets))
 
-    def fallback(self, batch: Batch, cause: TwinFailed) -> Answer:
+    def fallback(self, batch: Batch, cause: TwinFailed, tickets: Tickets) -> Answer:
         """The other twin's answer, after `cause`. Raises BothFailed, or `cause` where falling back is switched off."""
         if not self._settings.fallback_enabled:
             raise cause
-        twin = other(batch.wishes.prefer)
+        first, twin = batch.wishes.prefer, other(batch.wishes.prefer)
+        self._count_fallback(1)
         try:
-            answer = self._checked(twin, batch)
-            bad = None
-            if twin == "onnx":
-                bad = rows_not_finite(self._settings, answer.outputs, batch.asked, batch.rows)
-            if bad is not None:
-                raise TwinFailed(twin, f"{int(bad.sum())} of {batch.rows} rows are not finite")
+            answer = self._answer(twin, batch, tickets)
+            bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+            if bad is not None and twin == "onnx":
+                self._tally.add("ml_inference_failures_total", twin, "rows")
+                raise RowsRefused(twin, int(bad.sum()), batch.rows)
         except TwinFailed as error:
+            # A request that neither can answer says nothing about either.
+            for each in (first, twin):
+                if each in tickets:
+                    tickets[each].undecided()
             raise BothFailed(cause, error) from error
+        finally:
+            self._count_fallback(-1)
+        tickets[twin].succeeded()
+        self._tally.add("ml_backend_selected", twin, cause.kind, amount=len(batch.members))
+        if first in tickets:
+            # Where the original's rows are no better, the twin was right.
+            right = isinstance(cause, RowsRefused) and bad is not None
+            tickets[first].succeeded() if right else tickets[first].failed(cause.cause)
         return answer
 
-    def late(self, batch: Batch) -> TwinFailed:
-        """Note that the preferred twin is late; gives the cause for the fallback."""
-        self.cooldowns[batch.wishes.prefer].failed(late=True)
-        budget_ms = batch.wishes.primary_budget_s * 1e3
-        return TwinFailed(batch.wishes.prefer, f"no answer within its budget of {budget_ms:.0f} ms")
+    def _count_fallback(self, by: int) -> None:
+        with self._lock:
+            self._falling_back += by
 
-    def _checked(self, twin: str, batch: Batch) -> Answer:
-        answer = self._ask(twin, batch)
-        broken = broken_output(self._settings, answer.outputs, batch.asked, batch.rows)
-        if broken:
-            raise TwinFailed(twin, broken)
+    def late(self, twin: str, tickets: Tickets, limit_s: float) -> TwinFailed:
+        """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback."""
+        cause = TwinFailed(twin, f"no answer within its budget of {limit_s * 1e3:.0f} ms", "late")
+        self._tally.add("ml_deadline_missed_total", twin)
+        if twin in tickets:
+            tickets[twin].failed(cause.cause, late=True)
+        return cause
+
+    def _answer(self, twin: str, batch: Batch, tickets: Tickets) -> Answer:
+        """What the twin says, as a whole an answer. Raises TwinFailed; that a twin is gone its breaker knows then."""
+        breaker = self.breakers[twin]
+        ticket = breaker.admit()
+        if ticket is None:
+            raise TwinFailed(twin, f"its circuit breaker is open, since {breaker.cause}", "open")
+        tickets[twin] = ticket
+        started = self._clock()
+        try:
+            answer = self._ask(twin, batch)
+            broken = broken_output(self._settings, answer.outputs, batch.asked, batch.rows)
+            if broken:
+                raise TwinFailed(twin, broken, "malformed")
+        except TwinFailed as error:
+            self._tally.add("ml_inference_failures_total", twin, error.kind)
+            if error.kind == "gone":
+                ticket.failed(error.cause, gone=True)
+            raise
+        finally:
+            self._tally.took(twin, self._clock() - started)
         return answer
 
 

@@ -36,11 +36,15 @@ NUMPY = {
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What a twin's output has to be: dtype, dimensions without the batch (-1 is any), and whether it is finite."""
+    """What a twin's output has to be: dtype, dimensions without the batch (-1 is any), and whether it is finite.
+
+    `range` are the least and the largest value that any row may hold, None where all are right.
+    """
 
     dtype: np.dtype[Any]
     dims: tuple[int, ...]
     finite: bool
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         raise SettingsInvalid("primary_budget_ms", f"at most deadline_ms {deadline:g}", f"{budget:g}")
     free_inputs = _names(values, "allow_non_finite_inputs", config["input"])
     free_outputs = _names(values, "allow_non_finite_outputs", config["output"])
+    ranges = _ranges(values, "output_ranges", config["output"])
     return Settings(
         models={
             "onnx": _text(values, "primary_model", f"{config['name']}_onnx"),
@@ -96,6 +101,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
                 np.dtype(NUMPY[t["data_type"]]),
                 tuple(int(size) for size in t["dims"]),
                 _float(t["data_type"]) and t["name"] not in free_outputs,
+                ranges.get(t["name"]),
             )
             for t in config["output"]
             if t["name"] != SERVED_BY
@@ -184,3 +190,18 @@ def _names(values: Mapping[str, str], key: str, tensors: Sequence[Mapping[str, A
     if not named <= known:
         raise SettingsInvalid(key, f"names out of {', '.join(sorted(known))}", values[key])
     return named
+
+
+def _ranges(
+    values: Mapping[str, str], key: str, tensors: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[float, float]]:
+    numbers = {tensor["name"] for tensor in tensors if NUMPY[tensor["data_type"]] not in (np.object_, np.bool_)}
+    text = values.get(key, "") or "{}"
+    try:
+        ranges = {name: (float(low), float(high)) for name, (low, high) in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError):
+        ranges = {"": (0.0, 0.0)}
+    if not (ranges.keys() <= numbers and all(low < high for low, high in ranges.values())):
+        expected = f"a JSON object of [low, high] by name, names out of {', '.join(sorted(numbers))}"
+        raise SettingsInvalid(key, expected, text)
+    return ranges

@@ -84,13 +84,18 @@ class Net:
         path.with_suffix(".new").replace(path)
 
     def settle(self) -> None:
-        """Both twins behave, and nothing that they were told before keeps them busy."""
+        """Both twins behave, nothing that they were told before keeps them busy, and the hybrid asks the ONNX twin."""
         for twin in ("onnx", "original"):
             self.behave(twin)
             tensor = InferInput("x", [1, 1], self.shape.dtype)
             tensor.set_data_from_numpy(np.zeros((1, 1), np.float32))
             for _ in range(self.shape.twin_instances):
                 self.client.infer(f"{self.name}_{twin}", [tensor], client_timeout=30.0)
+        # Failures of several tests in a row would open its breaker; this one is a success, or the probe.
+        end = time.monotonic() + 70
+        while self.ask(np.zeros((1, 1), np.float32)).served_by != ["onnx"]:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
     def ask(
         self, x: Any, *, outputs: list[str] | None = None, more: dict[str, Any] | None = None, **options: Any

@@ -25,6 +25,8 @@ max_batch_size = 8
 instances = 1
 threads = 1
 dynamic_batching = true
+[search]
+level = "off"
 """
 NET = "import torch\n\ndef build():\n    return torch.nn.Linear(4, 2)\n"
 X = np.arange(8, dtype=np.float32).reshape(2, 4)

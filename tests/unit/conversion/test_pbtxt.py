@@ -5,7 +5,7 @@ import pytest
 from conversion.errors import PublishError
 from conversion.interface import Facts
 from conversion.pbtxt import interface_difference, model_configs, pinned, read_config, replace_file, write_config
-from conversion.spec import ServingSpec
+from conversion.spec import OutputSpec, ServingSpec
 from python_backend.hybrid.preference import read_preference
 from python_backend.integrity import pins
 
@@ -38,6 +38,15 @@ def test_the_hybrid_says_who_served(configs):
 def test_the_python_runtime_is_never_forced_upon_the_onnx_twin(configs):
     assert configs["onnx"].backend == "onnxruntime"
     assert configs["onnx"].runtime == ""
+
+
+def test_the_hybrid_knows_the_ranges_of_the_outputs_that_have_one(spec):
+    facts = [Facts(name, "float32", ("batch", 4)) for name in ("scores", "odds")]
+    outputs = (OutputSpec("scores"), OutputSpec("odds", (0.0, 1.0)))
+    parameters = model_configs(replace(spec, outputs=outputs), [IMAGE], facts)["hybrid"].parameters
+    assert parameters["output_ranges"].string_value == '{"odds": [0.0, 1.0]}'
+    plain = model_configs(replace(spec, outputs=()), [IMAGE], facts)["hybrid"].parameters
+    assert "output_ranges" not in plain
 
 
 @pytest.mark.parametrize(("deadline", "budget", "expected"), [(10000, 0, "5000"), (900, 0, "450"), (900, 300, "300")])

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from conversion import timing
-from conversion.timing import Race, race
+from conversion.timing import Patience, Race, race
 
 
 def test_all_run_in_every_round_and_each_is_first_in_its_turn():
@@ -40,6 +40,19 @@ def test_a_disturbed_race_is_run_again_and_the_quietest_one_counts(monkeypatch, 
     monkeypatch.setattr(timing, "_WAIT_S", 0.0)
     found = race({"only": lambda: None}, Race(least=2, most=2, attempts=3))
     assert found["only"].others == kept
+    assert list(told) == []
+
+
+def test_on_a_machine_that_stays_busy_races_are_no_longer_run_again(monkeypatch):
+    shares = [0.5, 0.4, 0.5, 0.4, 0.5, 0.02, 0.3, 0.2]
+    told = iter(shares)
+    monkeypatch.setattr(timing, "_others", lambda before, after: next(told))
+    monkeypatch.setattr(timing, "_WAIT_S", 0.0)
+    patience, how, kept = Patience(), Race(least=2, most=2, attempts=2), []
+    for _ in range(5):
+        kept.append(race({"only": lambda: None}, how, patience)["only"].others)
+    # Two attempts, two attempts, patience is lost, a quiet race finds it again, two attempts.
+    assert kept == [0.4, 0.4, 0.5, 0.02, 0.2]
     assert list(told) == []
 
 

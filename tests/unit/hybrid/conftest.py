@@ -41,17 +41,11 @@ class Twins:
 
 
 def down(batch, outputs):
-    raise TwinFailed("twin", "model is not ready", unavailable=True)
+    raise TwinFailed("twin", "model is not ready", "gone")
 
 
-def dead(clock):
-    """A dead stub: each call takes a second to fail."""
-
-    def fault(batch, outputs):
-        clock.now += 1.0
-        down(batch, outputs)
-
-    return fault
+def full(batch, outputs):
+    raise TwinFailed("twin", "exceeds maximum queue size", "full")
 
 
 def refuses(batch, outputs):

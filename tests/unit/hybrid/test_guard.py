@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from python_backend.hybrid.guard import all_finite, broken_output, first_not_finite, rows_not_finite
+from python_backend.hybrid.guard import all_finite, bad_rows, broken_output, first_not_finite
 
 # The guard silences it where it is loaded; pytest sets the filters of its own again.
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in reduce:RuntimeWarning")
@@ -46,6 +48,24 @@ def test_an_output_is_named_with_what_is_wrong(settings):
 
 def test_the_bad_rows_are_told(settings):
     y = np.zeros((4, 2), np.float32)
-    assert rows_not_finite(settings, {"y": y}, frozenset({"y"}), 4) is None
+    assert bad_rows(settings, {"y": y}, frozenset({"y"}), 4) is None
     y[1, 0], y[3, 1] = np.nan, np.inf
-    assert rows_not_finite(settings, {"y": y}, frozenset({"y"}), 4).tolist() == [False, True, False, True]
+    assert bad_rows(settings, {"y": y}, frozenset({"y"}), 4).tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_rows_out_of_their_range_are_told(settings, dtype):
+    spec = replace(settings.outputs["y"], dtype=np.dtype(dtype), finite=dtype is not np.int64, range=(0.0, 1.0))
+    limited = replace(settings, outputs={"y": spec})
+    y = np.array([[0, 1], [1, 1], [2, 0], [0, -1]], dtype)
+    assert bad_rows(limited, {"y": y[:2]}, frozenset({"y"}), 2) is None
+    assert bad_rows(limited, {"y": y}, frozenset({"y"}), 4).tolist() == [False, False, True, True]
+
+
+def test_a_range_allows_for_rounding_and_for_nan_where_that_may_be(settings):
+    spec = replace(settings.outputs["y"], range=(0.0, 1.0))
+    y = np.array([[1.000001, 0], [np.nan, -1e-6], [1.001, 0], [np.inf, 0]], np.float32)
+    strict, free = (replace(settings, outputs={"y": replace(spec, finite=finite)}) for finite in (True, False))
+    assert bad_rows(strict, {"y": y}, frozenset({"y"}), 4).tolist() == [False, True, True, True]
+    assert bad_rows(free, {"y": y}, frozenset({"y"}), 4).tolist() == [False, False, True, True]
+    assert bad_rows(replace(free, batched=False), {"y": y}, frozenset({"y"}), 1).tolist() == [True]

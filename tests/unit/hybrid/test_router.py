@@ -8,19 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from python_backend.hybrid.batch import join
+from python_backend.hybrid.breaker import State
 from python_backend.hybrid.errors import BothFailed, HybridError, TwinFailed
 from python_backend.hybrid.preference import Preference
 from python_backend.hybrid.router import Router
+from python_backend.hybrid.tally import Tally
 
-from .conftest import Clock, Twins, batch_of, dead, down, refuses
+from .conftest import Clock, Twins, batch_of, down, full, refuses
 
 
 def answer(router, batch):
-    """What a caller gets: the primary's answer, or the fallback's after its failure."""
+    """What a caller gets: the primary's answer, or the fallback's after its failure. Every ticket has its verdict."""
+    tickets = {}
     try:
-        return router.primary(batch)
+        return router.primary(batch, tickets)
     except TwinFailed as error:
-        return router.fallback(batch, error)
+        return router.fallback(batch, error, tickets)
+    finally:
+        assert all(ticket.told for ticket in tickets.values())
 
 
 def nan_where(*values):
@@ -125,18 +130,9 @@ def test_the_twin_never_answers_for_the_original_with_values_that_are_not_finite
         answer(Router(settings, twins, clock), batch_of(1, prefer="original"))
 
 
-def test_a_twin_that_is_not_loaded_is_asked_each_time_since_that_costs_nothing(settings, twins, clock):
+def test_a_twin_that_is_gone_is_left_alone_then_probed_by_one(settings, twins, clock):
     twins.faults["onnx"] = down
-    router = Router(settings, twins, clock)
-    for _ in range(5):
-        assert answer(router, batch_of(1)).served_by == "original"
-    twins.faults.clear()
-    assert answer(router, batch_of(1)).served_by == "onnx"
-
-
-def test_a_dead_twin_is_left_alone_then_probed_by_one(settings, twins, clock):
-    twins.faults["onnx"] = dead(clock)
-    router = Router(settings, twins, clock)
+    router = Router(settings, twins, clock, dice=lambda: 0.5)
     for _ in range(5):
         assert answer(router, batch_of(1)).served_by == "original"
     assert [twin for twin, _ in twins.calls].count("onnx") == 1
@@ -150,26 +146,146 @@ def test_a_dead_twin_is_left_alone_then_probed_by_one(settings, twins, clock):
 
 
 @pytest.mark.parametrize(("gone", "stays"), [("onnx", "original"), ("original", "onnx")])
-def test_each_twin_rests_for_those_who_prefer_it_alone(settings, twins, clock, gone, stays):
-    twins.faults[gone] = dead(clock)
-    router = Router(settings, twins, clock)
+def test_each_twin_has_a_breaker_of_its_own(settings, twins, clock, gone, stays):
+    twins.faults[gone] = down
+    router = Router(settings, twins, clock, dice=lambda: 0.5)
     for _ in range(3):
         assert answer(router, batch_of(1, prefer=gone)).served_by == stays
         assert answer(router, batch_of(1, 2, 3, prefer=stays)).served_by == stays
     assert [twin for twin, _ in twins.calls].count(gone) == 1
-    router.late(batch_of(1, prefer=stays))
-    assert not router.cooldowns[stays].resting
+    assert router.breakers[stays].state is State.CLOSED
     twins.faults.clear()
     clock.now += 1.01
     assert answer(router, batch_of(1, prefer=gone)).served_by == gone
 
 
-def test_a_request_that_the_twin_refuses_does_not_rest_it(settings, twins, clock):
+@pytest.mark.parametrize("fault", [refuses, full, nan_where(1), lambda batch, outputs: {}])
+def test_a_twin_that_fails_five_times_where_the_other_answers_is_left_alone(settings, twins, clock, fault):
+    twins.faults["onnx"] = fault
     router = Router(settings, twins, clock)
-    twins.faults["onnx"] = refuses
+    for _ in range(8):
+        assert answer(router, batch_of(1)).served_by == "original"
+    assert [twin for twin, _ in twins.calls].count("onnx") == 5
+    assert router.breakers["onnx"].state is State.OPEN
+
+
+@pytest.mark.parametrize("fault", [refuses, full, lambda batch, outputs: {}])
+def test_requests_that_neither_can_answer_open_no_breaker(settings, twins, clock, fault):
+    twins.faults = {"onnx": fault, "original": fault}
+    router = Router(settings, twins, clock)
+    for _ in range(30):
+        with pytest.raises(BothFailed):
+            answer(router, batch_of(1))
+    assert {breaker.state for breaker in router.breakers.values()} == {State.CLOSED}
+
+
+def test_rows_that_the_original_finds_not_finite_either_are_not_the_twins_fault(settings, twins, clock):
+    twins.faults = {"onnx": nan_where(1), "original": nan_where(1)}
+    router = Router(settings, twins, clock)
+    for _ in range(30):
+        assert answer(router, batch_of(1)).served_by == "original"
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
+def test_one_bad_row_among_good_ones_is_not_held_against_the_twin(settings, twins, clock):
+    twins.faults["onnx"] = nan_where(2)
+    router = Router(settings, twins, clock)
+    for _ in range(30):
+        answer(router, batch_of(1, 2, 3))
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
+def test_without_fallback_only_a_twin_that_is_gone_is_left_alone(settings, twins, clock):
+    alone = replace(settings, fallback_enabled=False)
+    for fault, state in ((refuses, State.CLOSED), (nan_where(1), State.CLOSED), (down, State.OPEN)):
+        twins.faults["onnx"] = fault
+        router = Router(alone, twins, clock)
+        for _ in range(8):
+            with pytest.raises(TwinFailed):
+                answer(router, batch_of(1))
+        assert router.breakers["onnx"].state is state
+
+
+def test_what_was_done_is_counted(settings, twins, clock):
+    tally = Tally()
+    router = Router(settings, twins, clock, tally)
     answer(router, batch_of(1))
-    twins.faults.clear()
-    assert answer(router, batch_of(1)).served_by == "onnx"
+    answer(router, batch_of(1, prefer="original"))
+    twins.faults["onnx"] = nan_where(2)
+    answer(router, join([batch_of(1), batch_of(2), batch_of(3)]))
+    for fault in (lambda batch, outputs: {}, refuses, down):
+        twins.faults["onnx"] = fault
+        answer(router, batch_of(1))
+    answer(router, batch_of(1))
+    router.late("original", {}, 1.0)
+    counted = {series: amount for series, amount in tally.drain().items() if "duration" not in series[0]}
+    assert counted == {
+        ("ml_backend_selected", "onnx", "preferred"): 4,
+        ("ml_backend_selected", "original", "preferred"): 1,
+        ("ml_backend_selected", "original", "rows"): 1,
+        ("ml_backend_selected", "original", "malformed"): 1,
+        ("ml_backend_selected", "original", "error"): 1,
+        ("ml_backend_selected", "original", "gone"): 1,
+        ("ml_backend_selected", "original", "open"): 1,
+        ("ml_inference_failures_total", "onnx", "rows"): 1,
+        ("ml_inference_failures_total", "onnx", "malformed"): 1,
+        ("ml_inference_failures_total", "onnx", "error"): 1,
+        ("ml_inference_failures_total", "onnx", "gone"): 1,
+        ("ml_breaker_opened_total", "onnx"): 1,
+        ("ml_deadline_missed_total", "original"): 1,
+    }
+
+
+def test_the_calls_of_a_twin_are_timed_whatever_comes_of_them(settings, twins, clock):
+    tally = Tally()
+    router = Router(settings, twins, clock, tally)
+
+    def slow_and_wrong(batch, outputs):
+        clock.now += 0.03
+        assert router.falling_back == 0
+        return {}
+
+    def slow(batch, outputs):
+        clock.now += 0.3
+        assert router.falling_back == 1
+        return outputs
+
+    twins.faults = {"onnx": slow_and_wrong, "original": slow}
+    answer(router, batch_of(1))
+    assert router.falling_back == 0
+    counted = tally.drain()
+    for twin, seconds, edge, below in (("onnx", 0.03, "0.05", "0.025"), ("original", 0.3, "0.5", "0.25")):
+        assert counted["ml_inference_duration_seconds_count", twin] == 1
+        assert counted["ml_inference_duration_seconds_sum", twin] == pytest.approx(seconds)
+        assert counted["ml_inference_duration_seconds_bucket", twin, edge] == 1
+        assert counted["ml_inference_duration_seconds_bucket", twin, below] == 0
+        assert counted["ml_inference_duration_seconds_bucket", twin, "+Inf"] == 1
+
+
+def test_with_both_breakers_open_nobody_is_asked_and_both_causes_are_named(settings, twins, clock):
+    twins.faults = {"onnx": down, "original": down}
+    router = Router(settings, twins, clock)
+    with pytest.raises(BothFailed):
+        answer(router, batch_of(1))
+    asked = len(twins.calls)
+    with pytest.raises(BothFailed, match=r"onnx: its circuit breaker is open, .*original: its circuit breaker") as both:
+        answer(router, batch_of(1))
+    assert both.value.unavailable
+    assert len(twins.calls) == asked
+
+
+def test_three_late_calls_open_the_breaker(settings, twins, clock):
+    router = Router(settings, twins, clock)
+    for _ in range(3):
+        assert router.breakers["onnx"].state is State.CLOSED
+        tickets = {}
+        router.primary(batch_of(1), tickets)
+        # The verdict was told already: being late comes too late.
+        router.late("onnx", tickets, 5.0)
+    for _ in range(3):
+        ticket = router.breakers["onnx"].admit()
+        assert "within its budget of 5000 ms" in str(router.late("onnx", {"onnx": ticket}, 5.0))
+    assert router.breakers["onnx"].state is State.OPEN
 
 
 FAULTS = st.sampled_from(
@@ -210,7 +326,7 @@ def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
         try:
             got = answer(router, batch_of(*values, prefer=prefer))
         except HybridError:
-            assert onnx is not None or router.cooldowns["onnx"].resting or original is not None
+            assert onnx is not None or router.breakers["onnx"].state is not State.CLOSED or original is not None
             continue
         served = np.broadcast_to(np.asarray(got.served_by, object), len(values))
         for row, value, twin in zip(got.outputs["y"], values, served, strict=True):

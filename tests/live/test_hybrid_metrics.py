@@ -1,0 +1,147 @@
+"""What the hybrid tells of itself on Triton's own metrics endpoint."""
+
+import re
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from .hybrid_net import Net, Shape
+
+SERIES = re.compile(r'^(ml_\w+)\{(.*)\} ([-+.e0-9]+)$')
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@pytest.fixture
+def net(triton):
+    made = Net(triton, "measured", Shape()).load()
+    yield made
+    made.close()
+
+
+def series(triton, model="measured"):
+    """Every series of a model: its values summed over processes, by name and by what its other labels say."""
+    with urllib.request.urlopen(f"http://{triton.server.metrics_url}/metrics", timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    found = {}
+    for name, labels, value in (match.groups() for line in lines if (match := SERIES.match(line))):
+        said = dict(LABEL.findall(labels))
+        if said.pop("model") == model:
+            assert said.pop("process").isdecimal()
+            key = (name, *(said[label] for label in sorted(said)))
+            found[key] = found.get(key, 0.0) + float(value)
+    return found
+
+
+def until(triton, expected, timeout_s=10.0):
+    """Wait until the series say what is expected; gives all of them."""
+    end = time.monotonic() + timeout_s
+    while True:
+        found = series(triton)
+        if expected.items() <= found.items():
+            return found
+        assert time.monotonic() < end, {key: found.get(key) for key in expected}
+        time.sleep(0.1)
+
+
+def ask(net, count=1, **options):
+    for _ in range(count):
+        net.ask(np.ones((1, 2), np.float32), **options)
+
+
+def test_who_answered_why_and_how_fast(net, triton):
+    ask(net, 5)
+    ask(net, 2, parameters={"prefer": "original"})
+    net.behave("onnx", sleep_s={"1.0": 0.06})
+    ask(net, 1)
+    found = until(
+        triton,
+        {
+            ("ml_inference_total", "onnx", "ok"): 6,
+            ("ml_inference_total", "original", "ok"): 2,
+            ("ml_backend_selected", "onnx", "preferred"): 6,
+            ("ml_backend_selected", "original", "preferred"): 2,
+            ("ml_inference_duration_seconds_count", "onnx"): 6,
+            ("ml_inference_duration_seconds_count", "original"): 2,
+            ("ml_inference_duration_seconds_bucket", "onnx", "+Inf"): 6,
+            ("ml_inference_duration_seconds_bucket", "onnx", "0.05"): 5,
+            ("ml_breaker_state", "onnx"): 0,
+            ("ml_breaker_state", "original"): 0,
+            ("ml_fallbacks_in_flight",): 0,
+            ("ml_late_calls",): 0,
+        },
+    )
+    assert 0.06 < found["ml_inference_duration_seconds_sum", "onnx"] < 2
+    assert not any("failures" in key[0] or "missed" in key[0] for key in found)
+
+
+def test_what_went_wrong_and_what_came_of_it(net, triton):
+    ask(net)
+    net.behave("onnx", error={"1.0": "out of order"})
+    ask(net, 2)
+    net.behave("onnx")
+    nan = np.full((1, 2), np.nan, np.float32)
+    with pytest.raises(InferenceServerException, match="NaN"):
+        net.ask(nan)
+    net.behave("onnx", sleep_s={"1.0": 1.0})
+    ask(net, parameters={"deadline_ms": 600})
+    until(
+        triton,
+        {
+            ("ml_inference_total", "onnx", "ok"): 1,
+            ("ml_inference_total", "original", "ok"): 3,
+            ("ml_inference_total", "none", "invalid"): 1,
+            ("ml_backend_selected", "original", "error"): 2,
+            ("ml_backend_selected", "original", "late"): 1,
+            ("ml_inference_failures_total", "onnx", "error"): 2,
+            ("ml_deadline_missed_total", "onnx"): 1,
+        },
+    )
+
+
+def test_the_breaker_is_shown_and_a_reload_begins_anew(net, triton):
+    ask(net)
+    triton.control.unload("measured_onnx")
+    ask(net, 4)
+    until(
+        triton,
+        {
+            ("ml_breaker_state", "onnx"): 2,
+            ("ml_breaker_opened_total", "onnx"): 1,
+            ("ml_backend_selected", "original", "gone"): 1,
+            ("ml_backend_selected", "original", "open"): 3,
+        },
+    )
+    triton.control.load("measured_onnx")
+    triton.control.unload("measured")
+    # What a process that is gone has counted is no longer shown.
+    end = time.monotonic() + 10
+    while series(triton):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    triton.control.load("measured")
+    ask(net)
+    until(triton, {("ml_inference_total", "onnx", "ok"): 1, ("ml_breaker_state", "onnx"): 0})
+
+
+def test_reloading_under_load_while_the_endpoint_is_read_ends_nothing(net, triton):
+    with ThreadPoolExecutor(4) as pool:
+        reading = True
+
+        def read():
+            while reading:
+                series(triton)
+
+        readers = [pool.submit(read) for _ in range(2)]
+        for _ in range(8):
+            triton.control.unload("measured")
+            triton.control.load("measured")
+            ask(net, 20)
+        reading = False
+        for reader in readers:
+            reader.result(timeout=10)
+    assert triton.server.pid
+    ask(net)
