@@ -67,9 +67,7 @@ class Patience:
         return self.disturbed > 1
 
 
-def race(
-    runners: Mapping[str, Callable[[], object]], how: Race, patience: Patience | None = None
-) -> dict[str, Timing]:
+def race(runners: Mapping[str, Callable[[], object]], how: Race, patience: Patience | None = None) -> dict[str, Timing]:
     """Time all `runners`, one after the other in every round, each round starting with another one.
 
     Races that share `patience` learn from each other whether to wait for a quiet moment.

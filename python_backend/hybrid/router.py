@@ -111,10 +111,6 @@ class Router:
             tickets[first].succeeded() if right else tickets[first].failed(cause.cause)
         return answer
 
-    def _count_fallback(self, by: int) -> None:
-        with self._lock:
-            self._falling_back += by
-
     def late(self, twin: str, tickets: Tickets, limit_s: float) -> TwinFailed:
         """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback."""
         cause = TwinFailed(twin, f"no answer within its budget of {limit_s * 1e3:.0f} ms", "late")
@@ -144,6 +140,10 @@ class Router:
         finally:
             self._tally.took(twin, self._clock() - started)
         return answer
+
+    def _count_fallback(self, by: int) -> None:
+        with self._lock:
+            self._falling_back += by
 
 
 def other(twin: str) -> str:

@@ -11,7 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 from .hybrid_net import Net, Shape
 
-SERIES = re.compile(r'^(ml_\w+)\{(.*)\} ([-+.e0-9]+)$')
+SERIES = re.compile(r"^(ml_\w+)\{(.*)\} ([-+.e0-9]+)$")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
