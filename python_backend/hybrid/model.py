@@ -52,8 +52,9 @@ class TritonPythonModel:
         directory = Path(args["model_repository"]) / args["model_version"]
         # Once more, for the code alone: a damaged bit may be the very one that left the first look out.
         require_intact(directory, ".py")
+        config = json.loads(args["model_config"])
         try:
-            self._settings = read_settings(json.loads(args["model_config"]))
+            self._settings = read_settings(config)
         except HybridError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         # The hybrid of release N asks version N of its twins.
@@ -77,7 +78,7 @@ class TritonPythonModel:
             pb_utils.Logger.log_error(f"this twin will not be asked: {sentence}")
         # For each thread its own: two that send a tensor for the first time would both move it to shared memory.
         self._served_by = threading.local()
-        self._exporter = Exporter(args["model_name"], self._tally, self._gauges, _family, pb_utils.Logger.log_warn)
+        self._exporter = Exporter(config["name"], self._tally, self._gauges, _family, pb_utils.Logger.log_warn)
         self._exporter.start()
         self._on_cpu = pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
 
