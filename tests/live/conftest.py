@@ -45,9 +45,12 @@ class LiveTriton:
         return name
 
     def drop(self, *names: str) -> None:
-        """Unload models and remove their folders."""
+        """Unload models, wait until they are gone, and remove their folders.
+
+        24.10 crashes now and then when a model is loaded while another one of the same name still unloads.
+        """
         for name in names:
-            self.control.unload(name, wait_s=0.0)
+            self.control.unload(name, wait_s=5.0)
             shutil.rmtree(self.repository / name)
 
 
