@@ -1,4 +1,4 @@
-"""The order of the test files: the longest come first, so that processes that share them out end together.
+"""The order of the test files where several processes share them: the longest come first, so that all end together.
 
 Of the two that convert all the time one is first and the other comes when that is done: side by side they take twice as
 long, and beside those that mostly wait neither does.
@@ -13,7 +13,10 @@ LONGEST = ("demo", "publish_soak", "publish_live", "hybrid_faults", "publish", "
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Only the processes that xdist starts have this.
+    if not hasattr(config, "workerinput"):
+        return
     places = {LIVE / f"test_{name}.py": place for place, name in enumerate(LONGEST)}
     # Sorting keeps the order of what is alike: within a file, and among the files that are not named here.
     items.sort(key=lambda item: places.get(item.path, len(places) + (not item.path.is_relative_to(LIVE))))
