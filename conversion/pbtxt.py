@@ -133,7 +133,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "allow_non_finite_inputs": ",".join(serving.allow_non_finite_inputs),
         "allow_non_finite_outputs": ",".join(serving.allow_non_finite_outputs),
     }
-    ranges = {output.name: list(output.range) for output in spec.outputs if output.range}
+    ranges = {output.name: output.range for output in spec.outputs if output.range}
     if ranges:
         parameters["output_ranges"] = json.dumps(ranges)
     for key, value in parameters.items():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .parity import Case
+from .parity import Case, Comparison, compare
 from .samples import Batch
+from .spec import ToleranceSpec
 from .subject import Subject
 
-__all__ = ["moved_by_rounding", "nudged"]
+__all__ = ["moved_by_rounding", "nudged", "rounded"]
 
 
 def nudged(batch: Batch) -> Batch:
@@ -22,15 +23,15 @@ def nudged(batch: Batch) -> Batch:
     }
 
 
+def rounded(subject: Subject, case: Case, tolerance: ToleranceSpec) -> list[Comparison]:
+    """What the original answers to the nudged inputs, compared with what it answered. Raises ArtefactError."""
+    return compare(case, subject.run(nudged(case.inputs)), tolerance)
+
+
 def moved_by_rounding(subject: Subject, case: Case) -> float:
     """The largest change in any number that the original answers when the inputs are nudged. 0 where all is whole.
 
     A twin that sums in another order can hardly come nearer than this. Raises ArtefactError.
     """
-    answer = subject.run(nudged(case.inputs))
-    moved = (
-        np.abs(answer[name].astype(np.float64) - expected.astype(np.float64))
-        for name, expected in case.expected.items()
-        if expected.dtype.kind == "f"
-    )
-    return max((float(np.nanmax(change, initial=0.0)) for change in moved), default=0.0)
+    floats = {name for name, expected in case.expected.items() if expected.dtype.kind == "f"}
+    return max((c.max_abs or 0.0 for c in rounded(subject, case, ToleranceSpec()) if c.output in floats), default=0.0)

@@ -128,8 +128,7 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
             raise WrongValue(
                 path, f"{key}.shape", 'a list that starts with "batch" (or max_batch_size = 0)', list(tensor.shape)
             )
-        if tensor.range and not tensor.range[0] < tensor.range[1]:
-            raise WrongValue(path, f"{key}.range", "[low, high) with low < high", list(tensor.range))
+        _check_range(tensor.range, path, f"{key}.range", "[low, high)")
         for size in tensor.shape:
             if isinstance(size, int) and size < 1:
                 raise WrongValue(path, f"{key}.shape", "sizes of at least 1, or a name for a dynamic one", size)
@@ -137,8 +136,12 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
 
 def _check_outputs(spec: ModelSpec, path: Path) -> None:
     for number, tensor in enumerate(spec.outputs):
-        if tensor.range and not tensor.range[0] < tensor.range[1]:
-            raise WrongValue(path, f"outputs[{number}].range", "[low, high] with low < high", list(tensor.range))
+        _check_range(tensor.range, path, f"outputs[{number}].range", "[low, high]")
+
+
+def _check_range(limits: tuple[float, float] | None, path: Path, key: str, form: str) -> None:
+    if limits and not limits[0] < limits[1]:
+        raise WrongValue(path, key, f"{form} with low < high", list(limits))
 
 
 def _check_search(spec: ModelSpec, path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .errors import ArtefactError
 from .interface import Facts
 from .parity import Case, compare
-from .rounding import nudged
+from .rounding import rounded
 from .samples import Batch
 from .spec import ToleranceSpec
 from .subject import Subject
@@ -102,8 +102,7 @@ def _noise(fact: Facts, array: NDArray[Any]) -> NDArray[Any]:
 def _wavers(subject: Subject, case: Case) -> str | None:
     """With what the original's answer changes though it should not, and how; None where it is settled."""
     limit = stress_tolerance(subject.spec.parity.tolerance("fp32"))
-    rounded = compare(case, subject.run(nudged(case.inputs)), limit)
-    found = [("with the last bit of the inputs", rounded)]
+    found = [("with the last bit of the inputs", rounded(subject, case, limit))]
     if subject.batched:
         row = {name: array[:1] for name, array in case.inputs.items()}
         first = Case(row, {name: value[:1] for name, value in case.expected.items()})

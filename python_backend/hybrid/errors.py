@@ -27,9 +27,14 @@ class HybridError(Exception):
     """Base of everything that this package raises. `outcome` is what a caller gets, as the metrics call it."""
 
     @property
+    def unavailable(self) -> bool:
+        """Whether nobody took any work, so that the same request may succeed later."""
+        return False
+
+    @property
     def outcome(self) -> str:
         """invalid: the caller's mistake; unavailable and deadline: worth another try; error: none of these."""
-        return "error"
+        return "unavailable" if self.unavailable else "error"
 
 
 class SettingsInvalid(HybridError):
@@ -81,13 +86,8 @@ class TwinFailed(HybridError):
 
     @property
     def unavailable(self) -> bool:
-        """Whether the twin took no work, so that the same request may succeed later."""
+        """Whether the twin took no work."""
         return self.kind in ("full", "gone", "open", "crowded", "damaged")
-
-    @property
-    def outcome(self) -> str:
-        """What a caller gets where no other twin is asked."""
-        return "unavailable" if self.unavailable else "error"
 
 
 class RowsRefused(TwinFailed):
@@ -102,12 +102,12 @@ class BothFailed(HybridError):
 
     def __init__(self, primary: HybridError, fallback: HybridError) -> None:
         super().__init__(f"no twin could answer ({primary}; {fallback})")
-        self.unavailable = all(isinstance(e, TwinFailed) and e.unavailable for e in (primary, fallback))
+        self._causes = (primary, fallback)
 
     @property
-    def outcome(self) -> str:
-        """Worth another try only where neither took any work."""
-        return "unavailable" if self.unavailable else "error"
+    def unavailable(self) -> bool:
+        """Whether neither took any work."""
+        return all(cause.unavailable for cause in self._causes)
 
 
 class DeadlinePassed(HybridError):

@@ -120,7 +120,7 @@ class Job:
     def _fail(self, error: HybridError) -> None:
         """Where several requests share a call, one of them may have spoilt it: ask for each alone."""
         members = self.batch.members
-        if len(members) == 1 or (isinstance(error, (BothFailed, TwinFailed)) and error.unavailable):
+        if len(members) == 1 or error.unavailable:
             self.answer(error)
             return
         for number, member in enumerate(members):

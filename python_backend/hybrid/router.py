@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .batch import Answer, Batch
 from .breaker import Breaker, Ticket
 from .errors import BothFailed, RowsRefused, TwinFailed
@@ -62,25 +65,22 @@ class Router:
         try:
             answer = self._answer(twin, batch, tickets)
         except TwinFailed:
-            if not self._settings.fallback_enabled and twin in tickets:
+            if not self._settings.fallback_enabled:
                 # Nobody else is asked, so nobody can tell whether it was the request.
-                tickets[twin].undecided()
+                _undecided(tickets)
             raise
         bad = None if twin == "original" else bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
         if bad is None:
-            tickets[twin].succeeded()
-            self._tally.add("ml_backend_selected", twin, "preferred", amount=len(batch.members))
+            self._selected(twin, "preferred", batch, tickets)
             return answer
-        cause = RowsRefused(twin, int(bad.sum()), batch.rows)
-        self._tally.add("ml_inference_failures_total", twin, cause.kind)
+        cause = self._refused(twin, bad)
         if not self._settings.fallback_enabled:
-            tickets[twin].undecided()
+            _undecided(tickets)
             raise cause
         if bad.all():
             return self.fallback(batch, cause, tickets)
         # Rows that come out alone may be their callers' fault, and the others are right.
-        tickets[twin].succeeded()
-        self._tally.add("ml_backend_selected", twin, "preferred", amount=len(batch.members))
+        self._selected(twin, "preferred", batch, tickets)
         return answer.patched(bad, self.fallback(batch.take(bad), cause, tickets))
 
     def fallback(self, batch: Batch, cause: TwinFailed, tickets: Tickets) -> Answer:
@@ -91,24 +91,21 @@ class Router:
         self._count_fallback(1)
         try:
             answer = self._answer(twin, batch, tickets)
-            bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+            bad = None
+            if twin == "onnx" or isinstance(cause, RowsRefused):
+                bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
             if bad is not None and twin == "onnx":
-                self._tally.add("ml_inference_failures_total", twin, "rows")
-                raise RowsRefused(twin, int(bad.sum()), batch.rows)
+                raise self._refused(twin, bad)
         except TwinFailed as error:
             # A request that neither can answer says nothing about either.
-            for each in (first, twin):
-                if each in tickets:
-                    tickets[each].undecided()
+            _undecided(tickets)
             raise BothFailed(cause, error) from error
         finally:
             self._count_fallback(-1)
-        tickets[twin].succeeded()
-        self._tally.add("ml_backend_selected", twin, cause.kind, amount=len(batch.members))
+        self._selected(twin, cause.kind, batch, tickets)
         if first in tickets:
             # Where the original's rows are no better, the twin was right.
-            right = isinstance(cause, RowsRefused) and bad is not None
-            tickets[first].succeeded() if right else tickets[first].failed(cause.cause)
+            tickets[first].succeeded() if bad is not None else tickets[first].failed(cause.cause)
         return answer
 
     def late(self, twin: str, tickets: Tickets, limit_s: float) -> TwinFailed:
@@ -141,9 +138,24 @@ class Router:
             self._tally.took(twin, self._clock() - started)
         return answer
 
+    def _selected(self, twin: str, reason: str, batch: Batch, tickets: Tickets) -> None:
+        tickets[twin].succeeded()
+        self._tally.add("ml_backend_selected", twin, reason, amount=len(batch.members))
+
+    def _refused(self, twin: str, bad: NDArray[np.bool_]) -> RowsRefused:
+        cause = RowsRefused(twin, int(bad.sum()), len(bad))
+        self._tally.add("ml_inference_failures_total", twin, cause.kind)
+        return cause
+
     def _count_fallback(self, by: int) -> None:
         with self._lock:
             self._falling_back += by
+
+
+def _undecided(tickets: Tickets) -> None:
+    # A late call of the same job may add one meanwhile.
+    for ticket in tuple(tickets.values()):
+        ticket.undecided()
 
 
 def other(twin: str) -> str:
