@@ -127,6 +127,8 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "deadline_ms": str(serving.deadline_ms),
         "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),
         "max_concurrency": str(serving.max_concurrency),
+        "max_pending": str(serving.max_pending),
+        "max_pending_mb": str(serving.max_pending_mb),
         "max_joined_rows": str(max(joined, 1)),
         # More calls than the twin has instances only wait in its queue: there is time to join them.
         "eager_calls": str(arrangement.instances),

@@ -193,6 +193,8 @@ class ServingSpec:
     deadline_ms: int = 10000
     primary_budget_ms: int = 0
     max_concurrency: int = 16
+    max_pending: int = 640
+    max_pending_mb: int = 512
     allow_non_finite_inputs: tuple[str, ...] = ()
     allow_non_finite_outputs: tuple[str, ...] = ()
     gpu: GpuSpec = GpuSpec()

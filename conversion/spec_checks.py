@@ -99,6 +99,8 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "accuracy.items": (spec.accuracy.items, 1, 1_000_000),
         "accuracy.max_loss": (spec.accuracy.max_loss, 0, 1),
         "search.budget_s": (spec.search.budget_s, 1, 86_400),
+        "serving.max_pending": (serving.max_pending, 1, 1 << 16),
+        "serving.max_pending_mb": (serving.max_pending_mb, 1, 1 << 20),
     }
     for key in ("instances", "threads", "original_instances", "original_threads", "max_concurrency"):
         if (count := getattr(serving, key)) is not None:

@@ -10,7 +10,7 @@ from ..bench_table import bench, table, write
 from ..profiles import PROFILES
 from ..repository import Repository
 from ..spec_reader import read_spec
-from .shared import Commands, add_command, folders, progress, with_build, with_folders, with_repository
+from .shared import Commands, add_command, folders, progress, with_build, with_folders, with_progress, with_repository
 
 __all__ = ["add"]
 
@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
     with_folders(added)
     with_repository(added)
     with_build(added)
+    with_progress(added)
     added.add_argument("--batch-sizes", nargs="+", type=int, default=[], help="batch sizes (those of the model's spec)")
     added.add_argument("--profile", choices=PROFILES, default="cpu", help="where both run (%(default)s)")
     added.add_argument("--output", type=Path, default=Path("build/bench.json"), help="where to write (%(default)s)")
@@ -37,7 +38,7 @@ def _bench(arguments: argparse.Namespace) -> int:
             build_folder=arguments.build.resolve(),
             sizes=arguments.batch_sizes,
             profile=arguments.profile,
-            report=progress(spec.name),
+            report=progress(spec.name, arguments),
         )
     if not entries:
         return 2

@@ -14,7 +14,18 @@ from ..spec_reader import read_spec
 from ..targets import require_targets
 from .live_server import live_of, machine_of, tell_files_only, with_server
 from .preflight import environments_of, tell_missing
-from .shared import Commands, add_command, folders, note, progress, say, with_build, with_folders, with_repository
+from .shared import (
+    Commands,
+    add_command,
+    folders,
+    note,
+    progress,
+    say,
+    with_build,
+    with_folders,
+    with_progress,
+    with_repository,
+)
 
 __all__ = ["add"]
 
@@ -26,6 +37,7 @@ def add(commands: Commands) -> None:
     with_repository(added)
     with_server(added)
     with_build(added)
+    with_progress(added)
     added.add_argument("--target", help="the Triton release to publish for (that of model.toml)")
     added.add_argument("--preflight", action="store_true", help="load the graph in the target's ONNX Runtime first")
     added.add_argument("--search", choices=LEVELS, help="how much is tried: off, fast or full (that of model.toml)")
@@ -49,7 +61,7 @@ def _convert(arguments: argparse.Namespace) -> int:
                 read_spec(folder, arguments.target, arguments.search),
                 repository,
                 build_folder=arguments.build.resolve(),
-                report=progress(name),
+                report=progress(name, arguments),
                 force=arguments.force,
                 live=live,
                 new_interface=arguments.new_interface,

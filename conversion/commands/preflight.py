@@ -8,7 +8,7 @@ from ..environments import Environments
 from ..preflight_table import preflight, table
 from ..repository import Repository
 from ..targets import require_targets
-from .shared import Commands, add_command, progress, say, with_build, with_repository
+from .shared import Commands, add_command, progress, say, with_build, with_progress, with_repository
 
 __all__ = ["add", "environments_of", "tell_missing"]
 
@@ -21,14 +21,14 @@ def add(commands: Commands) -> None:
     added.add_argument("--target", nargs="+", action="extend", default=[], help="Triton releases (its own)")
     with_repository(added)
     with_build(added)
+    with_progress(added)
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
     require_targets(arguments.target)
     environments = environments_of(arguments)
-    rows = preflight(
-        Repository(arguments.repository), arguments.names, arguments.target, environments, progress("preflight")
-    )
+    report = progress("preflight", arguments)
+    rows = preflight(Repository(arguments.repository), arguments.names, arguments.target, environments, report)
     print(table(rows))
     tell_missing(environments)
     failures = [row.failure for row in rows if row.failure]

@@ -8,7 +8,7 @@ from ..errors import PublishError, VerificationFailed
 from ..repository import Repository
 from ..verify import published, verify
 from .live_server import live_of, tell_files_only, with_server
-from .shared import Commands, add_command, note, progress, with_repository
+from .shared import Commands, add_command, note, progress, with_progress, with_repository
 
 __all__ = ["add"]
 
@@ -28,6 +28,7 @@ def add(commands: Commands) -> None:
     added = add_command(commands, "verify", _verify, text)
     added.add_argument("names", nargs="*", metavar="NAME", help="models (all)")
     with_repository(added)
+    with_progress(added)
     added.add_argument("--skip-originals", action="store_true", help="replay the golden samples by the twins alone")
     added.add_argument("--skip-replay", action="store_true", help="compare checksums only")
 
@@ -70,7 +71,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         raise PublishError(f"{arguments.repository} holds no release of '{unknown[0]}'; publish it with convert")
     replayed = () if arguments.skip_replay else ("onnx",) if arguments.skip_originals else ("onnx", "original")
     verdicts = []
-    for verdict in verify(repository, names, replayed, progress("verify")):
+    for verdict in verify(repository, names, replayed, progress("verify", arguments)):
         print(verdict, flush=True)
         verdicts.append(verdict)
     failed = sum(1 for verdict in verdicts if verdict.problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -22,6 +23,7 @@ __all__ = [
     "say",
     "with_build",
     "with_folders",
+    "with_progress",
     "with_repository",
 ]
 
@@ -62,11 +64,22 @@ def folders(arguments: argparse.Namespace) -> list[Path]:
     return found
 
 
-def progress(name: str) -> Callable[[str], None]:
-    """Progress is for eyes: a pipe gets none."""
-    if not sys.stderr.isatty():
+def with_progress(added: argparse.ArgumentParser) -> None:
+    """Whether progress is shown."""
+    added.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def progress(name: str, arguments: argparse.Namespace) -> Callable[[str], None]:
+    """Says each step as it begins, and how long after the first it does: "[name 1:05] step"."""
+    if arguments.quiet:
         return lambda _step: None
-    return lambda step: say(f"[{name}] {step}")
+    start = time.monotonic()
+
+    def told(step: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - start), 60)
+        say(f"[{name} {minutes}:{seconds:02}] {step}")
+
+    return told
 
 
 def note(text: str) -> None:

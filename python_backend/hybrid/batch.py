@@ -18,7 +18,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class Batch:
     """The rows of one call. `native` is the server's own form of `inputs()`, handed on as it is where there is one.
 
-    A batch is one `request`, or joins several: then `parts` are theirs, in the order of the rows.
+    A batch is one `request`, with inputs of `size` bytes, or joins several: then `parts` are theirs, row below row.
     """
 
     rows: int
@@ -27,6 +27,7 @@ class Batch:
     inputs: Callable[[], Arrays]
     native: Any = None
     request: Any = None
+    size: int = 0
     parts: tuple[Batch, ...] = ()
 
     @property

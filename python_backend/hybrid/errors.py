@@ -8,7 +8,8 @@ HybridError
 ├── TwinFailed          one twin gave no usable answer; `unavailable` where it cannot be asked at all
 │   └── RowsRefused     some rows, or all, of a twin's answer are not finite or out of range
 ├── BothFailed          neither did: answered UNAVAILABLE if neither could be asked, INTERNAL otherwise
-└── DeadlinePassed      no answer in time: answered UNAVAILABLE
+├── DeadlinePassed      no answer in time: answered UNAVAILABLE
+└── Overloaded          as many requests as may be are under way: answered UNAVAILABLE, at once
 """
 
 from __future__ import annotations
@@ -120,6 +121,20 @@ class DeadlinePassed(HybridError):
     def outcome(self) -> str:
         """Worth another try."""
         return "deadline"
+
+
+class Overloaded(HybridError):
+    """There is no room for one more request."""
+
+    def __init__(self, inside: str, setting: str) -> None:
+        super().__init__(
+            f"the hybrid is full: {inside} are under way already; try again later, or raise '{setting}' in model.toml"
+        )
+
+    @property
+    def unavailable(self) -> bool:
+        """Worth another try."""
+        return True
 
 
 def kind_of(text: str) -> str:

@@ -27,7 +27,7 @@ class Gather:
 
     def add(self, job: Job) -> Iterator[Job]:
         """Hold `job`; gives what is to be sent at once: what is full, cannot be joined, or is in a hurry."""
-        kind = None if job.expires - job.arrived < PATIENT_S else job.kind_of(job.batch)
+        kind = None if job.patience_s < PATIENT_S else job.kind_of(job.batch)
         if kind is None:
             yield job
             return

@@ -34,16 +34,29 @@ class Job:
         self._router = router
         self._deliver = deliver
         self.deadline = now + batch.wishes.deadline_s
-        # Once the turn to the fallback is taken, only the deadline is left to watch.
-        self.expires = now + batch.wishes.primary_budget_s if router.falls_back else self.deadline
+        # Until it begins, and once the turn to the fallback is taken, only the deadline is left to watch.
+        self.expires = self.deadline
+        self._budget_s = self.patience_s
+        self._begun = False
         self._tickets: Tickets = {}
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
 
     @property
+    def patience_s(self) -> float:
+        """How long the twin that is asked first may take."""
+        wishes = self.batch.wishes
+        return wishes.primary_budget_s if self._router.falls_back else wishes.deadline_s
+
+    @property
     def falls_back_next(self) -> bool:
         """Whether it is the primary's budget that `expires` tells of, not the deadline."""
         return self._router.falls_back and not self._turn.locked()
+
+    @property
+    def _fair(self) -> bool:
+        """Whether a late twin is to blame: a request that waited long for a thread has little time left to give."""
+        return 2 * self._budget_s >= self.patience_s
 
     @property
     def asked_now(self) -> str:
@@ -55,6 +68,14 @@ class Job:
         """All as one, row below row, none of them started yet. Its time began with this one's."""
         members = [member for job in (self, *others) for member in job.batch.members]
         return Job(join(members), self._router, self._deliver, self.arrived)
+
+    def begin(self, now: float) -> None:
+        """A thread takes it up: the primary gets its share of the time that is left, the fallback the rest."""
+        self._begun = True
+        if self._router.falls_back:
+            wishes = self.batch.wishes
+            self._budget_s = (self.deadline - now) * wishes.primary_budget_s / wishes.deadline_s
+            self.expires = now + self._budget_s
 
     def skip_primary(self) -> None:
         """Ask the fallback alone: too many calls to the primary are late already."""
@@ -92,15 +113,16 @@ class Job:
 
     def late(self) -> TwinFailed:
         """Note that the primary is late; gives the cause."""
-        wishes = self.batch.wishes
-        return self._router.late(wishes.prefer, self._tickets, wishes.primary_budget_s)
+        return self._router.late(self.batch.wishes.prefer, self._tickets, self._budget_s, fair=self._fair)
 
     def pass_deadline(self) -> None:
         """Answer that time ran out."""
         self.expires = math.inf
         wishes = self.batch.wishes
-        self._router.late(self.asked_now, self._tickets, wishes.deadline_s)
-        self.answer(DeadlinePassed(wishes.deadline_s, f"{wishes.prefer} was asked first"))
+        if self._begun:
+            self._router.late(self.asked_now, self._tickets, wishes.deadline_s, fair=self._fair)
+        found = f"{wishes.prefer} was asked first" if self._begun else "all threads were busy"
+        self.answer(DeadlinePassed(wishes.deadline_s, found))
 
     def answer(self, answer: Answer | HybridError) -> None:
         """Answer each caller that has not been answered."""

@@ -21,6 +21,7 @@ from .jobs import Job
 from .log import RareLog
 from .pool import Pool
 from .release import damaged_twins, require_release, require_twins
+from .room import Room
 from .router import Router
 from .settings import SERVED_BY, Wishes, read_settings, read_wishes
 from .tally import Series, Tally
@@ -72,6 +73,7 @@ class TritonPythonModel:
         self._pool = Pool(
             self._settings.max_concurrency, Gather(self._settings.max_joined_rows, self._settings.eager_calls)
         )
+        self._room = Room(self._settings.max_pending, self._settings.max_pending_bytes)
         self._log = RareLog(pb_utils.Logger.log_warn, time.monotonic)
         self._damaged = damaged_twins(directory, self._settings.models)
         for sentence in self._damaged.values():
@@ -85,7 +87,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> None:
         """Hand the requests to the pool; answers come by their senders."""
         now = time.monotonic()
-        accepted = filter(None, map(self._accepted, requests))
+        accepted = [batch for batch in map(self._accepted, requests) if batch is not None]
         self._pool.submit(*(Job(batch, self._router, self._deliver, now, self._kind) for batch in accepted))
 
     def finalize(self) -> None:
@@ -96,6 +98,7 @@ class TritonPythonModel:
     def _gauges(self) -> dict[Series, float]:
         """What the metrics show as it is now."""
         gauges: dict[Series, float] = {
+            ("ml_pending_requests",): self._room.requests,
             ("ml_fallbacks_in_flight",): self._router.falling_back,
             ("ml_late_calls",): self._pool.lost,
         }
@@ -105,8 +108,10 @@ class TritonPythonModel:
     def _accepted(self, request: Any) -> Batch | None:
         """The request as a batch of its own; None where it has been answered by an error already."""
         try:
-            return self._batch(request)
-        except RequestInvalid as error:
+            batch = self._batch(request)
+            self._room.enter(batch.size)
+            return batch
+        except HybridError as error:
             self._refuse(request, error)
         # Raising here would fail every request that came with this one, and those that a thread has already.
         except Exception as error:  # noqa: BLE001
@@ -114,10 +119,12 @@ class TritonPythonModel:
         return None
 
     def _batch(self, request: Any) -> Batch:
-        """The request as a batch of its own. Raises RequestInvalid."""
+        """The request as a batch of its own. Raises RequestInvalid, Overloaded."""
         tensors = request.inputs()
         # Triton has made these arrays already: asking for them copies nothing.
         arrays = {tensor.name(): tensor.as_numpy() for tensor in tensors}
+        size = sum(array.nbytes for array in arrays.values())
+        self._room.require(size)
         rows = len(next(iter(arrays.values()))) if self._settings.batched else 1
         if rows == 0:
             raise RequestInvalid("the batch is empty: the first dimension of every input must be at least 1")
@@ -131,7 +138,7 @@ class TritonPythonModel:
         if asked is None:
             asked = frozenset(wanted) - {SERVED_BY} or frozenset(self._settings.outputs)
             self._asked[wanted] = asked
-        return Batch(rows, asked, self._wishes_of(request, rows), lambda: arrays, native=tensors, request=request)
+        return Batch(rows, asked, self._wishes_of(request, rows), lambda: arrays, tensors, request, size)
 
     def _wishes_of(self, request: Any, rows: int) -> Wishes:
         text = request.parameters()
@@ -178,6 +185,7 @@ class TritonPythonModel:
 
     def _deliver(self, batch: Batch, answer: Answer | HybridError) -> None:
         """Answer the one request of `batch`."""
+        self._room.leave(batch.size)
         if isinstance(answer, HybridError):
             self._log.say(type(answer).__name__, str(answer))
             self._refuse(batch.request, answer)

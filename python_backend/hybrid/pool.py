@@ -6,10 +6,10 @@ what is left to do; the number of threads that are lost in this way is bounded a
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from .errors import TwinFailed
@@ -70,10 +70,8 @@ class Pool:
         self._lock = threading.Lock()
         self._workers = {_Worker(self) for _ in range(size)}
         # The last one to fall idle is woken first: what it needs is still in the processor's caches.
-        # Taking from a list and adding to it are single steps; the condition is for the one who finds it empty.
         self._idle = list(self._workers)
-        self._someone_idle = threading.Condition()
-        self._awaited = False
+        self._waiting: deque[Job] = deque()
         self._lost: dict[_Worker, str] = {}
         self._wake_at = math.inf
         self._alarm = threading.Event()
@@ -90,7 +88,7 @@ class Pool:
     def submit(self, *jobs: Job) -> None:
         """Take what came together: each starts now, or with others of its kind when a call returns.
 
-        Waits for a thread where none is free, so that Triton does the queueing; the deadline counts while it waits.
+        Where no thread is free, they wait in a line; their deadlines count meanwhile.
         """
         with self._lock:
             if len(jobs) == 1 and self._gather.has_time(self._calls):
@@ -99,36 +97,29 @@ class Pool:
                 ready = [full for job in jobs for full in self._gather.add(job)]
                 while (held := self._gather.take(self._calls + len(ready))) is not None:
                     ready.append(held)
+            started = [(self._idle.pop(), job) for job in ready[: len(self._idle)]]
+            self._waiting.extend(ready[len(started) :])
+        for worker, job in started:
+            worker.give(job, self._task(job))
         for job in ready:
-            worker = self._idle_worker(job.deadline)
-            if worker is None:
-                job.pass_deadline()
-            else:
-                worker.give(job, self._task(job))
-                self._watch_for(job)
+            self._watch_for(job)
 
     @property
     def _calls(self) -> int:
         return self._size - len(self._idle)
 
     def _task(self, job: Job) -> Task:
-        """A twin that keeps half as many threads as there are is not asked."""
+        """What a thread does for a job that it takes up. A twin that keeps half as many threads is not asked."""
+        now = time.monotonic()
+        if now >= job.deadline:
+            return job.pass_deadline
+        job.begin(now)
         crowded = bool(self._lost) and 2 * list(self._lost.values()).count(job.asked_now) >= self._size
         return job.skip_primary if crowded and job.falls_back_next else job.run
 
     def _watch_for(self, job: Job) -> None:
         if job.expires < self._wake_at:
             self._alarm.set()
-
-    def _idle_worker(self, deadline: float) -> _Worker | None:
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()
-        with self._someone_idle:
-            # Said before looking again: whoever falls idle after the look will ring.
-            self._awaited = True
-            idle = self._someone_idle.wait_for(lambda: self._idle, max(0.0, deadline - time.monotonic()))
-            self._awaited = False
-            return self._idle.pop() if idle else None
 
     def finished(self, worker: _Worker) -> tuple[bool, Task | None]:
         """Called by a worker that is done: whether it stays, and what it goes on with; nothing means to wait."""
@@ -137,16 +128,13 @@ class Pool:
             if self._lost.pop(worker, None) is not None:
                 self._workers.discard(worker)
                 return False, None
-            job = worker.job = self._gather.take(self._calls - 1)
+            job = worker.job = self._waiting.popleft() if self._waiting else self._gather.take(self._calls - 1)
             if job is None:
                 self._idle.append(worker)
-        if job is not None:
-            self._watch_for(job)
-            return True, self._task(job)
-        if self._awaited:
-            with self._someone_idle:
-                self._someone_idle.notify()
-        return True, None
+                return True, None
+        task = self._task(job)
+        self._watch_for(job)
+        return True, task
 
     def drain(self, timeout_s: float) -> None:
         """Wait until all is answered, then end the threads; what is left after the timeout is answered by an error."""
@@ -155,10 +143,10 @@ class Pool:
             time.sleep(_DRAIN_STEP_S)
         self._ended = True
         self._alarm.set()
-        for worker in list(self._workers):
-            job = worker.job
-            if job is not None:
-                job.answer(TwinFailed("the hybrid", "it is being unloaded", "gone"))
+        with self._lock:
+            left, self._waiting = [*self._waiting, *(worker.job for worker in self._workers)], deque()
+        for job in filter(None, left):
+            job.answer(TwinFailed("the hybrid", "it is being unloaded", "gone"))
         while self._idle:
             self._idle.pop().give(None, None)
 
@@ -175,9 +163,21 @@ class Pool:
                     if now >= job.expires:
                         self._expire(worker, job)
                     nearest = min(nearest, job.expires)
+            nearest = min(nearest, self._pass_deadlines(now))
             self._send_overdue(now)
             self._wake_at = nearest
             self._alarm.wait(max(0.0, nearest - time.monotonic()))
+
+    def _pass_deadlines(self, now: float) -> float:
+        """Answer those that waited too long for a thread; gives when that is so of the next one."""
+        with self._lock:
+            over = [job for job in self._waiting if now >= job.deadline]
+            for job in over:
+                self._waiting.remove(job)
+            nearest = min((job.deadline for job in self._waiting), default=math.inf)
+        for job in over:
+            job.pass_deadline()
+        return nearest
 
     def _send_overdue(self, now: float) -> None:
         with self._lock:

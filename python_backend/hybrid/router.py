@@ -108,12 +108,15 @@ class Router:
             tickets[first].succeeded() if bad is not None else tickets[first].failed(cause.cause)
         return answer
 
-    def late(self, twin: str, tickets: Tickets, limit_s: float) -> TwinFailed:
-        """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback."""
+    def late(self, twin: str, tickets: Tickets, limit_s: float, *, fair: bool = True) -> TwinFailed:
+        """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback.
+
+        Where the limit was not `fair`, the twin's breaker does not hear of it.
+        """
         cause = TwinFailed(twin, f"no answer within its budget of {limit_s * 1e3:.0f} ms", "late")
         self._tally.add("ml_deadline_missed_total", twin)
         if twin in tickets:
-            tickets[twin].failed(cause.cause, late=True)
+            tickets[twin].failed(cause.cause, late=True) if fair else tickets[twin].undecided()
         return cause
 
     def _answer(self, twin: str, batch: Batch, tickets: Tickets) -> Answer:

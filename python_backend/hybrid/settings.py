@@ -51,7 +51,8 @@ class OutputSpec:
 class Settings:
     """Times are in seconds. `models` gives each twin's model; `guarded_inputs` must be finite.
 
-    Requests share a call of up to `max_joined_rows` while at least `eager_calls` calls are under way.
+    Requests share a call of up to `max_joined_rows` while at least `eager_calls` calls are under way. No more than
+    `max_pending` are taken on at a time, or than their inputs fill `max_pending_bytes`.
     """
 
     models: Mapping[str, str]
@@ -62,6 +63,8 @@ class Settings:
     max_concurrency: int
     max_joined_rows: int
     eager_calls: int
+    max_pending: int
+    max_pending_bytes: int
     batched: bool
     guarded_inputs: frozenset[str]
     outputs: Mapping[str, OutputSpec]
@@ -92,6 +95,8 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         max_concurrency=_count(values, "max_concurrency", 16),
         max_joined_rows=_count(values, "max_joined_rows", max(config["max_batch_size"], 1), most=1 << 16),
         eager_calls=_count(values, "eager_calls", 2),
+        max_pending=_count(values, "max_pending", 640, most=1 << 16),
+        max_pending_bytes=_count(values, "max_pending_mb", 512, most=1 << 20) * 1_000_000,
         batched=config["max_batch_size"] > 0,
         guarded_inputs=frozenset(
             t["name"] for t in config["input"] if _float(t["data_type"]) and t["name"] not in free_inputs

@@ -141,7 +141,7 @@ CASES = {
 def convert(folder: Path, repository: Path, **options):
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "conversion", "convert", str(folder), "--server", "none"),
+            *(sys.executable, "-m", "conversion", "convert", str(folder), "--server", "none", "--quiet"),
             *("--repository", str(repository), "--build", str(folder.parent / "build")),
         ],
         stdout=subprocess.PIPE,

@@ -41,13 +41,14 @@ def repository(folders, tmp_path_factory):
     for name, folder in folders.items():
         # Six servers to measure on would take two minutes: test_arrangements.py has one. Six searches, three more.
         shorter = ["NO_REHEARSAL=1", *([] if name in SEARCHED else ["SEARCH=off"])]
-        subprocess.run(
+        done = subprocess.run(
             ["make", "--silent", "convert", f"MODEL={folder}", f"REPOSITORY={root}", *shorter],
             check=True,
             timeout=300,
             capture_output=True,
             text=True,
         )
+        assert f"[{name} 0:00] loading the original\n" in done.stderr
     return root
 
 

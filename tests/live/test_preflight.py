@@ -46,7 +46,7 @@ def convert(folder, build, text, code, *more):
     (folder / "model.toml").write_text(text)
     (folder / "net.py").write_text(code)
     repository = folder.parent / "repository"
-    arguments = ["--repository", str(repository), "--build", str(build), "--server", "none", *more]
+    arguments = ["--repository", str(repository), "--build", str(build), "--server", "none", "--quiet", *more]
     return main(["convert", str(folder), *arguments]), Repository(repository)
 
 

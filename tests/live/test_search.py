@@ -58,7 +58,7 @@ def convert(tmp_path, capsys):
 
     def run(more="", *arguments):
         (folder / "model.toml").write_text(SPEC + more)
-        options = ["--repository", str(repository), "--build", str(tmp_path / "build"), "--server", "none"]
+        options = ["--repository", str(repository), "--build", str(tmp_path / "build"), "--server", "none", "--quiet"]
         code = main(["convert", str(folder), *options, *arguments])
         path = repository / "searched" / "1" / "evidence.json"
         evidence = json.loads(path.read_text()) if path.is_file() else None

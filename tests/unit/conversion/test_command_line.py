@@ -9,6 +9,7 @@ import pytest
 from conversion.__main__ import _parser, main
 from conversion.commands.convert import _served
 from conversion.commands.live_server import machine_of
+from conversion.commands.shared import progress
 from conversion.errors import WorkerDied
 from conversion.pbtxt import ROLES, model_configs
 from conversion.repository import Repository
@@ -72,6 +73,20 @@ def test_a_broken_file_is_one_sentence_and_exit_code_8(tmp_path, capsys, command
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 1
+
+
+def test_progress_goes_to_a_pipe_too_with_the_time_since_it_began(monkeypatch, capsys):
+    now = iter([100.0, 100.9, 165.2])
+    monkeypatch.setattr("conversion.commands.shared.time.monotonic", lambda: next(now))
+    report = progress("net", _parser().parse_args(["convert", "net"]))
+    report("first")
+    report("second")
+    assert capsys.readouterr().err == "[net 0:00] first\n[net 1:05] second\n"
+
+
+def test_quiet_shows_no_progress(capsys):
+    progress("net", _parser().parse_args(["convert", "net", "--quiet"]))("first")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("arguments", [[], ["convert", "--no-such-option"], ["rollback"]])

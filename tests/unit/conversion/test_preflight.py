@@ -152,7 +152,7 @@ def released(candidate, spec, tmp_path):
         (staged / "onnx" / "model.onnx").write_bytes(candidate.graph.read_bytes())
         (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence))
         repository.publish("net", staged, model_configs(spec, [X], [Y]))
-    return ["--repository", str(repository.root), "--build", str(tmp_path / "build")]
+    return ["--repository", str(repository.root), "--build", str(tmp_path / "build"), "--quiet"]
 
 
 def test_the_command_shows_a_table_and_the_runtimes_that_are_missing(released, environments, monkeypatch, capsys):

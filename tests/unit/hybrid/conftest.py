@@ -73,6 +73,8 @@ def settings():
         max_concurrency=4,
         max_joined_rows=8,
         eager_calls=2,
+        max_pending=8,
+        max_pending_bytes=1000,
         batched=True,
         guarded_inputs=frozenset({"x"}),
         outputs={"y": OutputSpec(np.dtype(np.float32), (2,), True)},

@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from python_backend.hybrid.batch import Answer, join
+from python_backend.hybrid.breaker import State
 from python_backend.hybrid.errors import DeadlinePassed, HybridError, TwinFailed
 from python_backend.hybrid.gather import Gather
 from python_backend.hybrid.jobs import Job
@@ -147,11 +148,42 @@ def test_a_deadline_counts_while_a_request_waits_for_a_thread(pool, router, twin
     for value in range(4):
         submit(pool, router, callers, batch_of(value))
     submit(pool, router, callers, batch_of(9, deadline_s=0.2))
-    answer, after_s = one(callers.answers[(9,)])
+    assert callers.answers == {}, "whoever submits does not wait"
+    answer, after_s = one(callers.wait(1)[(9,)])
     assert isinstance(answer, DeadlinePassed)
+    assert str(answer) == "no answer within the deadline of 200 ms (all threads were busy)"
     assert 0.2 <= after_s < 1.0
     slow.go.set()
     assert len(callers.wait(5)) == 5
+    assert sorted(rows for _, rows in twins.calls) == [[0], [1], [2], [3]], "nobody is asked when it is too late"
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
+def test_who_waits_for_a_thread_gets_one_in_the_order_of_arrival(router, twins):
+    slow = twins.faults["onnx"] = Slow()
+    pool, callers = Pool(1, Gather(8, 1)), Callers()
+    for value in range(5):
+        submit(pool, router, callers, batch_of(value))
+    slow.go.set()
+    callers.wait(5)
+    assert twins.calls == [("onnx", [value]) for value in range(5)]
+    pool.drain(5.0)
+
+
+def test_a_twin_is_not_blamed_where_waiting_took_its_time(router, twins):
+    """The request gets a thread when 0.1 s of its 0.5 s are left, and the twin then half of that, for 0.2 s of work."""
+    pool, callers = Pool(1, Gather(8, 1)), Callers()
+    twins.faults["onnx"] = Slow(0.4)
+    submit(pool, router, callers, batch_of(1, deadline_s=10.0, primary_budget_s=5.0))
+    while not twins.calls:
+        time.sleep(0.005)
+    for value in range(2, 7):
+        submit(pool, router, callers, batch_of(value, deadline_s=0.5, primary_budget_s=0.25))
+    twins.faults["onnx"] = Slow(0.2)
+    callers.wait(6)
+    assert one(callers.answers[(2,)])[0].served_by == "original"
+    assert router.breakers["onnx"].state is State.CLOSED
+    pool.drain(5.0)
 
 
 def test_a_twin_that_keeps_half_of_the_threads_is_not_asked_again_until_they_return(pool, router, twins):
@@ -238,9 +270,10 @@ def test_draining_does_not_wait_for_ever(router, twins):
     pool = Pool(2, Gather(8, 2))
     slow = twins.faults["onnx"] = Slow()
     callers = Callers()
-    submit(pool, router, callers, batch_of(1))
+    for value in range(4):
+        submit(pool, router, callers, batch_of(value))
     pool.drain(0.1)
-    assert "being unloaded" in str(one(callers.answers[(1,)])[0])
+    assert all("being unloaded" in str(one(answers)[0]) for answers in callers.wait(4).values())
     slow.go.set()
 
 
@@ -272,7 +305,19 @@ def test_every_request_is_answered_exactly_once_and_never_wrongly(groups):
     """Each request carries its own fate at either twin; groups of them go through together."""
     fates = [fate for group in groups for fate in group]
     settings = Settings(
-        {}, "onnx", True, 0.3, 0.08, 4, 8, 2, True, frozenset(), {"y": OutputSpec(np.dtype(np.float32), (2,), True)}
+        {},
+        "onnx",
+        True,
+        0.3,
+        0.08,
+        4,
+        8,
+        2,
+        64,
+        1000,
+        True,
+        frozenset(),
+        {"y": OutputSpec(np.dtype(np.float32), (2,), True)},
     )
 
     twins = Twins()

@@ -314,6 +314,8 @@ def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
         4,
         8,
         2,
+        64,
+        1000,
         True,
         frozenset({"x"}),
         {"y": OutputSpec(np.dtype(np.float32), (2,), True)},
