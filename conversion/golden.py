@@ -47,7 +47,8 @@ def write_golden(case: Case, path: Path) -> None:
 
 def read_golden(path: Path) -> Case:
     """Read what `write_golden` wrote; strings come back as object arrays of bytes. Raises PublishError."""
-    found: dict[str, Batch] = {"input": {}, "output": {}}
+    # What the hybrid keeps of requests on which the twins differed has the twin's answer as well.
+    found: dict[str, Batch] = {"input": {}, "output": {}, "twin": {}}
     try:
         # Opened here: NumPy leaves a file that is no archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
+
+from python_backend.tolerance import differences
 
 from .errors import ProviderMissing
 from .profiles import CPU, ON_CPU, Provider
@@ -172,47 +173,12 @@ def _compare_values(
     case: Case, name: str, got: NDArray[Any], expected: NDArray[Any], tolerance: ToleranceSpec
 ) -> Comparison:
     strings = got.dtype.kind in "OSU" and expected.dtype.kind in "OSU"
-    failure: str | None = None
-    numbers = Differences(0.0, 0.0, 0.0)
     if got.dtype != expected.dtype and not strings:
-        failure = f"dtype {got.dtype}, expected {expected.dtype}"
-    elif got.shape != expected.shape:
+        return Comparison(case.label, case.rows, name, failure=f"dtype {got.dtype}, expected {expected.dtype}")
+    if got.shape != expected.shape:
         failure = f"shape {list(got.shape)}, expected {list(expected.shape)}"
-    elif strings:
-        failure = None if list(map(_text, got.flat)) == list(map(_text, expected.flat)) else "the strings differ"
-    else:
-        numbers, failure = _differences(got.astype(np.float64), expected.astype(np.float64), tolerance)
-    return Comparison(case.label, case.rows, name, *numbers, failure=failure)
-
-
-class Differences(NamedTuple):
-    """The three figures of a comparison, see Comparison."""
-
-    max_abs: float | None
-    max_rel: float | None
-    worst: float | None
-
-
-def _differences(a: NDArray[Any], b: NDArray[Any], tolerance: ToleranceSpec) -> tuple[Differences, str | None]:
-    finite = np.isfinite(b)
-    # Where the original itself is not finite, the twin has to be so in the same way.
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
-        return Differences(None, None, None), "not finite where the original is, or the reverse"
-    difference, size = np.abs(a[finite] - b[finite]), np.abs(b[finite])
-    limit = tolerance.atol + tolerance.rtol * size + tolerance.of_largest * float(size.max(initial=0.0))
-    share = np.divide(difference, limit, out=np.where(difference > 0, np.inf, 0.0), where=limit > 0)
-    largest = float(difference.max(initial=0.0))
-    relative = float((difference / (size + (tolerance.atol or 1e-12))).max(initial=0.0))
-    worst = float(share.max(initial=0.0))
-    failure = None
-    if worst > 1:
-        largest_part = f" + {tolerance.of_largest:g}·max|original|" if tolerance.of_largest else ""
-        failure = (
-            f"{int((share > 1).sum())} of {share.size} values differ by more than "
-            f"{tolerance.atol:g} + {tolerance.rtol:g}·|original|{largest_part} (worst {largest:.3g})"
-        )
-    return Differences(largest, relative, worst), failure
-
-
-def _text(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
+        return Comparison(case.label, case.rows, name, failure=failure)
+    numbers, too_far = differences(
+        got, expected, atol=tolerance.atol, rtol=tolerance.rtol, of_largest=tolerance.of_largest
+    )
+    return Comparison(case.label, case.rows, name, *numbers, failure=too_far)

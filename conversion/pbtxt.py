@@ -132,6 +132,11 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "max_joined_rows": str(max(joined, 1)),
         # More calls than the twin has instances only wait in its queue: there is time to join them.
         "eager_calls": str(arrangement.instances),
+        "shadow_share": f"{serving.shadow.share:g}",
+        "shadow_max_differing": f"{serving.shadow.max_differing:g}",
+        "shadow_quarantine": str(serving.shadow.quarantine).lower(),
+        "shadow_keep": str(serving.shadow.keep),
+        "shadow_folder": serving.shadow.folder,
         "allow_non_finite_inputs": ",".join(serving.allow_non_finite_inputs),
         "allow_non_finite_outputs": ",".join(serving.allow_non_finite_outputs),
     }

@@ -171,6 +171,21 @@ class GpuSpec:
 
 
 @dataclass(frozen=True)
+class ShadowSpec:
+    """How the twins are compared in service: the `share` of the answers that is asked for again at the other twin.
+
+    More than `max_differing` of those compared, and the ONNX twin is asked no more, if `quarantine`. The newest `keep`
+    requests on which the twins differed lie in `folder` on the server; "" is understudy/NAME in its temporary folder.
+    """
+
+    share: float = 0.01
+    max_differing: float = 0.1
+    quarantine: bool = True
+    keep: int = 8
+    folder: str = ""
+
+
+@dataclass(frozen=True)
 class ServingSpec:
     """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton.
 
@@ -198,6 +213,7 @@ class ServingSpec:
     allow_non_finite_inputs: tuple[str, ...] = ()
     allow_non_finite_outputs: tuple[str, ...] = ()
     gpu: GpuSpec = GpuSpec()
+    shadow: ShadowSpec = ShadowSpec()
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,12 @@ def check(spec: ModelSpec, path: Path) -> None:
     _check_accuracy(spec, path)
     _check_prefer(spec, path)
     _check_gpu(spec.serving.gpu, path)
+    for key, folder in (
+        ("serving.gpu.engine_cache", spec.serving.gpu.engine_cache),
+        ("serving.shadow.folder", spec.serving.shadow.folder),
+    ):
+        if folder and not PurePosixPath(folder).is_absolute():
+            raise WrongValue(path, key, "an absolute path on the server, or left out", folder)
     _check_inputs(spec, path)
     _check_outputs(spec, path)
 
@@ -89,6 +95,11 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
         "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
         "serving.gpu.workspace_bytes": (serving.gpu.workspace_bytes, 1, 1e12),
+        "serving.max_pending": (serving.max_pending, 1, 1 << 16),
+        "serving.max_pending_mb": (serving.max_pending_mb, 1, 1 << 20),
+        "serving.shadow.share": (serving.shadow.share, 0, 1),
+        "serving.shadow.max_differing": (serving.shadow.max_differing, 0, 1),
+        "serving.shadow.keep": (serving.shadow.keep, 0, 1024),
         "parity.atol": (parity.atol, 0, float("inf")),
         "parity.rtol": (parity.rtol, 0, float("inf")),
         "parity.of_largest": (parity.of_largest, 0, float("inf")),
@@ -99,8 +110,6 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "accuracy.items": (spec.accuracy.items, 1, 1_000_000),
         "accuracy.max_loss": (spec.accuracy.max_loss, 0, 1),
         "search.budget_s": (spec.search.budget_s, 1, 86_400),
-        "serving.max_pending": (serving.max_pending, 1, 1 << 16),
-        "serving.max_pending_mb": (serving.max_pending_mb, 1, 1 << 20),
     }
     for key in ("instances", "threads", "original_instances", "original_threads", "max_concurrency"):
         if (count := getattr(serving, key)) is not None:
@@ -200,7 +209,3 @@ def _check_gpu(gpu: GpuSpec, path: Path) -> None:
             if field.name != "accelerator" and (value := getattr(gpu, field.name)) != field.default:
                 expected = 'left out unless serving.gpu.accelerator = "tensorrt", whose setting it is'
                 raise WrongValue(path, f"serving.gpu.{field.name}", expected, value)
-    if gpu.engine_cache and not PurePosixPath(gpu.engine_cache).is_absolute():
-        raise WrongValue(
-            path, "serving.gpu.engine_cache", "an absolute path on the server, or left out", gpu.engine_cache
-        )

@@ -59,7 +59,9 @@ def lay_out(
     It is the release as it would be published, but for its name and its original, which nobody asks. Raises OSError.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    alone = replace(spec.serving, prefer="onnx", fallback_enabled=False)
+    # Its original is not there to be compared with.
+    unwatched = replace(spec.serving.shadow, share=0.0)
+    alone = replace(spec.serving, prefer="onnx", fallback_enabled=False, shadow=unwatched)
     names = {}
     for arrangement in wanted:
         named = replace(spec, name=f"{spec.name}_{arrangement}", serving=alone)

@@ -31,6 +31,7 @@ ConversionError                        exit code
 ├── MeasuringFailed                           10   the process that measured memory failed
 ├── WorkerDied                                10   the converting process was killed
 ├── VerificationFailed                        11   a release is not what was published, or answers otherwise
+├── SamplesDiffer                             11   a release answers otherwise than its original did in service
 ├── PreflightFailed                           12   the target would refuse the release, or answer otherwise
 └── TargetUnknown                              2   --target names no Triton release that is known
 """
@@ -67,6 +68,7 @@ from .release import (
     ReleaseUnknown,
     RepositoryLocked,
     RepositoryUnwritable,
+    SamplesDiffer,
     TargetUnknown,
     VerificationFailed,
 )
@@ -102,6 +104,7 @@ __all__ = [
     "RepositoryLocked",
     "RepositoryUnwritable",
     "RowsMixed",
+    "SamplesDiffer",
     "SpecError",
     "SpecMissing",
     "SpecUnreadable",

@@ -97,6 +97,15 @@ class TargetUnknown(ConversionError):
         super().__init__(f"--target must be {expected}, found '{found}'")
 
 
+class SamplesDiffer(ConversionError):
+    """A release answers otherwise than its original did in service."""
+
+    exit_code = 11
+
+    def __init__(self, differing: int, total: int) -> None:
+        super().__init__(f"{differing} of {total} answers are not what the original said in service")
+
+
 class VerificationFailed(ConversionError):
     """Releases on disk that do not hold."""
 

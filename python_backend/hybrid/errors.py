@@ -77,6 +77,7 @@ class TwinFailed(HybridError):
     open        its circuit breaker is open
     crowded     too many late calls to it have not returned
     damaged     its files are not what was published
+    quarantined too many of its answers were not the original's
     """
 
     def __init__(self, twin: str, cause: str, kind: str = "error") -> None:
@@ -88,7 +89,7 @@ class TwinFailed(HybridError):
     @property
     def unavailable(self) -> bool:
         """Whether the twin took no work."""
-        return self.kind in ("full", "gone", "open", "crowded", "damaged")
+        return self.kind in ("full", "gone", "open", "crowded", "damaged", "quarantined")
 
 
 class RowsRefused(TwinFailed):

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from .batch import Answer, Batch, join
 from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
-from .router import Router, Tickets, other
+from .preference import other
+from .router import Router, Tickets
 
 # Hands an answer, or the reason why there is none, to the caller of one request.
 Deliver = Callable[[Batch, "Answer | HybridError"], None]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .batch import Answer, Batch
-from .errors import HybridError, RequestInvalid, TwinFailed, kind_of
+from .errors import HybridError, RequestInvalid
+from .exhibits import Exhibits
 from .exporter import Exporter
 from .gather import Gather
 from .guard import all_finite, first_not_finite
@@ -20,11 +20,14 @@ from .integrity import require_intact
 from .jobs import Job
 from .log import RareLog
 from .pool import Pool
-from .release import damaged_twins, require_release, require_twins
+from .release import damaged_twins, proved_tolerance, require_release, require_twins
+from .replies import Replies
 from .room import Room
 from .router import Router
 from .settings import SERVED_BY, Wishes, read_settings, read_wishes
+from .shadow import Differing, Shadow
 from .tally import Series, Tally
+from .twins import Twins
 
 _DRAIN_S = 10.0
 # How Triton spells that a request carries no parameters.
@@ -58,8 +61,6 @@ class TritonPythonModel:
             self._settings = read_settings(config)
         except HybridError as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        # The hybrid of release N asks version N of its twins.
-        self._version = int(args["model_version"])
         # What a request that says nothing wishes for: the same always, or, where that is None, by its rows.
         self._by_twin = {
             twin: read_wishes(self._settings, "", 0, first)
@@ -68,21 +69,50 @@ class TritonPythonModel:
         self._wishes = None if len(self._by_twin) > 1 else next(iter(self._by_twin.values()))
         # There are only as many sets of outputs as callers ask for: each is worked out once.
         self._asked: dict[tuple[str, ...], frozenset[str]] = {}
+        self._log = RareLog(lambda text: pb_utils.Logger.log_warn(f"{config['name']}: {text}"), time.monotonic)
         self._tally = Tally()
-        self._router = Router(self._settings, self._ask, time.monotonic, self._tally)
+        damaged = damaged_twins(directory, self._settings.models)
+        for sentence in damaged.values():
+            pb_utils.Logger.log_error(f"{config['name']}: this twin will not be asked: {sentence}")
+        twins = Twins(self._settings.models, int(args["model_version"]), damaged)
+        self._replies = Replies(self._settings.batched, self._tally, self._log.say)
+        self._router = Router(self._settings, twins.ask, time.monotonic, self._tally)
         self._pool = Pool(
             self._settings.max_concurrency, Gather(self._settings.max_joined_rows, self._settings.eager_calls)
         )
         self._room = Room(self._settings.max_pending, self._settings.max_pending_bytes)
-        self._log = RareLog(pb_utils.Logger.log_warn, time.monotonic)
-        self._damaged = damaged_twins(directory, self._settings.models)
-        for sentence in self._damaged.values():
-            pb_utils.Logger.log_error(f"this twin will not be asked: {sentence}")
-        # For each thread its own: two that send a tensor for the first time would both move it to shared memory.
-        self._served_by = threading.local()
+        self._shadow = self._shadow_of(directory, config["name"], twins)
         self._exporter = Exporter(config["name"], self._tally, self._gauges, _family, pb_utils.Logger.log_warn)
         self._exporter.start()
-        self._on_cpu = pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
+
+    def _shadow_of(self, directory: Path, name: str, twins: Twins) -> Shadow | None:
+        """What compares the twins in service; None where nothing is to be compared, or nobody says how."""
+        settings = self._settings.shadow
+        tolerance = proved_tolerance(directory)
+        if not settings.share or tolerance is None:
+            return None
+        exhibits = Exhibits(Path(settings.folder or Path(tempfile.gettempdir(), "understudy", name)), settings.keep)
+
+        def differed(found: Differing) -> None:
+            path = exhibits.save(found)
+            self._log.say("shadow", f"the twins differ: {found.cause}{f'; kept in {path}' if path else ''}")
+
+        def distrusted(cause: str) -> None:
+            if settings.quarantine and self._settings.fallback_enabled and "onnx" not in self._router.quarantined:
+                self._router.quarantine("onnx", cause)
+                pb_utils.Logger.log_error(f"{name}: the ONNX twin is in quarantine until the model is loaded: {cause}")
+
+        shadow = Shadow(
+            settings,
+            tolerance,
+            twins.ask,
+            idle=lambda: self._router.at_rest,
+            tally=self._tally,
+            differed=differed,
+            distrusted=distrusted,
+        )
+        shadow.start()
+        return shadow
 
     def execute(self, requests: list[Any]) -> None:
         """Hand the requests to the pool; answers come by their senders."""
@@ -93,6 +123,8 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Answer what is in flight."""
         self._pool.drain(_DRAIN_S)
+        if self._shadow is not None:
+            self._shadow.stop()
         self._exporter.stop()
 
     def _gauges(self) -> dict[Series, float]:
@@ -102,7 +134,11 @@ class TritonPythonModel:
             ("ml_fallbacks_in_flight",): self._router.falling_back,
             ("ml_late_calls",): self._pool.lost,
         }
-        gauges.update({("ml_breaker_state", twin): each.state for twin, each in self._router.breakers.items()})
+        for twin, breaker in self._router.breakers.items():
+            gauges["ml_breaker_state", twin] = breaker.state
+            gauges["ml_twin_quarantined", twin] = twin in self._router.quarantined
+        for output, worst in (self._shadow.worst if self._shadow else {}).copy().items():
+            gauges["ml_shadow_worst", output] = worst
         return gauges
 
     def _accepted(self, request: Any) -> Batch | None:
@@ -112,10 +148,10 @@ class TritonPythonModel:
             self._room.enter(batch.size)
             return batch
         except HybridError as error:
-            self._refuse(request, error)
+            self._replies.refuse(request, error)
         # Raising here would fail every request that came with this one, and those that a thread has already.
         except Exception as error:  # noqa: BLE001
-            self._refuse(request, HybridError(f"the hybrid: {type(error).__name__}: {error}"))
+            self._replies.refuse(request, HybridError(f"the hybrid: {type(error).__name__}: {error}"))
         return None
 
     def _batch(self, request: Any) -> Batch:
@@ -156,103 +192,17 @@ class TritonPythonModel:
         wishes = None if batch.wishes is self._wishes else batch.wishes
         return wishes, *((name, array.shape[1:]) for name, array in batch.inputs().items())
 
-    def _ask(self, twin: str, batch: Batch) -> Answer:
-        """One call to a twin, in the server's own form where there is one. Raises TwinFailed."""
-        if twin in self._damaged:
-            raise TwinFailed(twin, self._damaged[twin], "damaged")
-        try:
-            response = self._call(twin, batch)
-        except pb_utils.TritonModelException as error:
-            raise TwinFailed(twin, str(error)) from error
-        if response.has_error():
-            text = response.error().message()
-            raise TwinFailed(twin, text, kind_of(text))
-        outputs = response.output_tensors()
-        return Answer({tensor.name(): tensor.as_numpy() for tensor in outputs}, twin, outputs)
-
-    def _call(self, twin: str, batch: Batch) -> Any:
-        tensors = batch.native
-        if tensors is None:
-            tensors = [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in batch.inputs().items()]
-        return pb_utils.InferenceRequest(
-            model_name=self._settings.models[twin],
-            model_version=self._version,
-            inputs=tensors,
-            requested_output_names=list(batch.asked),
-            preferred_memory=self._on_cpu,
-            **_handed_on(batch),
-        ).exec()
-
     def _deliver(self, batch: Batch, answer: Answer | HybridError) -> None:
         """Answer the one request of `batch`."""
         self._room.leave(batch.size)
         if isinstance(answer, HybridError):
-            self._log.say(type(answer).__name__, str(answer))
-            self._refuse(batch.request, answer)
-            return
-        served_by = answer.served_by if isinstance(answer.served_by, str) else "both"
-        self._tally.add("ml_inference_total", served_by, "ok")
-        wanted = batch.request.requested_output_names()
-        tensors = answer.native
-        if tensors is None or len(tensors) > len(batch.asked):
-            tensors = [pb_utils.Tensor(name, np.ascontiguousarray(answer.outputs[name])) for name in batch.asked]
-        tensors = [tensor for tensor in tensors if tensor.name() in wanted]
-        if SERVED_BY in wanted:
-            tensors.append(self._served_by_tensor(answer, batch.rows))
-        prefer = batch.wishes.prefer
-        # Who was asked first has nearly always answered, and then it is the very same string.
-        if answer.served_by is not prefer and not answer.is_by(prefer):
-            self._log.say("fallback", f"answered by {answer.served_by}")
-        self._send(batch.request, tensors)
-
-    def _served_by_tensor(self, answer: Answer, rows: int) -> Any:
-        shape = (rows, 1) if self._settings.batched else (1,)
-        if not isinstance(answer.served_by, str):
-            values = np.array([twin.encode() for twin in answer.served_by], object).reshape(shape)
-            return pb_utils.Tensor(SERVED_BY, values)
-        known = self._served_by.__dict__
-        key = f"{answer.served_by} {rows}"
-        tensor = known.get(key)
-        if tensor is None:
-            # Strings are slow to pack; there are only as many different ones as there are batch sizes.
-            tensor = known[key] = pb_utils.Tensor(SERVED_BY, np.full(shape, answer.served_by.encode(), object))
-        return tensor
-
-    def _refuse(self, request: Any, error: HybridError) -> None:
-        self._tally.add("ml_inference_total", "none", error.outcome)
-        status = {"invalid": pb_utils.TritonError.INVALID_ARG, "error": pb_utils.TritonError.INTERNAL}
-        code = status.get(error.outcome, pb_utils.TritonError.UNAVAILABLE)
-        self._send(request, error=pb_utils.TritonError(str(error), code))
-
-    def _send(self, request: Any, tensors: list[Any] | None = None, error: Any = None) -> None:
-        response = pb_utils.InferenceResponse(tensors or [], error) if error else pb_utils.InferenceResponse(tensors)
-        try:
-            request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-        except pb_utils.TritonModelException as failure:
-            # The sender has closed itself, so there is nobody left to tell but the log.
-            self._log.say("send", f"an answer could not be sent: {failure}")
+            self._replies.refuse(batch.request, answer)
+        else:
+            if self._shadow is not None:
+                self._shadow.consider(batch, answer)
+            self._replies.answer(batch, answer)
 
 
 def _family(name: str, help_: str, grows: bool) -> Any:
     kind = pb_utils.MetricFamily.COUNTER if grows else pb_utils.MetricFamily.GAUGE
     return pb_utils.MetricFamily(name=name, description=help_, kind=kind)
-
-
-def _handed_on(batch: Batch) -> dict[str, Any]:
-    """What the callers said beside their tensors. What only one of them said cannot be said for several."""
-    request = batch.request
-    said: dict[str, Any]
-    if request is None:
-        said = {"request_id": ",".join(filter(None, (request.request_id() for request in batch.callers)))}
-    else:
-        said = {
-            "request_id": request.request_id(),
-            "correlation_id": request.correlation_id(),
-            "flags": request.flags(),
-            "trace": request.trace(),
-        }
-    if batch.wishes.parameters:
-        said["parameters"] = json.loads(batch.wishes.parameters)
-    if batch.wishes.timeout_us:
-        said["timeout"] = batch.wishes.timeout_us
-    return said

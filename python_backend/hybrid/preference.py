@@ -14,6 +14,11 @@ TWINS = ("onnx", "original")
 _RANGE = re.compile(rf"([1-9][0-9]{{0,8}}):({'|'.join(TWINS)})")
 
 
+def other(twin: str) -> str:
+    """The twin that is not `twin`."""
+    return TWINS[1 - TWINS.index(twin)]
+
+
 @dataclass(frozen=True)
 class Preference:
     """From `firsts[n]` rows on, `twins[n]` is asked first. `firsts` begins with 1 and ascends."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import ReleaseRefused
 from .integrity import CONFIG, ReleaseDamaged, pins, require_intact
+from .settings import Tolerance
+
+_EVIDENCE = "evidence.json"
 
 
 def require_release(directory: Path) -> None:
@@ -27,6 +31,15 @@ def require_twins(directory: Path, models: Mapping[str, str]) -> None:
             f"{directory.parent / CONFIG} pins release {directory.name}, but {told}: it would have nobody to ask; "
             "roll the model back to a release, which pins all three again"
         )
+
+
+def proved_tolerance(directory: Path) -> Tolerance | None:
+    """What the twins were allowed to differ by when the release in `directory` was made; None where nobody says."""
+    try:
+        parity = json.loads((directory / _EVIDENCE).read_text(encoding="utf-8"))["parity"]
+        return Tolerance(float(parity["atol"]), float(parity["rtol"]), float(parity.get("of_largest", 0.0)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def damaged_twins(directory: Path, models: Mapping[str, str]) -> dict[str, str]:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import Answer, Batch
-from .breaker import Breaker, Ticket
+from .breaker import Breaker, State, Ticket
 from .errors import BothFailed, RowsRefused, TwinFailed
 from .guard import bad_rows, broken_output
-from .preference import TWINS
+from .preference import TWINS, other
 from .settings import Settings
 from .tally import Tally
 
@@ -42,6 +42,7 @@ class Router:
         self.breakers: Mapping[str, Breaker] = {
             twin: Breaker(clock, dice, partial(tally.add, "ml_breaker_opened_total", twin)) for twin in TWINS
         }
+        self.quarantined: dict[str, str] = {}
         self._lock = threading.Lock()
         self._falling_back = 0
 
@@ -54,6 +55,16 @@ class Router:
     def falling_back(self) -> int:
         """The number of calls to a twin that was not asked first, under way now."""
         return self._falling_back
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether both twins are well, and no call falls back."""
+        well = not self.quarantined and all(each.state is State.CLOSED for each in self.breakers.values())
+        return well and not self._falling_back
+
+    def quarantine(self, twin: str, cause: str) -> None:
+        """Ask this twin no more, as long as the hybrid is loaded. Its answers are worse than none."""
+        self.quarantined[twin] = cause
 
     def primary(self, batch: Batch, tickets: Tickets) -> Answer:
         """The preferred twin's answer; rows of the ONNX twin that are bad are the original's.
@@ -121,6 +132,8 @@ class Router:
 
     def _answer(self, twin: str, batch: Batch, tickets: Tickets) -> Answer:
         """What the twin says, as a whole an answer. Raises TwinFailed; that a twin is gone its breaker knows then."""
+        if twin in self.quarantined:
+            raise TwinFailed(twin, f"it is in quarantine: {self.quarantined[twin]}", "quarantined")
         breaker = self.breakers[twin]
         ticket = breaker.admit()
         if ticket is None:
@@ -159,8 +172,3 @@ def _undecided(tickets: Tickets) -> None:
     # A late call of the same job may add one meanwhile.
     for ticket in tuple(tickets.values()):
         ticket.undecided()
-
-
-def other(twin: str) -> str:
-    """The twin that is not `twin`."""
-    return TWINS[1 - TWINS.index(twin)]

@@ -48,6 +48,30 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """How far the twins may be apart at an element: atol + rtol * |original| + of_largest * max|original|."""
+
+    atol: float
+    rtol: float
+    of_largest: float
+
+
+@dataclass(frozen=True)
+class ShadowSettings:
+    """Which share of the answers is compared with the other twin's, and what follows where they differ.
+
+    `max_differing` is the share of those compared that may; beyond it the ONNX twin is asked no more, if `quarantine`.
+    The newest `keep` requests on which they did are kept in `folder`, "" for one in the machine's own for such files.
+    """
+
+    share: float
+    max_differing: float
+    quarantine: bool
+    keep: int
+    folder: str
+
+
+@dataclass(frozen=True)
 class Settings:
     """Times are in seconds. `models` gives each twin's model; `guarded_inputs` must be finite.
 
@@ -65,6 +89,7 @@ class Settings:
     eager_calls: int
     max_pending: int
     max_pending_bytes: int
+    shadow: ShadowSettings
     batched: bool
     guarded_inputs: frozenset[str]
     outputs: Mapping[str, OutputSpec]
@@ -97,6 +122,13 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         eager_calls=_count(values, "eager_calls", 2),
         max_pending=_count(values, "max_pending", 640, most=1 << 16),
         max_pending_bytes=_count(values, "max_pending_mb", 512, most=1 << 20) * 1_000_000,
+        shadow=ShadowSettings(
+            share=_share(values, "shadow_share", 0.01),
+            max_differing=_share(values, "shadow_max_differing", 0.1),
+            quarantine=_choice(values, "shadow_quarantine", ("true", "false"), "true") == "true",
+            keep=_count(values, "shadow_keep", 8, least=0),
+            folder=_text(values, "shadow_folder", ""),
+        ),
         batched=config["max_batch_size"] > 0,
         guarded_inputs=frozenset(
             t["name"] for t in config["input"] if _float(t["data_type"]) and t["name"] not in free_inputs
@@ -182,11 +214,22 @@ def _milliseconds(values: Mapping[str, str], key: str, default: float) -> float:
     return value
 
 
-def _count(values: Mapping[str, str], key: str, default: int, most: int = 1024) -> int:
+def _count(values: Mapping[str, str], key: str, default: int, most: int = 1024, least: int = 1) -> int:
     text = values.get(key, "") or str(default)
-    if not (text.isdecimal() and 1 <= int(text) <= most):
-        raise SettingsInvalid(key, f"a whole number from 1 to {most}", text)
+    if not (text.isdecimal() and least <= int(text) <= most):
+        raise SettingsInvalid(key, f"a whole number from {least} to {most}", text)
     return int(text)
+
+
+def _share(values: Mapping[str, str], key: str, default: float) -> float:
+    text = values.get(key, "") or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 1:
+        raise SettingsInvalid(key, "a number from 0 to 1", text)
+    return value
 
 
 def _names(values: Mapping[str, str], key: str, tensors: Sequence[Mapping[str, Any]]) -> set[str]:

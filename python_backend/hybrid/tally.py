@@ -40,6 +40,18 @@ FAMILIES = {
     "ml_deadline_missed_total": Family("Times that a twin did not answer within what it was given", ("backend",)),
     "ml_breaker_state": Family("0 closed, 1 half-open (one probe is out), 2 open", ("backend",), grows=False),
     "ml_breaker_opened_total": Family("Times that a twin's circuit breaker opened", ("backend",)),
+    "ml_shadow_total": Family(
+        "Answers sampled to be asked for again at the other twin, by result: agreed, differed, failed, dropped",
+        ("result",),
+    ),
+    "ml_shadow_worst": Family(
+        "Largest difference between the twins in a sample, over what is allowed: above 1 they differ",
+        ("output",),
+        grows=False,
+    ),
+    "ml_twin_quarantined": Family(
+        "1 where the twin is asked no more until the model is loaded anew", ("backend",), grows=False
+    ),
     "ml_pending_requests": Family("Requests taken on that have no answer yet", grows=False),
     "ml_fallbacks_in_flight": Family("Calls to the twin that was not asked first, under way now", grows=False),
     "ml_late_calls": Family("Threads that wait for calls nobody waits for any more", grows=False),

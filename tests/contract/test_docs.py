@@ -32,7 +32,7 @@ def keys(cls):
     "key",
     sorted(
         set(keys(spec.ModelSpec))
-        - {"folder", "source", "samples", "parity", "accuracy", "search", "export", "serving", "gpu"}
+        - {"folder", "source", "samples", "parity", "accuracy", "search", "export", "serving", "gpu", "shadow"}
     ),
 )
 def test_every_key_of_a_spec_is_described(key):
@@ -40,7 +40,19 @@ def test_every_key_of_a_spec_is_described(key):
 
 
 @pytest.mark.parametrize(
-    "table", ["source", "inputs", "samples", "parity", "accuracy", "search", "export", "serving", r"serving\.gpu"]
+    "table",
+    [
+        "source",
+        "inputs",
+        "samples",
+        "parity",
+        "accuracy",
+        "search",
+        "export",
+        "serving",
+        r"serving\.gpu",
+        r"serving\.shadow",
+    ],
 )
 def test_every_table_of_a_spec_is_described(table):
     assert re.search(rf"^## `\[+{table}\]+`", (DOCS / "model-toml.md").read_text(), re.MULTILINE)

@@ -13,7 +13,7 @@ HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
 LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "conversion.spec"}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
-    "conversion": {"python_backend.integrity", "python_backend.original"},
+    "conversion": {"python_backend.integrity", "python_backend.original", "python_backend.tolerance"},
     "conversion.commands.live_server": {"python_backend.integrity", "python_backend.original", "serving"},
     "conversion.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
     "serving": set(),
@@ -22,6 +22,7 @@ ALLOWED = {
     "python_backend.original": set(),
     "python_backend.onnxruntime": set(),
     "python_backend.integrity": set(),
+    "python_backend.tolerance": set(),
     "loadtests": {"understudy_client", "serving"},
     "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},
 }
@@ -88,7 +89,8 @@ def test_only_the_entries_know_triton():
         for i, _ in imports(m, MODULES[m])
         if i in ("triton_python_backend_utils", "c_python_backend_utils")
     }
-    assert knowing == {f"python_backend.{name}.model" for name in ("hybrid", "onnxruntime", "original")}
+    entries = {f"python_backend.{name}.model" for name in ("hybrid", "onnxruntime", "original")}
+    assert knowing == entries | {"python_backend.hybrid.twins", "python_backend.hybrid.replies"}
 
 
 def test_only_the_command_line_uses_the_pipeline():

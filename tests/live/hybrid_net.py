@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -239,3 +241,37 @@ class Load:
                     self.failures.append(wrong)
                 else:
                     self.served_by[twin] += 1
+
+
+_SERIES = re.compile(r"^(ml_\w+)\{(.*)\} ([-+.e0-9]+)$")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+def series(triton: Any, model: str) -> dict[tuple[str, ...], float]:
+    """Every series of a hybrid: its values summed over processes, by name and by what its other labels say."""
+    with urllib.request.urlopen(f"http://{triton.server.metrics_url}/metrics", timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    found: dict[tuple[str, ...], float] = {}
+    for name, labels, value in (match.groups() for line in lines if (match := _SERIES.match(line))):
+        said = dict(_LABEL.findall(labels))
+        if said.pop("model") == model:
+            assert said.pop("process").isdecimal()
+            key = (name, *(said[label] for label in sorted(said)))
+            found[key] = found.get(key, 0.0) + float(value)
+    return found
+
+
+def until(
+    triton: Any, model: str, holds: Callable[[dict[tuple[str, ...], float]], bool], timeout_s: float = 10.0
+) -> dict[tuple[str, ...], float]:
+    """Wait until the series say what is expected; gives all of them."""
+    end = time.monotonic() + timeout_s
+    while True:
+        found = series(triton, model)
+        try:
+            if holds(found):
+                return found
+        except KeyError:
+            pass
+        assert time.monotonic() < end, found
+        time.sleep(0.1)

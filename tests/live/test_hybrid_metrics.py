@@ -1,8 +1,6 @@
 """What the hybrid tells of itself on Triton's own metrics endpoint."""
 
-import re
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,10 +9,8 @@ from tritonclient.utils import InferenceServerException
 
 from python_backend.hybrid.tally import EDGES
 
-from .hybrid_net import Net, Shape
-
-SERIES = re.compile(r"^(ml_\w+)\{(.*)\} ([-+.e0-9]+)$")
-LABEL = re.compile(r'(\w+)="([^"]*)"')
+from .hybrid_net import Net, Shape, series
+from .hybrid_net import until as reached
 
 
 @pytest.fixture
@@ -24,29 +20,9 @@ def net(triton):
     made.close()
 
 
-def series(triton, model="measured"):
-    """Every series of a model: its values summed over processes, by name and by what its other labels say."""
-    with urllib.request.urlopen(f"http://{triton.server.metrics_url}/metrics", timeout=5) as page:
-        lines = page.read().decode().splitlines()
-    found = {}
-    for name, labels, value in (match.groups() for line in lines if (match := SERIES.match(line))):
-        said = dict(LABEL.findall(labels))
-        if said.pop("model") == model:
-            assert said.pop("process").isdecimal()
-            key = (name, *(said[label] for label in sorted(said)))
-            found[key] = found.get(key, 0.0) + float(value)
-    return found
-
-
-def until(triton, expected, timeout_s=10.0):
+def until(triton, expected):
     """Wait until the series say what is expected; gives all of them."""
-    end = time.monotonic() + timeout_s
-    while True:
-        found = series(triton)
-        if expected.items() <= found.items():
-            return found
-        assert time.monotonic() < end, {key: found.get(key) for key in expected}
-        time.sleep(0.1)
+    return reached(triton, "measured", lambda found: expected.items() <= found.items())
 
 
 def ask(net, count=1, **options):
@@ -124,7 +100,7 @@ def test_the_breaker_is_shown_and_a_reload_begins_anew(net, triton):
     triton.control.unload("measured")
     # What a process that is gone has counted is no longer shown.
     end = time.monotonic() + 10
-    while series(triton):
+    while series(triton, "measured"):
         assert time.monotonic() < end
         time.sleep(0.1)
     triton.control.load("measured")
@@ -138,7 +114,7 @@ def test_reloading_under_load_while_the_endpoint_is_read_ends_nothing(net, trito
 
         def read():
             while reading:
-                series(triton)
+                series(triton, "measured")
 
         readers = [pool.submit(read) for _ in range(2)]
         for _ in range(8):

@@ -10,6 +10,8 @@ import torch
 from understudy_client import HybridClient
 
 from conversion.__main__ import main
+from conversion.golden import read_golden, write_golden
+from conversion.parity import Case
 from serving import TritonServer
 from serving.errors import LoadFailed
 
@@ -55,7 +57,7 @@ class Published:
         return ("--repository", str(self.root), "--server", self.triton.server.grpc_url)
 
     def verify(self, *more: str) -> int:
-        return main(["verify", "whole", "--repository", str(self.root), *more])
+        return main(["verify", "whole", "--quiet", "--repository", str(self.root), *more])
 
     def ask(self) -> set[str]:
         """Who answers, by the client."""
@@ -206,6 +208,25 @@ def test_each_version_that_is_pinned_is_looked_at(published, two, damaged, tmp_p
         reason = server.failures["whole_onnx"]
     assert f"whole_onnx/{damaged} is not what was published: more: is not listed in SHA256SUMS" in reason
     assert f"whole_onnx/{3 - damaged} is" not in reason
+
+
+def test_a_release_is_asked_again_for_what_the_twins_differed_on(published, two, tmp_path, capsys):
+    golden = published.root / "whole" / "2" / "golden.npz"
+    case = read_golden(golden)
+    other = tmp_path / "differing-0.npz"
+    write_golden(Case(case.inputs, {"y": case.expected["y"] + np.float32(1)}), other)
+    capsys.readouterr()
+    assert main(["replay", "whole", str(golden), "--repository", str(published.root)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{golden}: the ONNX twin of release 2: answers as the original did",
+        f"{golden}: the original of release 2: answers as the original did",
+    ]
+    assert main(["replay", "whole", str(golden), str(other), "--repository", str(published.root)]) == 11
+    told = capsys.readouterr()
+    assert told.err == "error: 2 of 4 answers are not what the original said in service\n"
+    assert f"{other}: the ONNX twin of release 2: output 'y' at x[" in told.out
+    assert main(["replay", "whole", str(other), "--release", "7", "--repository", str(published.root)]) == 9
+    assert "holds no release 7 of 'whole'" in capsys.readouterr().err
 
 
 def test_a_damaged_release_is_published_again_while_it_serves(published, two, capsys):

@@ -27,6 +27,8 @@ class TritonPythonModel:
             if key in behaviour.get("error", {}):
                 return pb_utils.InferenceResponse(error=pb_utils.TritonError(behaviour["error"][key]))
         outputs = {"y": self._y(x)}
+        if "offset" in behaviour:
+            outputs["y"] = outputs["y"] + np.asarray(behaviour["offset"], outputs["y"].dtype)
         for row, key in enumerate(starts):
             if key in behaviour.get("nan", []):
                 outputs["y"] = outputs["y"].copy()

@@ -34,7 +34,7 @@ def verify(root, capsys):
     """Run the command; gives the exit code, its lines and its messages."""
 
     def run(*arguments):
-        code = main(["verify", *arguments, "--repository", str(root)])
+        code = main(["verify", "--quiet", *arguments, "--repository", str(root)])
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err
 

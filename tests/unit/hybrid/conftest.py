@@ -8,7 +8,7 @@ import pytest
 from python_backend.hybrid.batch import Answer, Batch
 from python_backend.hybrid.errors import TwinFailed
 from python_backend.hybrid.preference import Preference
-from python_backend.hybrid.settings import OutputSpec, Settings, Wishes
+from python_backend.hybrid.settings import OutputSpec, Settings, ShadowSettings, Wishes
 
 
 class Clock:
@@ -75,6 +75,7 @@ def settings():
         eager_calls=2,
         max_pending=8,
         max_pending_bytes=1000,
+        shadow=ShadowSettings(0.0, 0.1, True, 0, ""),
         batched=True,
         guarded_inputs=frozenset({"x"}),
         outputs={"y": OutputSpec(np.dtype(np.float32), (2,), True)},

@@ -315,6 +315,7 @@ def test_every_request_is_answered_exactly_once_and_never_wrongly(groups):
         2,
         64,
         1000,
+        None,
         True,
         frozenset(),
         {"y": OutputSpec(np.dtype(np.float32), (2,), True)},

@@ -117,6 +117,19 @@ def test_when_neither_can_be_asked_the_answer_is_unavailable(settings, twins, cl
     assert caught.value.unavailable
 
 
+def test_a_twin_in_quarantine_is_not_asked_even_where_the_other_one_fails(settings, twins, clock):
+    tally = Tally()
+    router = Router(settings, twins, clock, tally)
+    assert router.at_rest
+    router.quarantine("onnx", "it lies")
+    assert answer(router, batch_of(1)).served_by == "original"
+    twins.faults["original"] = refuses
+    with pytest.raises(BothFailed, match=r"onnx: it is in quarantine: it lies; twin: cannot compute this"):
+        answer(router, batch_of(1))
+    assert [twin for twin, _ in twins.calls] == ["original", "original"]
+    assert tally.drain()["ml_backend_selected", "original", "quarantined"] == 1
+
+
 def test_without_fallback_the_twins_own_failure_is_told(settings, twins, clock):
     twins.faults["onnx"] = refuses
     with pytest.raises(TwinFailed, match="cannot compute this"):
@@ -316,6 +329,7 @@ def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
         2,
         64,
         1000,
+        None,
         True,
         frozenset({"x"}),
         {"y": OutputSpec(np.dtype(np.float32), (2,), True)},

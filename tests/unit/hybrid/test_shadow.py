@@ -1,0 +1,207 @@
+"""The twins compared beside the callers' way: a real thread, twins that do as they are told."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from conversion.golden import read_golden
+from python_backend.hybrid.batch import Answer
+from python_backend.hybrid.exhibits import Exhibits
+from python_backend.hybrid.settings import ShadowSettings, Tolerance
+from python_backend.hybrid.shadow import Differing, Shadow
+from python_backend.hybrid.tally import Tally
+
+from .conftest import batch_of, refuses
+
+ALL = ShadowSettings(share=1.0, max_differing=0.1, quarantine=True, keep=8, folder="")
+
+
+class Watched:
+    """A shadow of both twins, what it told, and its counts."""
+
+    def __init__(self, twins, settings=ALL, dice=lambda: 0.5):
+        self.twins = twins
+        self.idle = True
+        self.differing, self.distrust = [], []
+        self._tally = Tally()
+        self.results = {"agreed": 0, "differed": 0, "failed": 0, "dropped": 0}
+        self.shadow = Shadow(
+            settings,
+            Tolerance(0.1, 0.0, 0.0),
+            twins,
+            idle=lambda: self.idle,
+            tally=self._tally,
+            differed=self.differing.append,
+            distrusted=self.distrust.append,
+            dice=dice,
+        )
+        self.shadow.start()
+
+    def answer(self, *values, served_by="onnx"):
+        """A request that a twin has answered rightly, considered."""
+        batch = batch_of(*values)
+        answer = Answer({"y": batch.inputs()["x"] * 2}, served_by)
+        self.shadow.consider(batch, answer)
+        return batch, answer
+
+    def counts(self, count, timeout_s=5.0):
+        """The counts of the results, when there are as many."""
+        end = time.monotonic() + timeout_s
+        while sum(self.results.values()) < count:
+            assert time.monotonic() < end, self.results
+            for (_, result), amount in self._tally.drain().items():
+                self.results[result] += amount
+            time.sleep(0.002)
+        return {result: amount for result, amount in self.results.items() if amount}
+
+    def one_by_one(self, values):
+        for value in values:
+            before = sum(self.results.values())
+            self.answer(value)
+            self.counts(before + 1)
+
+
+def off(batch, outputs):
+    return {"y": outputs["y"] + np.float32(0.2)}
+
+
+def off_at_minus_one(batch, outputs):
+    return off(batch, outputs) if batch.inputs()["x"][0, 0] == -1 else outputs
+
+
+@pytest.fixture
+def watched(twins):
+    made = Watched(twins)
+    yield made
+    made.shadow.stop()
+
+
+def test_the_other_twin_is_asked_for_the_same_rows_and_agrees(watched):
+    watched.answer(1, 2)
+    assert watched.counts(1) == {"agreed": 1}
+    assert watched.twins.calls == [("original", [1, 2])]
+    assert watched.shadow.worst == {"y": 0.0}
+    assert watched.differing == []
+
+
+def test_where_the_original_answered_the_onnx_twin_is_compared_with_it(watched):
+    watched.twins.faults["onnx"] = off
+    watched.answer(1, served_by="original")
+    assert watched.counts(1) == {"differed": 1}
+    (found,) = watched.differing
+    assert found.onnx["y"][0, 0] == pytest.approx(2.2)
+    assert found.original["y"][0, 0] == 2
+    assert found.cause == "output 'y': 2 of 2 values differ by more than 0.1 + 0·|original| (worst 0.2)"
+    assert watched.shadow.worst["y"] == pytest.approx(2.0, rel=1e-4)
+
+
+def test_only_a_share_is_sampled(twins):
+    rolls = iter([0.009, 0.011, 0.5, 0.0])
+    watched = Watched(twins, ShadowSettings(0.01, 0.1, True, 8, ""), dice=lambda: next(rolls))
+    watched.one_by_one([0])
+    watched.answer(1)
+    watched.answer(2)
+    watched.one_by_one([3])
+    assert [rows for _, rows in twins.calls] == [[0], [3]]
+    watched.shadow.stop()
+
+
+def test_what_both_twins_answered_together_is_no_sample(watched):
+    batch = batch_of(1, 2)
+    mixed = Answer({"y": batch.inputs()["x"] * 2}, np.array(["onnx", "original"], object))
+    watched.shadow.consider(batch, mixed)
+    watched.one_by_one([5])
+    assert watched.twins.calls == [("original", [5])]
+
+
+def test_a_sample_is_a_copy(watched):
+    asked = threading.Event()
+
+    def slow(batch, outputs):
+        asked.wait(5)
+        return outputs
+
+    watched.twins.faults["original"] = slow
+    watched.answer(1)
+    batch, answer = watched.answer(2)
+    batch.inputs()["x"][:] = 99
+    answer.outputs["y"][:] = 99
+    asked.set()
+    assert watched.counts(2) == {"agreed": 2}
+    assert watched.twins.calls == [("original", [1]), ("original", [2])]
+
+
+def test_callers_never_wait_and_what_there_is_no_time_for_is_counted(watched):
+    go = threading.Event()
+
+    def hangs(batch, outputs):
+        go.wait(10)
+        return outputs
+
+    watched.twins.faults["original"] = hangs
+    start = time.monotonic()
+    for value in range(50):
+        watched.answer(value)
+    assert time.monotonic() - start < 1.0
+    go.set()
+    counts = watched.counts(50)
+    assert counts["dropped"] >= 47
+    assert counts["agreed"] == 50 - counts["dropped"]
+
+
+def test_nothing_is_compared_while_requests_fall_back(watched):
+    watched.idle = False
+    watched.answer(1)
+    assert watched.counts(1) == {"dropped": 1}
+    assert watched.twins.calls == []
+
+
+def test_a_twin_that_cannot_answer_is_no_difference(watched):
+    watched.twins.faults["original"] = refuses
+    watched.answer(1)
+    assert watched.counts(1) == {"failed": 1}
+    assert watched.differing == []
+
+
+@pytest.mark.parametrize("outputs", [{}, {"y": np.zeros((1, 2))}, {"y": np.zeros((1, 3), np.float32)}])
+def test_an_answer_of_another_form_differs(watched, outputs):
+    watched.twins.faults["original"] = lambda batch, _: outputs
+    watched.answer(1)
+    assert watched.counts(1) == {"differed": 1}
+
+
+def test_too_many_differences_are_a_reason_for_distrust_and_a_few_are_not(watched):
+    watched.twins.faults["original"] = off_at_minus_one
+    watched.one_by_one([-1, -1, *range(18)])
+    assert watched.distrust == [], "two of twenty are a tenth, not more"
+    watched.one_by_one([-1])
+    assert watched.distrust == ["3 of its last 21 sampled answers are not the original's"]
+
+
+def test_a_few_samples_say_nothing(watched):
+    watched.twins.faults["original"] = off
+    watched.one_by_one(range(19))
+    assert (len(watched.differing), watched.distrust) == (19, [])
+
+
+def test_the_newest_differing_requests_are_kept_as_conversion_reads_them(tmp_path):
+    exhibits = Exhibits(tmp_path / "kept", keep=2)
+    for value in range(3):
+        text = np.array([[b"a", b"longer"]], object)
+        x = np.full((1, 2), value, np.float32)
+        path = exhibits.save(Differing({"x": x, "text": text}, {"y": x}, {"y": x + 1}, "cause"))
+    assert path == tmp_path / "kept" / "differing-0.npz"
+    assert sorted(each.name for each in path.parent.iterdir()) == ["differing-0.npz", "differing-1.npz"]
+    case = read_golden(path)
+    assert case.inputs["x"].tolist() == [[2, 2]]
+    assert case.inputs["text"].tolist() == [[b"a", b"longer"]]
+    assert case.expected["y"].tolist() == [[3, 3]]
+    assert path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_kept_where_nothing_should_be(tmp_path):
+    x = np.zeros((1, 2), np.float32)
+    assert Exhibits(tmp_path / "kept", keep=0).save(Differing({"x": x}, {"y": x}, {"y": x}, "cause")) is None
+    assert not (tmp_path / "kept").exists()
