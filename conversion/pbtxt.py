@@ -118,7 +118,6 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
     serving = spec.serving
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     config.output.add(name=SERVED_BY, data_type=model_config_pb2.TYPE_STRING, dims=[1])
-    joined = serving.max_joined_rows or (serving.max_batch_size if arrangement.dynamic_batching else 1)
     parameters = {
         "primary_model": f"{spec.name}{ROLES['onnx']}",
         "fallback_model": f"{spec.name}{ROLES['original']}",
@@ -129,7 +128,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "max_concurrency": str(serving.max_concurrency),
         "max_pending": str(serving.max_pending),
         "max_pending_mb": str(serving.max_pending_mb),
-        "max_joined_rows": str(max(joined, 1)),
+        "max_joined_rows": str(arrangement.joined_rows),
         # More calls than the twin has instances only wait in its queue: there is time to join them.
         "eager_calls": str(arrangement.instances),
         "shadow_share": f"{serving.shadow.share:g}",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from serving.errors import LoadFailed, ModelError, ModelNotFound, ProbeFailed, ServerUnreachable, UnloadFailed
-from serving.probe import probe_inputs
+from serving.probe import golden_inputs, probe_inputs
 
 _Answer = TypeVar("_Answer")
 _GONE = frozenset({"", "UNAVAILABLE"})
@@ -130,9 +131,20 @@ class ModelControl:
         )
         return answer.config
 
-    def probe(self, name: str, version: int | None = None, timeout_s: float | None = None) -> float:
-        """Run the model once on the smallest input of zeros that its configuration allows; return the seconds it took.
+    def answered(self, name: str) -> int:
+        """How many requests all versions of a model have answered since each was loaded. Raises ModelError."""
+        found = self._ask(
+            lambda: self._client.get_inference_statistics(name, client_timeout=self._timeout_s),
+            lambda reason: ModelError(name, reason),
+        )
+        return sum(one.inference_stats.success.count for one in found.model_stats)
 
+    def probe(
+        self, name: str, version: int | None = None, timeout_s: float | None = None, golden: Path | None = None
+    ) -> float:
+        """Run the model once, on the first of the `golden` samples; return the seconds it took.
+
+        Without them the request is the smallest one of zeros that its configuration allows.
         Raises ProbeFailed with the server's reason, ModelError for a model that is not served, ServerUnreachable.
         """
         config = self.config(name, version)
@@ -143,7 +155,7 @@ class ModelControl:
         self._ask(
             lambda: self._client.infer(
                 name,
-                probe_inputs(config),
+                golden_inputs(config, golden) if golden is not None else probe_inputs(config),
                 _text(version),
                 client_timeout=timeout_s or self._timeout_s,
                 **sequence,

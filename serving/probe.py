@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -11,7 +12,6 @@ def probe_inputs(config: Any) -> list[Any]:
     `config` is a completed ModelConfig message. A dynamic dimension becomes 1, and so does the batch.
     """
     import numpy as np
-    from tritonclient.grpc import InferInput, model_config_pb2
     from tritonclient.utils import triton_to_np_dtype
 
     batch = [1] if config.max_batch_size > 0 else []
@@ -19,12 +19,45 @@ def probe_inputs(config: Any) -> list[Any]:
     for one in config.input:
         if one.optional:
             continue
-        wire = model_config_pb2.DataType.Name(one.data_type).removeprefix("TYPE_").replace("STRING", "BYTES")
+        wire = _wire(one)
         shape = batch + [1 if size < 0 else int(size) for size in one.dims]
-        tensor = InferInput(one.name, shape, wire)
-        if wire == "BYTES":
-            tensor.set_data_from_numpy(np.full(shape, b"", dtype=np.object_))
-        else:
-            tensor.set_data_from_numpy(np.zeros(shape, dtype=triton_to_np_dtype(wire)))
-        inputs.append(tensor)
+        zeros = np.full(shape, b"", np.object_) if wire == "BYTES" else np.zeros(shape, triton_to_np_dtype(wire))
+        inputs.append(_tensor(one.name, wire, zeros))
     return inputs
+
+
+def golden_inputs(config: Any, path: Path) -> list[Any]:
+    """The first of the golden samples that a release carries (arrays `input/NAME` of a .npz), for the same model.
+
+    Raises OSError or ValueError where the file is not there or holds no such samples.
+    """
+    import numpy as np
+
+    inputs = []
+    with np.load(path, allow_pickle=False) as archive:
+        for one in config.input:
+            if f"input/{one.name}" not in archive.files:
+                raise ValueError(f"{path} holds no samples of input '{one.name}'")
+            array = archive[f"input/{one.name}"]
+            array = array[:1] if config.max_batch_size > 0 else array
+            # Triton has no tensor without dimensions: it is announced as one element.
+            array = (
+                array.reshape(*array.shape, 1) if array.ndim < len(one.dims) + (config.max_batch_size > 0) else array
+            )
+            wire = _wire(one)
+            inputs.append(_tensor(one.name, wire, array.astype(np.object_) if wire == "BYTES" else array))
+    return inputs
+
+
+def _wire(tensor: Any) -> str:
+    """The type of a tensor in a configuration, as it is called on the wire."""
+    from tritonclient.grpc import model_config_pb2
+
+    name: str = model_config_pb2.DataType.Name(tensor.data_type)
+    return name.removeprefix("TYPE_").replace("STRING", "BYTES")
+
+
+def _tensor(name: str, wire: str, array: Any) -> Any:
+    from tritonclient.grpc import InferInput
+
+    return InferInput(name, list(array.shape), wire).set_data_from_numpy(array)

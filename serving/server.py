@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -118,6 +120,20 @@ class TritonServer:
         except BaseException:
             self.stop()
             raise
+
+    def restart(self, load: Sequence[str]) -> None:
+        """Start again after the server has ended by itself: on the same ports, with these models as far as they load.
+
+        Its log is kept beside the new one, with ".1" added to its name. Raises as `start`.
+        """
+        launched = self._running()
+        self.stop()
+        with contextlib.suppress(FileNotFoundError):
+            launched.log_path.replace(launched.log_path.with_name(f"{launched.log_path.name}.1"))
+        self._order = replace(self._order, ports=dict(launched.ports))
+        self._load = list(load)
+        self._strict = False
+        self.start()
 
     def stop(self) -> None:
         """End the server: requests in flight finish first, for `drain_s` at most. Does nothing when it is stopped."""

@@ -13,21 +13,27 @@ __all__ = ["Arrangement", "arrangements", "default_arrangement", "fixed", "in_wo
 _INSTANCES, _THREADS = 2, 1
 # Each instance holds the model once more; beyond these a machine with more cores gives each of them more threads.
 _MOST_INSTANCES = 8
+# Rows that the hybrid joins where the twin's own batching is off: larger calls gain a CPU little, and all wait longer.
+_JOINED_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How Triton serves a twin: `threads` of ONNX Runtime for each of its `instances`, and whether requests are joined.
+    """How Triton serves a twin: `threads` of ONNX Runtime for each of its `instances`, and who joins requests, if any.
 
-    Its text, such as "2x1_batching", is fit for a model's name.
+    The hybrid joins requests while all instances are busy, up to `joined_rows` in a call; with `dynamic_batching` the
+    twin's own queue joins what reaches it, the calls of those who ask it directly among them. The text, such as
+    "2x1_batching", is fit for a model's name.
     """
 
     instances: int
     threads: int
     dynamic_batching: bool
+    joined_rows: int
 
     def __str__(self) -> str:
-        return f"{self.instances}x{self.threads}{'_batching' if self.dynamic_batching else ''}"
+        how = "_batching" if self.dynamic_batching else "_joining" if self.joined_rows > 1 else ""
+        return f"{self.instances}x{self.threads}{how}"
 
 
 def default_arrangement(serving: ServingSpec) -> Arrangement:
@@ -35,9 +41,7 @@ def default_arrangement(serving: ServingSpec) -> Arrangement:
 
     A model without rows is never batched.
     """
-    return Arrangement(
-        serving.instances or _INSTANCES, serving.threads or _THREADS, _batching(serving.dynamic_batching, serving)
-    )
+    return Arrangement(serving.instances or _INSTANCES, serving.threads or _THREADS, *_usual(serving))
 
 
 def fixed(serving: ServingSpec) -> bool:
@@ -49,19 +53,29 @@ def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
     """What is worth measuring on a machine with so many cores, all different, the safe one first.
 
     That is the default as far as the cores go, then an instance for each core, then one instance with all cores; each
-    with batching and without. What the spec fixes stays; what it leaves open never takes more than the cores.
+    with the joining left to the hybrid, and with the twin's own batching; the last one with neither as well. What the
+    spec fixes stays; what it leaves open never takes more than the cores.
     """
-    batching = (True, False) if _open_batching(serving) else (_batching(serving.dynamic_batching, serving),)
-    found = (Arrangement(*shape, joined) for shape in _shapes(serving, cores) for joined in batching)
+    shapes, usual = _shapes(serving, cores), _usual(serving)
+    found = [Arrangement(*shapes[0], *usual)]
+    if _open_batching(serving):
+        few = serving.max_joined_rows or min(serving.max_batch_size, _JOINED_ROWS)
+        found += [Arrangement(*shape, *joining) for shape in shapes for joining in ((False, few), usual)]
+        found.append(Arrangement(*shapes[-1], dynamic_batching=False, joined_rows=1))
+    else:
+        found += [Arrangement(*shape, *usual) for shape in shapes]
     return tuple(dict.fromkeys(found))
 
 
 def in_words(served: Mapping[str, Any]) -> str:
     """For people: "2 instances of 1 thread, batching off", out of the plain data of an Arrangement."""
     instances, threads = served["instances"], served["threads"]
+    # Older releases do not say.
+    joined = served.get("joined_rows", 1)
+    batching = "on" if served["dynamic_batching"] else f"by the hybrid, {joined} rows at most" if joined > 1 else "off"
     return (
         f"{instances} instance{'' if instances == 1 else 's'} of {threads} thread{'' if threads == 1 else 's'}, "
-        f"batching {'on' if served['dynamic_batching'] else 'off'}"
+        f"batching {batching}"
     )
 
 
@@ -69,8 +83,10 @@ def _open_batching(serving: ServingSpec) -> bool:
     return serving.max_batch_size > 0 and serving.dynamic_batching is None
 
 
-def _batching(wanted: bool | None, serving: ServingSpec) -> bool:
-    return serving.max_batch_size > 0 and wanted is not False
+def _usual(serving: ServingSpec) -> tuple[bool, int]:
+    """Batching and joined rows, where the spec leaves nothing open or nothing is measured."""
+    batching = serving.max_batch_size > 0 and serving.dynamic_batching is not False
+    return batching, serving.max_joined_rows or (serving.max_batch_size if batching else 1)
 
 
 def _shapes(serving: ServingSpec, cores: int) -> list[tuple[int, int]]:

@@ -62,16 +62,18 @@ def summarised(rounds: Mapping[Arrangement, Sequence[Met]], failures: Mapping[Ar
 
 
 def best(figures: Sequence[Figures]) -> Arrangement | None:
-    """The first one that held, unless another is clearly better; None where none held.
+    """The first one that held, unless others are clearly better; None where none held.
 
     Clearly is by more than the margin in the median round, and better at all in three rounds of four: a machine that
-    others use gives one lucky round to anybody.
+    others use gives one lucky round to anybody. Of those that are, it is the first that the best of them is not better
+    than by more than the margin: what nobody can tell apart is not decided by luck.
     """
     held = [one for one in figures if one.gain is not None]
     if not held:
         return None
-    better = [one for one in held if _clearly(one)]
-    return max(better, key=lambda one: one.gain or 0.0).arrangement if better else held[0].arrangement
+    better = [(one.arrangement, one.gain) for one in held if one.gain is not None and _clearly(one)]
+    enough = max((gain for _, gain in better), default=0.0) / (1 + MARGIN)
+    return next((arrangement for arrangement, gain in better if gain >= enough), held[0].arrangement)
 
 
 def _clearly(one: Figures) -> bool:

@@ -58,7 +58,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class ShadowSettings:
-    """Which share of the answers is compared with the other twin's, and what follows where they differ.
+    """Which share of the answers, and of the time, goes into comparing the twins, and what follows where they differ.
 
     `max_differing` is the share of those compared that may; beyond it the ONNX twin is asked no more, if `quarantine`.
     The newest `keep` requests on which they did are kept in `folder`, "" for one in the machine's own for such files.

@@ -1,14 +1,17 @@
 """Is the twin still its original? A share of the answers is asked for again at the other twin, beside the callers' way.
 
-One thread asks, one request at a time, and only while nothing falls back: watching must not cost what it watches.
+One thread asks, one request at a time, for the same share of its time at most, and only while nothing falls back: an
+original that takes ten times as long as its twin would else take a tenth of the machine for a hundredth of the answers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -57,6 +60,7 @@ class Shadow:
         differed: Callable[[Differing], None],
         distrusted: Callable[[str], None],
         dice: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._tolerance = tolerance
@@ -66,6 +70,8 @@ class Shadow:
         self._differed = differed
         self._distrusted = distrusted
         self._dice = dice
+        self._clock = clock
+        self._rests_until = -math.inf
         self._samples: queue.Queue[tuple[Batch, Answer] | None] = queue.Queue(_WAITING)
         self._last: deque[bool] = deque(maxlen=_WINDOW)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -87,7 +93,7 @@ class Shadow:
         """Take one request's answer as a sample, or not. To be called before the answer is handed to its caller."""
         if self._dice() >= self._settings.share or not isinstance(answer.served_by, str):
             return
-        if self._samples.full() or not self._idle():
+        if self._samples.full() or self._clock() < self._rests_until or not self._idle():
             self._tally.add("ml_shadow_total", "dropped")
             return
         # Once the caller has the answer, the server may use its memory for others.
@@ -100,8 +106,13 @@ class Shadow:
 
     def _run(self) -> None:
         while (sample := self._samples.get()) is not None:
+            started = self._clock()
             result = self._compared(*sample) if self._idle() else "dropped"
             self._tally.add("ml_shadow_total", result)
+            ended = self._clock()
+            # After that much work, as long a rest as makes it the share of the whole.
+            share = self._settings.share
+            self._rests_until = ended + (ended - started) * (1 / share - 1) if share else math.inf
 
     def _compared(self, batch: Batch, answer: Answer) -> str:
         """How the twins compare on one request: agreed, differed or failed."""

@@ -71,9 +71,8 @@ def test_every_key_of_the_evidence_is_described(tmp_path):
     }
     model = spec.ModelSpec("net", tmp_path, spec.SourceSpec(format="keras"))
     text = (DOCS / "evidence.md").read_text()
-    serving = Settled(
-        Arrangement(2, 1, True), "measured", figures=(Figures(Arrangement(2, 1, True), 1, MET, 1, (1, 1), ""),)
-    )
+    usual = Arrangement(2, 1, True, 32)
+    serving = Settled(usual, "measured", figures=(Figures(usual, 1, MET, 1, (1, 1), ""),))
     evidence = make_evidence(model, built, "", {}, tmp_path, serving=serving.facts())
     told = {*evidence, *evidence["serving"], *evidence["serving"]["arrangements"][0]}
     for key in told:

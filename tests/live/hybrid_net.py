@@ -114,12 +114,13 @@ class Net:
         served_by = arrays.pop("served_by", np.empty(0, object))
         return Answered(arrays, [value.decode() for value in served_by.reshape(-1)])
 
-    def stubs(self, twin: str) -> list[int]:
-        """The processes of a twin's instances."""
+    def stubs(self, role: str) -> list[int]:
+        """The processes of a twin's instances, or of the "hybrid" itself."""
+        model = self.name if role == "hybrid" else f"{self.name}_{role}"
         return [
             int(path.name)
             for path in Path("/proc").glob("[0-9]*")
-            if f"/{self.name}_{twin}/1/model.py".encode() in _read(path / "cmdline") and self._ours(int(path.name))
+            if f"/{model}/1/model.py".encode() in _read(path / "cmdline") and self._ours(int(path.name))
         ]
 
     def signal(self, twin: str, number: signal.Signals) -> None:

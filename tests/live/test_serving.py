@@ -250,11 +250,12 @@ def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, 
         return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
 
     serve = [sys.executable, "-m", "serving", "serve", "--repository", str(repository), "--state", str(state)]
-    ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--log", str(tmp_path / "triton.log")]
+    ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--watch-port", "0"]
+    ports += ["--log", str(tmp_path / "triton.log")]
     with subprocess.Popen([*serve, *ports], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        shown = dict(server.stdout.readline().rstrip("\n").split("\t") for _ in range(4))
-        assert list(shown) == ["http", "grpc", "metrics", "log"]
+        shown = dict(server.stdout.readline().rstrip("\n").split("\t") for _ in range(5))
+        assert list(shown) == ["http", "grpc", "metrics", "log", "watch"]
         assert infer(shown["grpc"], 0.0) == 0.0
 
         assert run("unload", "echo").returncode == 0

@@ -21,7 +21,7 @@ ALL = ShadowSettings(share=1.0, max_differing=0.1, quarantine=True, keep=8, fold
 class Watched:
     """A shadow of both twins, what it told, and its counts."""
 
-    def __init__(self, twins, settings=ALL, dice=lambda: 0.5):
+    def __init__(self, twins, settings=ALL, dice=lambda: 0.5, clock=time.monotonic):
         self.twins = twins
         self.idle = True
         self.differing, self.distrust = [], []
@@ -36,6 +36,7 @@ class Watched:
             differed=self.differing.append,
             distrusted=self.distrust.append,
             dice=dice,
+            clock=clock,
         )
         self.shadow.start()
 
@@ -99,12 +100,29 @@ def test_where_the_original_answered_the_onnx_twin_is_compared_with_it(watched):
 
 def test_only_a_share_is_sampled(twins):
     rolls = iter([0.009, 0.011, 0.5, 0.0])
-    watched = Watched(twins, ShadowSettings(0.01, 0.1, True, 8, ""), dice=lambda: next(rolls))
+    watched = Watched(twins, ShadowSettings(0.01, 0.1, True, 8, ""), dice=lambda: next(rolls), clock=lambda: 0.0)
     watched.one_by_one([0])
     watched.answer(1)
     watched.answer(2)
     watched.one_by_one([3])
     assert [rows for _, rows in twins.calls] == [[0], [3]]
+    watched.shadow.stop()
+
+
+def test_a_share_of_the_answers_takes_no_more_than_that_share_of_the_time(twins):
+    now = [100.0]
+
+    def takes_a_second(batch, outputs):
+        now[0] += 1.0
+        return outputs
+
+    twins.faults["original"] = takes_a_second
+    watched = Watched(twins, ShadowSettings(0.25, 0.1, True, 8, ""), dice=lambda: 0.0, clock=lambda: now[0])
+    watched.one_by_one([1])
+    for waited, counts in ((2.9, {"agreed": 1, "dropped": 1}), (0.2, {"agreed": 2, "dropped": 1})):
+        now[0] += waited
+        watched.answer(2)
+        assert watched.counts(sum(counts.values())) == counts
     watched.shadow.stop()
 
 

@@ -1,13 +1,15 @@
 """The smallest request that a configuration allows."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import deserialize_bytes_tensor
 
-from serving.probe import probe_inputs
+from serving.probe import golden_inputs, probe_inputs
 
 
 def config(text: str) -> Any:
@@ -34,3 +36,26 @@ def test_strings_are_empty_ones_and_optional_inputs_are_left_out() -> None:
         )
     )
     assert deserialize_bytes_tensor(tensor._get_content()).tolist() == [b"", b""]
+
+
+def test_the_first_golden_row_is_the_request(tmp_path: Path) -> None:
+    rows, texts = np.arange(6, dtype=np.float32).reshape(3, 2), np.array([[b"a"], [b"bc"], [b""]])
+    scalars = np.array([7, 8, 9], np.int64)
+    np.savez(tmp_path / "golden.npz", **{"input/x": rows, "input/s": texts, "input/n": scalars, "output/y": rows})
+    x, s, n = golden_inputs(
+        config(
+            'max_batch_size: 8 input { name: "x" data_type: TYPE_FP32 dims: [2] }'
+            'input { name: "s" data_type: TYPE_STRING dims: [1] } input { name: "n" data_type: TYPE_INT64 dims: [1] }'
+        ),
+        tmp_path / "golden.npz",
+    )
+    assert (x.shape(), s.shape(), n.shape()) == ([1, 2], [1, 1], [1, 1])
+    assert np.frombuffer(x._get_content(), np.float32).tolist() == [0, 1]
+    assert deserialize_bytes_tensor(s._get_content()).tolist() == [b"a"]
+    assert np.frombuffer(n._get_content(), np.int64).tolist() == [7]
+
+
+def test_samples_of_another_model_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "golden.npz", **{"input/other": np.zeros(1)})
+    with pytest.raises(ValueError, match="holds no samples of input 'x'"):
+        golden_inputs(config('input { name: "x" data_type: TYPE_FP32 dims: [2] }'), tmp_path / "golden.npz")

@@ -35,11 +35,11 @@ def test_every_command_and_option_has_help_and_the_exit_codes_are_told() -> None
         assert parser.description
         assert all(action.help for action in parser._actions)
         assert "exit codes:" in parser.format_help()
-    assert names == ["serve", "load", "unload", "switch", "status"]
+    assert names == ["serve", "watch", "load", "unload", "switch", "status"]
 
 
 def test_the_exit_codes_told_are_those_of_the_errors() -> None:
-    told = {int(code) for code in re.findall(r"^  (\d+) ", cli._EXIT_CODES, re.MULTILINE)}
+    told = {int(code) for code in re.findall(r"^  (\d+) ", cli.EXIT_CODES, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ServingError)]
     assert told == {0, 130} | {kind.exit_code for kind in kinds}
 
@@ -57,7 +57,7 @@ def test_a_missing_repository_is_usage_and_says_what_to_do(tmp_path: Path) -> No
 
 def test_no_server_is_7_and_names_the_address(tmp_path: Path) -> None:
     url = f"127.0.0.1:{choose({'grpc': None})['grpc']}"
-    for command in (["status"], ["load", "net"], ["unload", "net"], ["switch", "net"]):
+    for command in (["status"], ["watch", "--watch-port", "0"], ["load", "net"], ["unload", "net"], ["switch", "net"]):
         code, out, err = run(*command, "--grpc-url", url)
         assert code == 7
         assert out == ""

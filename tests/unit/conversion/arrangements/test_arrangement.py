@@ -20,17 +20,22 @@ def tried(cores, **serving):
     return [str(one) for one in arrangements(ServingSpec(**serving), cores)]
 
 
-def test_two_cores_offer_two_instances_or_one_with_two_threads_each_with_batching_and_without():
-    assert tried(2) == ["2x1_batching", "2x1", "1x2_batching", "1x2"]
+def test_two_cores_offer_two_instances_or_one_with_two_threads_and_the_twin_or_the_hybrid_joins_requests():
+    assert tried(2) == ["2x1_batching", "2x1_joining", "1x2_joining", "1x2_batching", "1x2"]
 
 
 def test_one_core_leaves_one_instance_of_one_thread():
-    assert tried(1) == ["1x1_batching", "1x1"]
+    assert tried(1) == ["1x1_batching", "1x1_joining", "1x1"]
     assert tried(1, max_batch_size=0) == ["1x1"]
 
 
 def test_more_cores_are_filled_by_instances_or_by_threads_and_two_instances_stay_the_safe_one():
-    assert tried(4) == ["2x1_batching", "2x1", "4x1_batching", "4x1", "1x4_batching", "1x4"]
+    assert tried(4) == [
+        "2x1_batching",
+        "2x1_joining",
+        *("4x1_joining", "4x1_batching"),
+        *("1x4_joining", "1x4_batching", "1x4"),
+    ]
 
 
 def test_beyond_eight_instances_each_gets_more_threads_instead():
@@ -41,7 +46,14 @@ def test_what_the_spec_fixes_does_not_vary():
     assert tried(2, dynamic_batching=True) == ["2x1_batching", "1x2_batching"]
     assert tried(4, instances=2, dynamic_batching=False) == ["2x1", "2x2"]
     assert tried(4, threads=2, dynamic_batching=False) == ["2x2", "1x2"]
-    assert tried(2, instances=3, threads=5) == ["3x5_batching", "3x5"]
+    assert tried(2, instances=3, threads=5) == ["3x5_batching", "3x5_joining", "3x5"]
+    assert tried(2, threads=2, max_joined_rows=1) == ["1x2_batching", "1x2"]
+
+
+def test_the_hybrid_joins_a_few_rows_where_the_twin_does_not_and_else_as_many_as_a_call_may_have():
+    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_batch_size=100), 2)] == [100, 8, 1]
+    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_batch_size=4), 2)] == [4, 4, 1]
+    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_joined_rows=5), 2)] == [5, 5, 1]
 
 
 def test_a_model_without_rows_is_never_batched():
@@ -51,15 +63,15 @@ def test_a_model_without_rows_is_never_batched():
 
 
 def test_where_nothing_is_measured_the_spec_counts_and_else_two_instances_of_one_thread_with_batching():
-    assert default_arrangement(ServingSpec()) == Arrangement(2, 1, dynamic_batching=True)
+    assert default_arrangement(ServingSpec()) == Arrangement(2, 1, dynamic_batching=True, joined_rows=32)
     serving = ServingSpec(instances=3, threads=4, dynamic_batching=False)
-    assert default_arrangement(serving) == Arrangement(3, 4, dynamic_batching=False)
+    assert default_arrangement(serving) == Arrangement(3, 4, dynamic_batching=False, joined_rows=1)
 
 
 @given(SERVING, st.integers(1, 200))
 def test_all_that_is_tried_differs_keeps_what_is_fixed_and_takes_no_more_than_the_cores(serving, cores):
     found = arrangements(serving, cores)
-    assert 1 <= len(found) == len(set(found)) <= 6
+    assert 1 <= len(found) == len(set(found)) <= 7
     for one in found:
         assert serving.instances in (None, one.instances)
         assert serving.threads in (None, one.threads)
@@ -76,7 +88,8 @@ def test_where_the_spec_leaves_nothing_open_there_is_only_what_it_says(serving, 
 
 
 def test_an_arrangement_in_words():
-    assert in_words({"instances": 2, "threads": 1, "dynamic_batching": False}) == (
-        "2 instances of 1 thread, batching off"
-    )
-    assert in_words({"instances": 1, "threads": 4, "dynamic_batching": True}) == "1 instance of 4 threads, batching on"
+    two = {"instances": 2, "threads": 1, "dynamic_batching": False}
+    assert in_words(two) == in_words(two | {"joined_rows": 1}) == "2 instances of 1 thread, batching off"
+    assert in_words(two | {"joined_rows": 8}) == "2 instances of 1 thread, batching by the hybrid, 8 rows at most"
+    batching = {"instances": 1, "threads": 4, "dynamic_batching": True, "joined_rows": 32}
+    assert in_words(batching) == "1 instance of 4 threads, batching on"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from conversion.arrangements.arrangement import Arrangement
 from conversion.arrangements.choice import MARGIN, Met, best, summarised
 
-SAFE = Arrangement(2, 1, dynamic_batching=True)
-OTHER = Arrangement(2, 1, dynamic_batching=False)
-DEEP = Arrangement(1, 2, dynamic_batching=False)
+SAFE = Arrangement(2, 1, dynamic_batching=True, joined_rows=32)
+OTHER = Arrangement(2, 1, dynamic_batching=False, joined_rows=1)
+DEEP = Arrangement(1, 2, dynamic_batching=False, joined_rows=1)
 MET = Met(one_p50_ms=10.0, one_p99_ms=12.0, per_s=200.0, p50_ms=40.0, p99_ms=80.0)
 FACTOR = st.floats(0.1, 10)
 
@@ -43,6 +43,11 @@ def test_what_batching_gains_a_lone_client_does_not_see_and_a_p99_twice_as_long_
 
 def test_of_several_that_are_better_the_best_is_chosen():
     assert chosen({SAFE: [MET] * 3, OTHER: [times(1.2)] * 3, DEEP: [times(1.3)] * 3}) == DEEP
+
+
+def test_among_those_that_nobody_can_tell_apart_the_first_is_chosen():
+    assert chosen({SAFE: [MET] * 3, OTHER: [times(1.2)] * 3, DEEP: [times(1.25)] * 3}) == OTHER
+    assert chosen({SAFE: [MET] * 3, DEEP: [times(1.25)] * 3, OTHER: [times(1.2)] * 3}) == DEEP
 
 
 def test_rounds_are_compared_one_by_one_since_a_machine_drifts():
@@ -84,14 +89,14 @@ def test_where_all_failed_none_is_chosen():
 @given(st.lists(st.tuples(FACTOR, FACTOR, FACTOR), min_size=1, max_size=5), st.integers(1, 5), FACTOR)
 def test_what_is_chosen_is_the_safe_one_or_clearly_better_whatever_the_machine_does(others, count, speed):
     """Scaling a whole round, as other processes do, changes no choice."""
-    names = [SAFE, *(Arrangement(n, 1, dynamic_batching=True) for n in range(10, 10 + len(others)))]
+    names = [SAFE, *(Arrangement(n, 1, dynamic_batching=True, joined_rows=32) for n in range(10, 10 + len(others)))]
     made = [Met(10 * one, 12 * one, 200 * rate, 40.0, 80 * tail) for one, rate, tail in [(1, 1, 1), *others]]
     plain = {name: [met] * count for name, met in zip(names, made, strict=True)}
     drifting = {name: [times(speed**n, met) for n, met in enumerate(rounds)] for name, rounds in plain.items()}
     figures = summarised(plain, {})
     gains = {one.arrangement: one.gain for one in figures}
     winner = best(figures)
-    assert winner == SAFE or gains[winner] == max(gains.values()) > 1 + MARGIN
+    assert winner == SAFE or (gains[winner] > 1 + MARGIN and gains[winner] * (1 + MARGIN) >= max(gains.values()))
     assert winner != SAFE or max(gains.values()) <= 1 + MARGIN
     for one, other in zip(figures, summarised(drifting, {}), strict=True):
         assert other.gain == pytest.approx(one.gain)

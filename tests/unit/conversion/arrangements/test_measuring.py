@@ -12,7 +12,8 @@ from conversion.interface import Facts
 from conversion.pbtxt import read_config
 
 X, Y = (Facts(name, "float32", ("batch", 4)) for name in ("x", "y"))
-SAFE, DEEP = Arrangement(2, 1, dynamic_batching=True), Arrangement(1, 2, dynamic_batching=False)
+SAFE = Arrangement(2, 1, dynamic_batching=True, joined_rows=32)
+DEEP = Arrangement(1, 2, dynamic_batching=False, joined_rows=1)
 EFFORT = Effort(clients=3, window_s=0.02, warm_up_s=0.01, requests=2, least=2, most=4, seconds=0.0)
 
 

@@ -19,7 +19,7 @@ BUILT = {
     "inputs": [asdict(Facts("x", "float32", ("batch", 4))), asdict(Facts("t", "int64", ("batch",)))],
     "outputs": [asdict(Facts("y", "float32", ("batch", 4)))],
 }
-DEFAULT = Arrangement(2, 1, dynamic_batching=True)
+DEFAULT = Arrangement(2, 1, dynamic_batching=True, joined_rows=32)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def settled(spec, work, serve=never, cores=2):
 def test_what_the_spec_fixes_is_served_and_nothing_is_measured(spec, work):
     serving = ServingSpec(instances=3, threads=1, dynamic_batching=False)
     found, told = settled(replace(spec, serving=serving), work)
-    assert (found.arrangement, found.how) == (Arrangement(3, 1, dynamic_batching=False), "spec")
+    assert (found.arrangement, found.how) == (Arrangement(3, 1, dynamic_batching=False, joined_rows=1), "spec")
     assert told == []
 
 
@@ -63,7 +63,7 @@ def test_where_nothing_can_be_measured_the_default_is_served_and_the_evidence_sa
 ):
     found, told = settled(replace(spec, **change), work, serve, cores)
     assert (found.how, found.reason) == ("default", reason)
-    assert found.arrangement == (DEFAULT if cores == 2 else Arrangement(1, 1, dynamic_batching=True))
+    assert found.arrangement == (DEFAULT if cores == 2 else Arrangement(1, 1, dynamic_batching=True, joined_rows=32))
     assert found.facts()["arrangements"] == []
     assert told == []
 
@@ -84,7 +84,7 @@ def test_a_machine_with_too_little_memory_is_left_alone(spec, work, monkeypatch)
     monkeypatch.setattr(settling, "_available", lambda: 1_000_000_000)
     found, _ = settled(spec, work)
     assert found.how == "default"
-    assert found.reason.startswith("6 instances at once could take 900 MB, and 1,000 MB are available")
+    assert found.reason.startswith("7 instances at once could take 1,050 MB, and 1,000 MB are available")
 
 
 @contextlib.contextmanager
@@ -99,7 +99,7 @@ def test_where_every_request_fails_the_default_is_served(spec, work):
     found, told = settled(spec, work, nowhere)
     assert (found.arrangement, found.how) == (DEFAULT, "default")
     assert found.reason.startswith("no arrangement answered all requests: ")
-    assert told == ["measuring 4 ways to serve it, for one client and for many"]
+    assert told == ["measuring 5 ways to serve it, for one client and for many"]
 
 
 def test_an_interrupt_is_no_failure_of_measuring(spec, work):

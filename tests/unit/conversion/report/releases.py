@@ -70,12 +70,13 @@ def outputs(*names, worst=0.0613):
     }
 
 
-def arrangement(instances, threads, dynamic_batching, gain, failure=""):
+def arrangement(instances, threads, dynamic_batching, gain, failure="", joined_rows=1):
     """Figures of one way to serve the twin."""
     return {
         "instances": instances,
         "threads": threads,
         "dynamic_batching": dynamic_batching,
+        "joined_rows": joined_rows,
         "rounds": 3,
         "one": None if failure else {"p50_ms": 1.3912 / gain, "p99_ms": 2.1945 / gain},
         "many": None if failure else {"per_s": 812.634 * gain, "p50_ms": 7.7411 / gain, "p99_ms": 16.428 / gain},
@@ -89,7 +90,7 @@ def served(how="spec", reason="", tried=()):
     """How the twin is served: with what was tried last."""
     chosen = tried[-1] if tried else arrangement(2, 1, True, 1.0)
     return {
-        **{key: chosen[key] for key in ("instances", "threads", "dynamic_batching")},
+        **{key: chosen[key] for key in ("instances", "threads", "dynamic_batching", "joined_rows")},
         "how": how,
         "reason": reason,
         "cores": 2 if tried else None,

@@ -1,0 +1,71 @@
+"""What is known of one model's health, and when something is to be done about it. Pure: time is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What Triton says of a Python model whose process is gone. It is never started again by itself.
+_DEATHS = ("not healthy", "is not ready", "stub process", "failed to reinitialize")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When a model is loaded anew, and how often that is tried. Times are in seconds.
+
+    Probes go out every `interval_s` and may take `timeout_s`. A model that Triton calls dead is loaded anew at once,
+    one that fails otherwise after `patience` failures in a row. After a repair that did not help comes a pause of
+    `first_pause_s`, twice as long after each further one, up to `longest_pause_s`; after `enough` of them the model is
+    given up loudly, though still tried once in the longest pause.
+    """
+
+    interval_s: float = 3.0
+    timeout_s: float = 10.0
+    patience: int = 3
+    first_pause_s: float = 1.0
+    longest_pause_s: float = 60.0
+    enough: int = 5
+
+
+class Care:
+    """One model: its failures in a row, and the repairs since it was last well."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._failures = 0
+        self._dead = False
+        self._repairs = 0
+        self._next = 0.0
+        self.unloaded = False
+
+    @property
+    def given_up(self) -> bool:
+        """Whether so many repairs did not help that somebody has to look."""
+        return self._repairs >= self._policy.enough
+
+    def well(self) -> None:
+        """It answered."""
+        self._failures = self._repairs = 0
+        self._dead = self.unloaded = False
+        self._next = 0.0
+
+    def failed(self, reason: str) -> None:
+        """It did not, for a reason that Triton gave."""
+        self._failures += 1
+        self._dead = is_dead(reason)
+
+    def needs_repair(self, now: float) -> bool:
+        """Whether it is to be loaded anew at this time."""
+        ill = self.unloaded or self._dead or self._failures >= self._policy.patience
+        return ill and now >= self._next
+
+    def repaired_in_vain(self, now: float) -> None:
+        """Loading it anew did not help; the next try has to wait."""
+        pause = min(self._policy.first_pause_s * 2**self._repairs, self._policy.longest_pause_s)
+        self._repairs += 1
+        self._next = now + pause
+
+
+def is_dead(reason: str) -> bool:
+    """Whether Triton's words mean that the model will not come back by itself."""
+    lower = reason.lower()
+    return any(known in lower for known in _DEATHS)

@@ -1,0 +1,68 @@
+"""An embedded server that is started again when it ends by itself, with its models watched meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from serving.errors import ServerFailed
+from serving.server import TritonServer
+from serving.watch.care import Policy
+from serving.watch.rounds import Watch
+from serving.watch.telling import Telling
+
+# A server that ends so often within so long is not worth another start.
+_ENDS, _WITHIN_S = 5, 600.0
+_LONGEST_PAUSE_S = 30.0
+# A probe under way may take longer; it ends with its connection.
+_JOIN_S = 2.0
+
+
+class Keeper:
+    """Keeps one server running until `keep` is interrupted, and looks after its models."""
+
+    def __init__(self, server: TritonServer, telling: Telling, policy: Policy) -> None:
+        self._server = server
+        self._telling = telling
+        self._policy = policy
+        self._ends: deque[float] = deque(maxlen=_ENDS)
+
+    def keep(self) -> None:
+        """Watch the started server, and start it again as often as it ends.
+
+        Raises ServerFailed when it ended five times within ten minutes, or cannot be started again.
+        """
+        while True:
+            with self._watched() as watch:
+                status = self._server.wait()
+            self._start_again(f"ended with {status}", watch.serving)
+
+    @contextmanager
+    def _watched(self) -> Iterator[Watch]:
+        stop = threading.Event()
+        with self._server.control() as control:
+            watch = Watch(control, self._telling, policy=self._policy, repository=self._server.repository)
+            thread = threading.Thread(target=watch.run, args=(stop,), name="watch", daemon=True)
+            thread.start()
+            try:
+                yield watch
+            finally:
+                stop.set()
+                thread.join(_JOIN_S)
+
+    def _start_again(self, how: str, models: Sequence[str]) -> None:
+        now = time.monotonic()
+        if len(self._ends) == _ENDS and now - self._ends[0] < _WITHIN_S:
+            what = f"{how}, for the {_ENDS + 1}th time within {_WITHIN_S / 60:.0f} minutes"
+            raise ServerFailed(what, self._server.log_path, self._server.log_tail())
+        recent = sum(1 for end in self._ends if now - end < _WITHIN_S)
+        pause_s = min(2.0**recent - 1, _LONGEST_PAUSE_S)
+        self._ends.append(now)
+        self._telling.restarting(how, pause_s)
+        time.sleep(pause_s)
+        self._server.restart(models)
+        for name, reason in self._server.failures.items():
+            self._telling.failed_to_load(name, reason)

@@ -1,0 +1,144 @@
+"""One round after the other: every model that should serve is asked, and what is dead is loaded anew."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from serving.control import ModelStatus
+from serving.errors import ModelError, ProbeFailed, ServerUnreachable, ServingError
+from serving.watch.care import Care, Policy
+from serving.watch.telling import Telling
+
+_AT_ONCE = 8
+_TWINS = ("_onnx", "_original")
+GOLDEN = "golden.npz"
+
+
+class Control(Protocol):
+    """What is asked of the server: serving.ModelControl has it."""
+
+    def index(self) -> list[ModelStatus]:
+        """Every model, a line per version."""
+
+    def answered(self, name: str) -> int:
+        """How many requests the model has answered since it was loaded."""
+
+    def probe(
+        self, name: str, version: int | None = None, timeout_s: float | None = None, golden: Path | None = None
+    ) -> float:
+        """Ask the model; the seconds that it took."""
+
+    def reload(self, name: str) -> None:
+        """Unload and load it."""
+
+
+class Watch:
+    """Looks after the models of one server.
+
+    It probes what the server calls ready. A model that somebody unloaded is left so; one that the watch unloaded and
+    could not load again is its own to load; `serving` has both, as of the last look. `repository` has the golden
+    samples to ask for; without it, or where there are none, the request is one of zeros. `only` names the models to
+    look after, None stands for all.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        telling: Telling,
+        *,
+        policy: Policy | None = None,
+        repository: Path | None = None,
+        only: frozenset[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._control = control
+        self._telling = telling
+        self._policy = policy or Policy()
+        self._repository = repository
+        self._only = only
+        self._clock = clock
+        self._cares: dict[str, Care] = {}
+        self._answered: dict[str, int] = {}
+        self.serving: tuple[str, ...] = ()
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until told to stop. A round that fails is told of, and the next one comes all the same."""
+        while not stop.wait(self._policy.interval_s):
+            try:
+                self.look()
+            except ServingError as error:
+                self._telling.unreachable(str(error))
+
+    def look(self) -> bool:
+        """One round; whether every model answered. Raises ServerUnreachable."""
+        ready = [one for one in self._control.index() if one.ready and self._mine(one.name)]
+        for name in {one.name for one in ready} - self._cares.keys():
+            self._cares[name] = Care(self._policy)
+        owed = {name for name, care in self._cares.items() if care.unloaded}
+        self.serving = tuple(sorted({one.name for one in ready} | owed))
+        self._telling.reachable(self.serving)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            reasons = dict(zip(ready, pool.map(self._reason, ready), strict=True))
+        for one, reason in reasons.items():
+            if reason is not None:
+                self._cares[one.name].failed(reason)
+            # Of several versions all have to be well.
+            elif not any(other.name == one.name and reasons[other] for other in reasons):
+                self._cares[one.name].well()
+        # Twins first: a hybrid that is loaded while they are dead would answer nobody.
+        for name in sorted(self._cares, key=lambda name: (not name.endswith(_TWINS), name)):
+            if self._cares[name].needs_repair(self._clock()):
+                self._repair(name)
+        return not owed and not any(reasons.values())
+
+    def _mine(self, name: str) -> bool:
+        return self._only is None or name in self._only
+
+    def _reason(self, one: ModelStatus) -> str | None:
+        """Why a model does not answer, in the server's words; None where it does, or has too much to do to tell."""
+        try:
+            took_s = self._control.probe(one.name, one.version, self._policy.timeout_s, self._golden(one))
+        except ModelError as error:
+            busy = isinstance(error, ProbeFailed) and "deadline" in error.reason.lower() and self._busy(one.name)
+            self._telling.probed(one.name, "busy" if busy else "failed", error.reason)
+            return None if busy else error.reason
+        self._telling.answered(one.name, took_s)
+        return None
+
+    def _busy(self, name: str) -> bool:
+        """Whether a model that did not answer in time has answered others since the last look: then it lives."""
+        try:
+            now = self._control.answered(name)
+        except ServingError:
+            return False
+        before, self._answered[name] = self._answered.get(name), now
+        return before is not None and now > before
+
+    def _golden(self, one: ModelStatus) -> Path | None:
+        if self._repository is None or one.version is None:
+            return None
+        public = next((one.name.removesuffix(twin) for twin in _TWINS if one.name.endswith(twin)), one.name)
+        path = self._repository / public / str(one.version) / GOLDEN
+        return path if path.is_file() else None
+
+    def _repair(self, name: str) -> None:
+        care, started = self._cares[name], self._clock()
+        self._telling.repairing(name)
+        care.unloaded = True
+        try:
+            self._control.reload(name)
+            self._control.probe(name, None, self._policy.timeout_s)
+        except ServerUnreachable:
+            raise
+        except ModelError as error:
+            given_up = care.given_up
+            care.repaired_in_vain(self._clock())
+            self._telling.repair_failed(name, error.reason, given_up=care.given_up and not given_up)
+            return
+        care.well()
+        self._telling.repaired(name, self._clock() - started)

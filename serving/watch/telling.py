@@ -1,0 +1,98 @@
+"""What the watch has to tell: lines for people, metrics for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Any
+
+_PREFIX = "understudy_watch"
+
+
+class Telling:
+    """Tells `write` what happens, a line with the time each, once for each turn of events, and counts all of it.
+
+    The metrics are in the `registry` of prometheus_client's that is given, or in none.
+    """
+
+    def __init__(self, write: Callable[[str], object], registry: Any = None) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge
+
+        self._write = write
+        registry = registry or CollectorRegistry()
+        self._probes = Counter(f"{_PREFIX}_probes", "Probes by outcome", ["model", "outcome"], registry=registry)
+        self._seconds = Gauge(f"{_PREFIX}_probe_seconds", "What the last answer took", ["model"], registry=registry)
+        self._repairs = Counter(f"{_PREFIX}_repairs", "Models loaded anew", ["model", "outcome"], registry=registry)
+        self._given_up = Gauge(f"{_PREFIX}_given_up", "1 where repairs did not help", ["model"], registry=registry)
+        self._up = Gauge(f"{_PREFIX}_server_up", "Whether the server answers", registry=registry)
+        self._restarts = Counter(f"{_PREFIX}_server_restarts", "Servers started again", registry=registry)
+        self._swept = Counter(f"{_PREFIX}_regions_swept", "Shared memory that the dead left", registry=registry)
+        self._ill: set[str] = set()
+        self._reachable: bool | None = None
+
+    def reachable(self, models: Collection[str]) -> None:
+        """The server answers, and looks after these."""
+        self._up.set(1)
+        if self._reachable is not True:
+            self._say(f"watching {', '.join(sorted(models)) or 'a server without a model'}")
+        self._reachable = True
+
+    def unreachable(self, reason: str) -> None:
+        """The server does not."""
+        self._up.set(0)
+        if self._reachable is not False:
+            self._say(f"ALARM: {reason}")
+        self._reachable = False
+
+    def answered(self, model: str, took_s: float) -> None:
+        """A model answered its probe."""
+        self._probes.labels(model, "ok").inc()
+        self._seconds.labels(model).set(took_s)
+        self._given_up.labels(model).set(0)
+        if model in self._ill:
+            self._ill.discard(model)
+            self._say(f"{model} answers again")
+
+    def probed(self, model: str, outcome: str, reason: str) -> None:
+        """A model did not: it is `busy` with others, or `failed`."""
+        self._probes.labels(model, outcome).inc()
+        if outcome == "failed" and model not in self._ill:
+            self._ill.add(model)
+            self._say(f"{model} does not answer: {reason}")
+
+    def repairing(self, model: str) -> None:
+        """A model is about to be loaded anew."""
+        self._say(f"unloading and loading {model}")
+
+    def repaired(self, model: str, took_s: float) -> None:
+        """A model was loaded anew, and answers."""
+        self._repairs.labels(model, "repaired").inc()
+        self._given_up.labels(model).set(0)
+        self._ill.discard(model)
+        self._say(f"{model} is back, after {took_s:.1f} s")
+
+    def repair_failed(self, model: str, reason: str, *, given_up: bool) -> None:
+        """It was not, or does not; with `given_up` for the last time that this is tried often."""
+        self._repairs.labels(model, "failed").inc()
+        self._say(f"{model} could not be brought back: {reason}")
+        if given_up:
+            self._given_up.labels(model).set(1)
+            self._say(f"ALARM: {model} is given up: publish it anew, or roll it back; it is tried once a minute")
+
+    def restarting(self, how: str, pause_s: float) -> None:
+        """The server ended by itself, and is started again after a pause."""
+        self._up.set(0)
+        self._restarts.inc()
+        self._say(f"ALARM: tritonserver {how}; it is started again" + (f" in {pause_s:.0f} s" if pause_s else ""))
+
+    def failed_to_load(self, model: str, reason: str) -> None:
+        """A model did not come back with the server."""
+        self._given_up.labels(model).set(1)
+        self._say(f"ALARM: {model} did not load again: {reason}")
+
+    def swept(self, regions: int) -> None:
+        """So much shared memory of dead processes was given back."""
+        self._swept.inc(regions)
+
+    def _say(self, text: str) -> None:
+        self._write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")

@@ -1,0 +1,207 @@
+"""When a model is loaded anew, and what is told of it: a server that does as it is told, and a clock that is moved."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from serving.control import ModelStatus
+from serving.errors import LoadFailed, ProbeFailed, ServerUnreachable
+from serving.watch.care import Policy, is_dead
+from serving.watch.rounds import Watch
+from serving.watch.telling import Telling
+
+DEAD = "Stub process 'net_onnx_0_0' is not healthy."
+POLICY = Policy(patience=3, enough=3)
+
+
+class Server:
+    """Models by name: None where it answers, else why not."""
+
+    def __init__(self, **models):
+        self.models = models
+        self.states = {}
+        self.heals = set(models)
+        self.count = 0
+        self.counts = False
+        self.gone = False
+        self.asked, self.reloaded = [], []
+
+    def index(self):
+        if self.gone:
+            raise ServerUnreachable("127.0.0.1:1", "connection refused")
+        return [ModelStatus(name, 1, self.states.get(name, "READY"), "") for name in self.models]
+
+    def answered(self, name):
+        self.count += self.counts
+        return self.count
+
+    def probe(self, name, version=None, timeout_s=None, golden=None):
+        self.asked.append((name, golden))
+        if self.models[name]:
+            raise ProbeFailed(name, self.models[name])
+        return 0.01
+
+    def reload(self, name):
+        self.reloaded.append(name)
+        if name not in self.heals:
+            self.states[name] = "UNAVAILABLE"
+            raise LoadFailed(name, "no such file")
+        self.models[name] = None
+        self.states[name] = "READY"
+
+
+class Watched:
+    def __init__(self, server, **options):
+        self.lines, self.now = [], 100.0
+        self.registry = CollectorRegistry()
+        telling = Telling(lambda line: self.lines.append(line.partition(" ")[2]), self.registry)
+        self.watch = Watch(server, telling, policy=POLICY, clock=lambda: self.now, **options)
+
+    def look(self, times=1, pause_s=3.0):
+        for _ in range(times):
+            found = self.watch.look()
+            self.now += pause_s
+        return found
+
+    def value(self, name, **labels):
+        return self.registry.get_sample_value(f"understudy_watch_{name}", labels)
+
+
+def test_well_models_are_asked_and_left_alone():
+    server = Server(net=None, net_onnx=None)
+    watched = Watched(server)
+    assert watched.look(2)
+    assert server.reloaded == []
+    assert watched.lines == ["watching net, net_onnx"]
+    assert watched.value("probes_total", model="net", outcome="ok") == 2
+    assert watched.value("server_up") == 1
+
+
+def test_a_dead_model_is_loaded_anew_at_once():
+    server = Server(net=None, net_onnx=DEAD)
+    watched = Watched(server)
+    assert not watched.look()
+    assert server.reloaded == ["net_onnx"]
+    assert watched.look()
+    assert watched.lines[1:] == [
+        f"net_onnx does not answer: {DEAD}",
+        "unloading and loading net_onnx",
+        "net_onnx is back, after 0.0 s",
+    ]
+    assert watched.value("repairs_total", model="net_onnx", outcome="repaired") == 1
+
+
+def test_twins_are_loaded_before_their_hybrid():
+    server = Server(net=DEAD, net_onnx=DEAD, net_original=DEAD)
+    Watched(server).look()
+    assert server.reloaded == ["net_onnx", "net_original", "net"]
+
+
+def test_another_failure_is_given_time():
+    server = Server(net="shape mismatch")
+    watched = Watched(server)
+    watched.look(2)
+    assert server.reloaded == []
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_failures_have_to_come_in_a_row():
+    server = Server(net="shape mismatch")
+    watched = Watched(server)
+    watched.look(2)
+    server.models["net"] = None
+    watched.look()
+    server.models["net"] = "shape mismatch"
+    watched.look(2)
+    assert server.reloaded == []
+    assert watched.lines.count("net answers again") == 1
+
+
+def test_who_is_late_because_others_are_answered_is_busy_and_not_ill():
+    server = Server(net="Deadline Exceeded")
+    watched = Watched(server)
+    watched.look()
+    server.counts = True
+    watched.look(8)
+    assert server.reloaded == []
+    assert watched.value("probes_total", model="net", outcome="busy") == 8
+    server.counts = False
+    watched.look(3)
+    assert server.reloaded == ["net"]
+
+
+def test_repairs_that_do_not_help_become_rare_and_somebody_is_called():
+    server = Server(net=DEAD)
+    server.heals.clear()
+    watched = Watched(server)
+    for _ in range(20):
+        watched.look(pause_s=0.5)
+    # At 0, 1, 3, 7 s and not yet at 15 s.
+    assert len(server.reloaded) == 4
+    alarms = [line for line in watched.lines if line.startswith("ALARM")]
+    assert alarms == ["ALARM: net is given up: publish it anew, or roll it back; it is tried once a minute"]
+    assert watched.value("given_up", model="net") == 1
+    assert watched.watch.serving == ("net",), "it is owed, though the server no longer calls it ready"
+
+    server.heals.add("net")
+    watched.look(20)
+    assert watched.look()
+    assert watched.value("given_up", model="net") == 0
+
+
+def test_a_model_that_somebody_unloaded_stays_so():
+    server = Server(net=None, net_onnx=None)
+    watched = Watched(server)
+    watched.look()
+    server.states["net_onnx"] = "UNAVAILABLE"
+    server.models["net_onnx"] = "Request for unknown model"
+    watched.look(5)
+    assert server.reloaded == []
+    assert watched.watch.serving == ("net",)
+
+
+def test_only_the_named_ones_are_looked_after():
+    server = Server(net=DEAD, other=DEAD)
+    Watched(server, only=frozenset({"other"})).look()
+    assert server.reloaded == ["other"]
+
+
+def test_golden_samples_of_the_release_are_asked_of_all_three(tmp_path: Path):
+    (tmp_path / "net" / "1").mkdir(parents=True)
+    golden = tmp_path / "net" / "1" / "golden.npz"
+    golden.write_text("")
+    server = Server(net=None, net_onnx=None, net_original=None, other=None)
+    Watched(server, repository=tmp_path).look()
+    assert dict(server.asked) == {"net": golden, "net_onnx": golden, "net_original": golden, "other": None}
+
+
+def test_a_server_that_is_gone_is_told_of_once_and_again_when_it_is_back():
+    server = Server(net=None)
+    watched = Watched(server)
+    watched.look()
+    server.gone = True
+    with pytest.raises(ServerUnreachable):
+        watched.look()
+    rounds = iter([False, False, True])
+    watched.watch.run(type("Stop", (), {"wait": lambda self, seconds: next(rounds)})())
+    (alarm,) = watched.lines[1:]
+    assert alarm.startswith("ALARM: no Triton answers at 127.0.0.1:1: connection refused; ")
+    assert watched.value("server_up") == 0
+    server.gone = False
+    watched.look()
+    assert watched.lines[2:] == ["watching net"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "dead"),
+    [
+        (DEAD, True),
+        ("Request for unknown model: 'net' version 1 is not ready", True),
+        ("Deadline Exceeded", False),
+        ("unexpected shape for input 'x'", False),
+    ],
+)
+def test_what_tritons_words_mean(reason, dead):
+    assert is_dead(reason) is dead
