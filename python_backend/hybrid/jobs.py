@@ -39,6 +39,7 @@ class Job:
         self.expires = self.deadline
         self._budget_s = self.patience_s
         self._begun = False
+        self._abandoned = False
         self._tickets: Tickets = {}
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
@@ -112,8 +113,18 @@ class Job:
             return
         self.answer(answer)
 
+    def abandon(self, twin: str, now: float) -> bool:
+        """Wait no longer for this twin, which is gone; False where another one is asked."""
+        waits = self.falls_back_next and self.asked_now == twin
+        if waits:
+            self._abandoned = True
+            self.expires = now
+        return waits
+
     def late(self) -> TwinFailed:
-        """Note that the primary is late; gives the cause."""
+        """Note that the primary is late, or gone; gives the cause."""
+        if self._abandoned:
+            return TwinFailed(self.batch.wishes.prefer, "it was gone before it answered", "gone")
         return self._router.late(self.batch.wishes.prefer, self._tickets, self._budget_s, fair=self._fair)
 
     def pass_deadline(self) -> None:

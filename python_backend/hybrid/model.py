@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,16 @@ class TritonPythonModel:
             pb_utils.Logger.log_error(f"{config['name']}: this twin will not be asked: {sentence}")
         twins = Twins(self._settings.models, int(args["model_version"]), damaged)
         self._replies = Replies(self._settings.batched, self._tally, self._log.say)
-        self._router = Router(self._settings, twins.ask, time.monotonic, self._tally)
         self._pool = Pool(
             self._settings.max_concurrency, Gather(self._settings.max_joined_rows, self._settings.eager_calls)
+        )
+        self._router = Router(
+            self._settings,
+            twins.ask,
+            time.monotonic,
+            self._tally,
+            aside=lambda task: threading.Thread(target=task, daemon=True).start(),
+            when_gone=self._pool.abandon,
         )
         self._room = Room(self._settings.max_pending, self._settings.max_pending_bytes)
         self._shadow = self._shadow_of(directory, config["name"], twins)

@@ -136,6 +136,13 @@ class Pool:
         self._watch_for(job)
         return True, task
 
+    def abandon(self, twin: str) -> None:
+        """This twin is gone: whoever waits for it turns to the other one now. Triton would tell them one by one."""
+        now = time.monotonic()
+        waiting = [job for worker in list(self._workers) if (job := worker.job) is not None]
+        if any([job.abandon(twin, now) for job in waiting]):
+            self._alarm.set()
+
     def drain(self, timeout_s: float) -> None:
         """Wait until all is answered, then end the threads; what is left after the timeout is answered by an error."""
         end = time.monotonic() + timeout_s

@@ -25,7 +25,11 @@ Tickets = dict[str, Ticket]
 
 
 class Router:
-    """Asks the preferred twin, checks what it says, and turns to the other one. Every ticket gets its verdict."""
+    """Asks the preferred twin, checks what it says, and turns to the other one. Every ticket gets its verdict.
+
+    `aside` runs a task beside the callers' way; with it, whether an ill twin is well again is found out by a copy of a
+    request, which the other twin answers meanwhile. `when_gone` hears of a twin that Triton cannot ask any more.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,9 @@ class Router:
         clock: Callable[[], float],
         tally: Tally | None = None,
         dice: Callable[[], float] = random.random,
+        *,
+        aside: Callable[[Callable[[], None]], None] | None = None,
+        when_gone: Callable[[str], None] = lambda _twin: None,
     ) -> None:
         self._settings = settings
         self._ask = ask
@@ -42,6 +49,8 @@ class Router:
         self.breakers: Mapping[str, Breaker] = {
             twin: Breaker(clock, dice, partial(tally.add, "ml_breaker_opened_total", twin)) for twin in TWINS
         }
+        self._aside = aside
+        self._when_gone = when_gone
         self.quarantined: dict[str, str] = {}
         self._lock = threading.Lock()
         self._falling_back = 0
@@ -136,9 +145,35 @@ class Router:
             raise TwinFailed(twin, f"it is in quarantine: {self.quarantined[twin]}", "quarantined")
         breaker = self.breakers[twin]
         ticket = breaker.admit()
+        if ticket is not None and breaker.state is State.HALF_OPEN and self._is_spared(twin):
+            self._probe_aside(twin, batch.copy(), ticket)
+            ticket = None
         if ticket is None:
             raise TwinFailed(twin, f"its circuit breaker is open, since {breaker.cause}", "open")
         tickets[twin] = ticket
+        return self._asked(twin, batch, ticket)
+
+    def _is_spared(self, twin: str) -> bool:
+        """Whether nobody need wait for this twin to find out if it is well: the other one is."""
+        other_is_well = self.breakers[other(twin)].state is State.CLOSED and other(twin) not in self.quarantined
+        return self._aside is not None and self._settings.fallback_enabled and other_is_well
+
+    def _probe_aside(self, twin: str, batch: Batch, ticket: Ticket) -> None:
+        def probe() -> None:
+            try:
+                answer = self._asked(twin, batch, ticket)
+                bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+            except TwinFailed as error:
+                ticket.failed(error.cause)
+                return
+            # Rows may be bad for their caller's fault.
+            ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
+
+        assert self._aside is not None
+        self._aside(probe)
+
+    def _asked(self, twin: str, batch: Batch, ticket: Ticket) -> Answer:
+        """Ask, with leave, and see to it that the answer is whole. Raises TwinFailed."""
         started = self._clock()
         try:
             answer = self._ask(twin, batch)
@@ -149,6 +184,7 @@ class Router:
             self._tally.add("ml_inference_failures_total", twin, error.kind)
             if error.kind == "gone":
                 ticket.failed(error.cause, gone=True)
+                self._when_gone(twin)
             raise
         finally:
             self._tally.took(twin, self._clock() - started)

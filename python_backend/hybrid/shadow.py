@@ -97,8 +97,8 @@ class Shadow:
             self._tally.add("ml_shadow_total", "dropped")
             return
         # Once the caller has the answer, the server may use its memory for others.
-        inputs, outputs = _copied(batch.inputs()), _copied(answer.outputs)
-        sample = Batch(batch.rows, batch.asked, batch.wishes, lambda: inputs), Answer(outputs, answer.served_by)
+        outputs = {name: np.array(array) for name, array in answer.outputs.items()}
+        sample = batch.copy(), Answer(outputs, answer.served_by)
         try:
             self._samples.put_nowait(sample)
         except queue.Full:
@@ -145,7 +145,3 @@ class Shadow:
         found, cause = differences(got, expected, **asdict(self._tolerance))
         self.worst[name] = max(self.worst.get(name, 0.0), np.inf if found.worst is None else found.worst)
         return None if cause is None else f"output '{name}': {cause}"
-
-
-def _copied(arrays: Arrays) -> Arrays:
-    return {name: np.array(array) for name, array in arrays.items()}

@@ -13,6 +13,7 @@ from serving.commands.shared import Commands, add_command, control, running, say
 from serving.ports import LOOPBACK, choose
 from serving.watch.care import Policy
 from serving.watch.rounds import Watch
+from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 __all__ = ["add", "policy_of", "told_on", "with_watching"]
@@ -93,7 +94,8 @@ def _watch(arguments: argparse.Namespace) -> int:
         # A mistyped address is said at once; a server that goes later is waited for.
         server.index()
         with told_on(arguments.watch_port) as telling, contextlib.suppress(KeyboardInterrupt):
-            watch = Watch(server, telling, policy=policy_of(arguments), repository=repository, only=only)
+            stubs = None if state is None else Stubs(state.pid)
+            watch = Watch(server, telling, policy=policy_of(arguments), repository=repository, only=only, stubs=stubs)
             watch.run(threading.Event())
     say("no longer watching; the server runs on")
     return 0

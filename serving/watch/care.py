@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # What Triton says of a Python model whose process is gone. It is never started again by itself.
 _DEATHS = ("not healthy", "is not ready", "stub process", "failed to reinitialize")
+# What is said where the process was seen to have died.
+DIED = "its stub process has died"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from serving.errors import ServerFailed
 from serving.server import TritonServer
 from serving.watch.care import Policy
 from serving.watch.rounds import Watch
+from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 # A server that ends so often within so long is not worth another start.
@@ -44,7 +45,13 @@ class Keeper:
     def _watched(self) -> Iterator[Watch]:
         stop = threading.Event()
         with self._server.control() as control:
-            watch = Watch(control, self._telling, policy=self._policy, repository=self._server.repository)
+            watch = Watch(
+                control,
+                self._telling,
+                policy=self._policy,
+                repository=self._server.repository,
+                stubs=Stubs(self._server.pid),
+            )
             thread = threading.Thread(target=watch.run, args=(stop,), name="watch", daemon=True)
             thread.start()
             try:

@@ -11,10 +11,13 @@ from typing import Protocol
 
 from serving.control import ModelStatus
 from serving.errors import ModelError, ProbeFailed, ServerUnreachable, ServingError
-from serving.watch.care import Care, Policy
+from serving.watch.care import DIED, Care, Policy
+from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 _AT_ONCE = 8
+# How often it is looked whether a process has died.
+_GLANCE_S = 0.2
 _TWINS = ("_onnx", "_original")
 GOLDEN = "golden.npz"
 
@@ -37,13 +40,18 @@ class Control(Protocol):
         """Unload and load it."""
 
 
+def _broken(one: ModelStatus) -> bool:
+    """Whether a version was to be loaded and could not be."""
+    return one.state == "UNAVAILABLE" and one.reason not in ("", "unloaded")
+
+
 class Watch:
     """Looks after the models of one server.
 
     It probes what the server calls ready. A model that somebody unloaded is left so; one that the watch unloaded and
     could not load again is its own to load; `serving` has both, as of the last look. `repository` has the golden
     samples to ask for; without it, or where there are none, the request is one of zeros. `only` names the models to
-    look after, None stands for all.
+    look after, None stands for all. `stubs` shows deaths between two rounds, where the server runs on this machine.
     """
 
     def __init__(
@@ -54,6 +62,7 @@ class Watch:
         policy: Policy | None = None,
         repository: Path | None = None,
         only: frozenset[str] | None = None,
+        stubs: Stubs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
@@ -61,6 +70,7 @@ class Watch:
         self._policy = policy or Policy()
         self._repository = repository
         self._only = only
+        self._stubs = stubs
         self._clock = clock
         self._cares: dict[str, Care] = {}
         self._answered: dict[str, int] = {}
@@ -68,22 +78,29 @@ class Watch:
 
     def run(self, stop: threading.Event) -> None:
         """Look until told to stop. A round that fails is told of, and the next one comes all the same."""
-        while not stop.wait(self._policy.interval_s):
+        next_look = self._clock()
+        while not stop.wait(_GLANCE_S):
+            died = self._stubs.died() if self._stubs is not None else frozenset()
+            if not died and self._clock() < next_look:
+                continue
+            next_look = self._clock() + self._policy.interval_s
             try:
-                self.look()
+                self.look(died)
             except ServingError as error:
                 self._telling.unreachable(str(error))
 
-    def look(self) -> bool:
-        """One round; whether every model answered. Raises ServerUnreachable."""
-        ready = [one for one in self._control.index() if one.ready and self._mine(one.name)]
+    def look(self, died: frozenset[str] = frozenset()) -> bool:
+        """One round; whether every model answered. Who has `died` is not asked. Raises ServerUnreachable."""
+        index = [one for one in self._control.index() if self._mine(one.name)]
+        ready = [one for one in index if one.ready]
+        self._telling.broken({(one.name, one.version or 0): one.reason for one in index if _broken(one)})
         for name in {one.name for one in ready} - self._cares.keys():
             self._cares[name] = Care(self._policy)
         owed = {name for name, care in self._cares.items() if care.unloaded}
         self.serving = tuple(sorted({one.name for one in ready} | owed))
         self._telling.reachable(self.serving)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            reasons = dict(zip(ready, pool.map(self._reason, ready), strict=True))
+            reasons = dict(zip(ready, pool.map(lambda one: self._reason(one, died), ready), strict=True))
         for one, reason in reasons.items():
             if reason is not None:
                 self._cares[one.name].failed(reason)
@@ -99,8 +116,11 @@ class Watch:
     def _mine(self, name: str) -> bool:
         return self._only is None or name in self._only
 
-    def _reason(self, one: ModelStatus) -> str | None:
+    def _reason(self, one: ModelStatus, died: frozenset[str]) -> str | None:
         """Why a model does not answer, in the server's words; None where it does, or has too much to do to tell."""
+        if one.name in died:
+            self._telling.probed(one.name, "failed", DIED)
+            return DIED
         try:
             took_s = self._control.probe(one.name, one.version, self._policy.timeout_s, self._golden(one))
         except ModelError as error:

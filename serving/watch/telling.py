@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,10 +24,12 @@ class Telling:
         self._seconds = Gauge(f"{_PREFIX}_probe_seconds", "What the last answer took", ["model"], registry=registry)
         self._repairs = Counter(f"{_PREFIX}_repairs", "Models loaded anew", ["model", "outcome"], registry=registry)
         self._given_up = Gauge(f"{_PREFIX}_given_up", "1 where repairs did not help", ["model"], registry=registry)
+        self._broken = Gauge(f"{_PREFIX}_broken", "1 for what did not load", ["model", "version"], registry=registry)
         self._up = Gauge(f"{_PREFIX}_server_up", "Whether the server answers", registry=registry)
         self._restarts = Counter(f"{_PREFIX}_server_restarts", "Servers started again", registry=registry)
         self._swept = Counter(f"{_PREFIX}_regions_swept", "Shared memory that the dead left", registry=registry)
         self._ill: set[str] = set()
+        self._known_broken: set[tuple[str, int]] = set()
         self._reachable: bool | None = None
 
     def reachable(self, models: Collection[str]) -> None:
@@ -36,6 +38,15 @@ class Telling:
         if self._reachable is not True:
             self._say(f"watching {', '.join(sorted(models)) or 'a server without a model'}")
         self._reachable = True
+
+    def broken(self, reasons: Mapping[tuple[str, int], str]) -> None:
+        """These versions of models were to be loaded, and could not be; other versions may serve."""
+        for model, version in self._known_broken - reasons.keys():
+            self._broken.remove(model, str(version))
+        for model, version in reasons.keys() - self._known_broken:
+            self._broken.labels(model, str(version)).set(1)
+            self._say(f"ALARM: version {version} of {model} does not load: {reasons[model, version]}")
+        self._known_broken = set(reasons)
 
     def unreachable(self, reason: str) -> None:
         """The server does not."""

@@ -70,8 +70,9 @@ class Net:
 
     def load(self) -> Net:
         """Load the twins, then the hybrid."""
-        for model in (f"{self.name}_onnx", f"{self.name}_original", self.name):
-            self.triton.control.load(model)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(self.triton.control.load, (f"{self.name}_onnx", f"{self.name}_original")))
+        self.triton.control.load(self.name)
         return self
 
     def close(self) -> None:

@@ -118,3 +118,21 @@ def test_candidates_that_lose_accuracy_are_refused_though_they_match(convert):
     assert " fp32 came nearest: it loses " in told.err
     assert "95 % interval" in told.err
     assert Repository(convert.repository).names() == []
+
+
+def test_a_model_of_ours_is_searched_for_as_make_convert_does(tmp_path, capsys):
+    """sample_classifier, the smallest: every gate and every measurement that a user's `make convert` goes through."""
+    repository = tmp_path / "repository"
+    arguments = ["--repository", str(repository), "--build", str(tmp_path / "build"), "--server", "none"]
+    assert main(["convert", "models/sample_classifier", *arguments]) == 0
+    told = capsys.readouterr()
+    assert "[sample_classifier 0:00] loading the original\n" in told.err
+    evidence = json.loads((repository / "sample_classifier" / "1" / "evidence.json").read_text())
+    fates = [candidate["fate"] for candidate in evidence["search"]["candidates"]]
+    assert fates.count("chosen") == 1
+    assert any(" int8 (" in candidate["name"] for candidate in evidence["search"]["candidates"])
+    assert set(evidence["speed"]["batches"]) == {"1", "10", "100"}
+    assert evidence["accuracy"]["original"] >= 0.9
+    assert evidence["accuracy"]["loss"] <= 0.001
+    assert evidence["serving"]["how"] == "measured", evidence["serving"]["reason"]
+    assert f"({evidence['search']['chosen']})" in told.out

@@ -27,8 +27,6 @@ class TritonPythonModel:
             if key in behaviour.get("error", {}):
                 return pb_utils.InferenceResponse(error=pb_utils.TritonError(behaviour["error"][key]))
         outputs = {"y": self._y(x)}
-        if "offset" in behaviour:
-            outputs["y"] = outputs["y"] + np.asarray(behaviour["offset"], outputs["y"].dtype)
         for row, key in enumerate(starts):
             if key in behaviour.get("nan", []):
                 outputs["y"] = outputs["y"].copy()
@@ -43,13 +41,21 @@ class TritonPythonModel:
                 "asked": sorted(request.requested_output_names()),
             }
             outputs["seen"] = np.full((len(x), 1), json.dumps(seen).encode(), object)
+        self._spoil(outputs, behaviour)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
+
+    @staticmethod
+    def _spoil(outputs, behaviour):
         for name in behaviour.get("missing", []):
             outputs.pop(name)
         if "dtype" in behaviour:
             outputs["y"] = outputs["y"].astype(behaviour["dtype"])
+        if "offset" in behaviour:
+            outputs["y"] = outputs["y"] + np.asarray(behaviour["offset"], outputs["y"].dtype)
+        if behaviour.get("strided"):
+            outputs["y"] = np.repeat(outputs["y"], 2, axis=-1)[..., ::2]
         if behaviour.get("drop_a_row"):
             outputs["y"] = outputs["y"][:-1]
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
 
     @staticmethod
     def _y(x):

@@ -206,6 +206,30 @@ def test_a_twin_that_keeps_half_of_the_threads_is_not_asked_again_until_they_ret
     assert one(callers.wait(4)[(9,)])[0].served_by == "onnx"
 
 
+def test_nobody_waits_for_a_twin_of_which_another_request_heard_that_it_is_gone(settings, twins):
+    """As where its process is killed: every call that is under way would be told so after a second, one by one."""
+    pool = Pool(4, Gather(8, 4))
+    router = Router(settings, twins, time.monotonic, when_gone=pool.abandon)
+    slow = Slow()
+
+    def dies(batch, outputs):
+        if batch.request == (9,):
+            down(batch, outputs)
+        return slow(batch, outputs)
+
+    twins.faults["onnx"] = dies
+    callers = Callers()
+    for value in range(3):
+        submit(pool, router, callers, batch_of(value))
+    assert callers.answers == {}
+    submit(pool, router, callers, batch_of(9))
+    answers = callers.wait(4, timeout_s=2.0)
+    assert {one(each)[0].served_by for each in answers.values()} == {"original"}
+    assert router.breakers["original"].state is State.CLOSED
+    slow.go.set()
+    pool.drain(5.0)
+
+
 def test_budgets_are_kept_to_the_moment(pool, router, twins):
     """Also those of a job that expires before every other one that the watchdog knows."""
     slow = twins.faults["onnx"] = Slow()

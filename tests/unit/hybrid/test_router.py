@@ -92,8 +92,9 @@ def test_an_answer_is_a_twins_where_every_row_is(settings, twins, clock):
     twins.faults["onnx"] = nan_where(2)
     got = answer(Router(settings, twins, clock), batch_of(1, 2, 2))
     assert not got.is_by("onnx")
-    assert got.slice(0, 1).is_by("onnx")
-    assert got.slice(1, 3).is_by("original")
+    assert got.slice(0, 1).served_by == "onnx"
+    assert got.slice(1, 3).served_by == "original"
+    assert got.slice(0, 2).served_by.tolist() == ["onnx", "original"]
     assert answer(Router(settings, twins, clock), batch_of(1)).is_by("onnx")
 
 
@@ -115,6 +116,52 @@ def test_when_neither_can_be_asked_the_answer_is_unavailable(settings, twins, cl
     with pytest.raises(BothFailed) as caught:
         answer(Router(settings, twins, clock), batch_of(1))
     assert caught.value.unavailable
+
+
+def test_a_copy_finds_out_whether_an_ill_twin_is_well_while_the_other_one_answers(settings, twins, clock):
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    twins.faults["onnx"] = down
+    assert answer(router, batch_of(1)).served_by == "original"
+    clock.now += 2
+    batch = batch_of(2)
+    assert answer(router, batch).served_by == "original"
+    batch.inputs()["x"][:] = 9
+    assert [twin for twin, _ in twins.calls] == ["onnx", "original", "original"]
+    assert answer(router, batch_of(3)).served_by == "original", "one copy at a time"
+    (probe,) = tasks
+    probe()
+    assert twins.calls[-1] == ("onnx", [2])
+    assert router.breakers["onnx"].state is State.OPEN
+    twins.faults.clear()
+    clock.now += 4
+    answer(router, batch_of(4))
+    tasks[1]()
+    assert router.breakers["onnx"].state is State.CLOSED
+    assert answer(router, batch_of(5)).served_by == "onnx"
+
+
+def test_where_nobody_else_is_well_the_request_itself_finds_out(settings, twins, clock):
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    twins.faults = {"onnx": down, "original": down}
+    with pytest.raises(BothFailed):
+        answer(router, batch_of(1))
+    twins.faults.clear()
+    clock.now += 2
+    assert answer(router, batch_of(2)).served_by == "onnx"
+    assert tasks == []
+
+
+def test_who_is_gone_is_told_to_those_that_wait_for_it(settings, twins, clock):
+    gone = []
+    router = Router(settings, twins, clock, when_gone=gone.append)
+    answer(router, batch_of(1))
+    twins.faults["onnx"] = refuses
+    answer(router, batch_of(2))
+    twins.faults["onnx"] = down
+    answer(router, batch_of(3))
+    assert gone == ["onnx"]
 
 
 def test_a_twin_in_quarantine_is_not_asked_even_where_the_other_one_fails(settings, twins, clock):

@@ -9,9 +9,11 @@ from serving.control import ModelStatus
 from serving.errors import LoadFailed, ProbeFailed, ServerUnreachable
 from serving.watch.care import Policy, is_dead
 from serving.watch.rounds import Watch
+from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 DEAD = "Stub process 'net_onnx_0_0' is not healthy."
+GONE = ModelStatus("net", 1, "UNAVAILABLE", "unloaded")
 POLICY = Policy(patience=3, enough=3)
 
 
@@ -92,6 +94,36 @@ def test_a_dead_model_is_loaded_anew_at_once():
     assert watched.value("repairs_total", model="net_onnx", outcome="repaired") == 1
 
 
+def test_a_process_that_was_seen_to_die_is_not_asked_first():
+    server = Server(net=None, net_onnx=None)
+    watched = Watched(server)
+    assert not watched.watch.look(frozenset({"net_onnx"}))
+    assert server.reloaded == ["net_onnx"]
+    assert watched.lines[1] == "net_onnx does not answer: its stub process has died"
+
+
+def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(tmp_path):
+    """A server with three children: /proc as the kernel shows it."""
+
+    def child(pid, state, model):
+        (tmp_path / pid).mkdir(exist_ok=True)
+        (tmp_path / pid / "stat").write_text(f"{pid} (triton (x) stub) {state} 1 1")
+        (tmp_path / pid / "cmdline").write_text(f"/stub\0/r/{model}/3/model.py\0region\0" if model else "")
+
+    children = tmp_path / "1" / "task" / "7" / "children"
+    children.parent.mkdir(parents=True)
+    children.write_text("10 11 12 ")
+    for pid, model in (("10", "net"), ("11", "net_onnx"), ("12", "net_onnx")):
+        child(pid, "S", model)
+    stubs = Stubs(1, tmp_path)
+    assert stubs.died() == frozenset()
+    child("12", "Z", "")
+    assert stubs.died() == {"net_onnx"}
+    assert stubs.died() == frozenset()
+    children.write_text("11 12 ")
+    assert stubs.died() == frozenset(), "Triton ended 10 itself"
+
+
 def test_twins_are_loaded_before_their_hybrid():
     server = Server(net=DEAD, net_onnx=DEAD, net_original=DEAD)
     Watched(server).look()
@@ -162,6 +194,21 @@ def test_a_model_that_somebody_unloaded_stays_so():
     assert watched.watch.serving == ("net",)
 
 
+def test_a_version_that_does_not_load_is_told_of_until_it_is_gone():
+    server = Server(net=None)
+    watched = Watched(server)
+    watched.look()
+    old = server.index
+    server.index = lambda: [*old(), ModelStatus("net", 2, "UNAVAILABLE", "no such operator"), GONE]
+    watched.look(3)
+    assert watched.lines[1:] == ["ALARM: version 2 of net does not load: no such operator"]
+    assert watched.value("broken", model="net", version="2") == 1
+    server.index = old
+    watched.look()
+    assert watched.value("broken", model="net", version="2") is None
+    assert server.reloaded == [], "the version before serves"
+
+
 def test_only_the_named_ones_are_looked_after():
     server = Server(net=DEAD, other=DEAD)
     Watched(server, only=frozenset({"other"})).look()
@@ -185,7 +232,13 @@ def test_a_server_that_is_gone_is_told_of_once_and_again_when_it_is_back():
     with pytest.raises(ServerUnreachable):
         watched.look()
     rounds = iter([False, False, True])
-    watched.watch.run(type("Stop", (), {"wait": lambda self, seconds: next(rounds)})())
+
+    class Stop:
+        def wait(self, seconds):
+            watched.now += 10
+            return next(rounds)
+
+    watched.watch.run(Stop())
     (alarm,) = watched.lines[1:]
     assert alarm.startswith("ALARM: no Triton answers at 127.0.0.1:1: connection refused; ")
     assert watched.value("server_up") == 0

@@ -1,0 +1,55 @@
+"""Dead processes of Python models, seen at once where the server runs on this machine.
+
+Triton 24.10 tells of a dead one only to who asks it, a second for each call, and never reaps it: a child of the server
+that is a zombie has died by itself, since those that Triton ends it waits for.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# How the Python backend starts one: …/triton_python_backend_stub …/NAME/VERSION/model.py …
+_MODEL = re.compile(rb"/([^/\0]+)/\d+/[^/\0]+\.py\0")
+
+
+class Stubs:
+    """The processes of one server's Python models. Looking costs a few reads of /proc."""
+
+    def __init__(self, server_pid: int, proc: Path = Path("/proc")) -> None:
+        self._server = proc / str(server_pid)
+        self._proc = proc
+        self._models: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    def died(self) -> frozenset[str]:
+        """The models of which a process has died since the last look. A command line is gone with its process."""
+        children = self._children()
+        self._models = {pid: model for pid, model in self._models.items() if pid in children}
+        self._told &= children
+        found = set()
+        for pid in children:
+            if pid not in self._models and (model := self._model(pid)):
+                self._models[pid] = model
+            if pid in self._models and pid not in self._told and self._is_zombie(pid):
+                self._told.add(pid)
+                found.add(self._models[pid])
+        return frozenset(found)
+
+    def _children(self) -> set[str]:
+        return {pid for path in self._server.glob("task/*/children") for pid in _read(path).decode().split()}
+
+    def _model(self, pid: str) -> str | None:
+        match = _MODEL.search(_read(self._proc / pid / "cmdline"))
+        return match[1].decode() if match else None
+
+    def _is_zombie(self, pid: str) -> bool:
+        # The name, in parentheses, may hold anything; the state comes after the last one.
+        return _read(self._proc / pid / "stat").rpartition(b")")[2].split()[:1] == [b"Z"]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
