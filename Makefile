@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
-WORKERS ?= 0
+WORKERS ?= 2
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -89,7 +89,7 @@ check: $(VENV)/.installed ## formatting, lint and types
 	$(BIN)/mypy
 
 .PHONY: test
-test: setup ## all tests: unit, contract, and on a real Triton (WORKERS=2: two files at a time, each with a Triton of its own)
+test: setup ## all tests: unit, contract, and on a real Triton (WORKERS=0: one file at a time instead of two)
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 LIVE = Path(__file__).parent / "live"
-LONGEST = ("demo", "publish_soak", "publish_live", "hybrid_faults", "publish", "own_models", "integrity", "hybrid")
+LONGEST = (
+    "demo",
+    "publish_soak",
+    "hybrid_faults",
+    "publish_live",
+    "own_models",
+    "publish",
+    "search",
+    "integrity",
+    "hybrid",
+)
 
 
 @pytest.hookimpl(trylast=True)

@@ -99,6 +99,8 @@ class Watch:
         owed = {name for name, care in self._cares.items() if care.unloaded}
         self.serving = tuple(sorted({one.name for one in ready} | owed))
         self._telling.reachable(self.serving)
+        if self._stubs is not None:
+            self._telling.left(self._stubs.left)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             reasons = dict(zip(ready, pool.map(lambda one: self._reason(one, died), ready), strict=True))
         for one, reason in reasons.items():

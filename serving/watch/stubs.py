@@ -22,6 +22,11 @@ class Stubs:
         self._models: dict[str, str] = {}
         self._told: set[str] = set()
 
+    @property
+    def left(self) -> int:
+        """How many dead processes the server had not let go of at the last look."""
+        return len(self._told)
+
     def died(self) -> frozenset[str]:
         """The models of which a process has died since the last look. A command line is gone with its process."""
         children = self._children()

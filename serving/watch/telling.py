@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 _PREFIX = "understudy_watch"
+# A region of shared memory is up to 128 MiB.
+_MANY = 8
 
 
 class Telling:
@@ -25,12 +27,14 @@ class Telling:
         self._repairs = Counter(f"{_PREFIX}_repairs", "Models loaded anew", ["model", "outcome"], registry=registry)
         self._given_up = Gauge(f"{_PREFIX}_given_up", "1 where repairs did not help", ["model"], registry=registry)
         self._broken = Gauge(f"{_PREFIX}_broken", "1 for what did not load", ["model", "version"], registry=registry)
+        self._left = Gauge(f"{_PREFIX}_dead_processes", "Dead stubs that the server still keeps", registry=registry)
         self._up = Gauge(f"{_PREFIX}_server_up", "Whether the server answers", registry=registry)
         self._restarts = Counter(f"{_PREFIX}_server_restarts", "Servers started again", registry=registry)
         self._swept = Counter(f"{_PREFIX}_regions_swept", "Shared memory that the dead left", registry=registry)
         self._ill: set[str] = set()
         self._known_broken: set[tuple[str, int]] = set()
         self._reachable: bool | None = None
+        self._many_left = False
 
     def reachable(self, models: Collection[str]) -> None:
         """The server answers, and looks after these."""
@@ -47,6 +51,14 @@ class Telling:
             self._broken.labels(model, str(version)).set(1)
             self._say(f"ALARM: version {version} of {model} does not load: {reasons[model, version]}")
         self._known_broken = set(reasons)
+
+    def left(self, processes: int) -> None:
+        """The server keeps so many dead processes, and the shared memory of each, until it ends itself."""
+        self._left.set(processes)
+        many = processes >= _MANY
+        if many and not self._many_left:
+            self._say(f"ALARM: the server keeps {processes} dead processes and their shared memory: restart it in time")
+        self._many_left = many
 
     def unreachable(self, reason: str) -> None:
         """The server does not."""

@@ -120,8 +120,22 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     child("12", "Z", "")
     assert stubs.died() == {"net_onnx"}
     assert stubs.died() == frozenset()
+    assert stubs.left == 1
     children.write_text("11 12 ")
     assert stubs.died() == frozenset(), "Triton ended 10 itself"
+
+
+def test_what_dead_processes_leave_is_counted_and_many_are_a_reason_to_call_somebody():
+    server = Server(net=None)
+    left = type("Left", (), {"left": 7})()
+    watched = Watched(server, stubs=left)
+    watched.look()
+    assert watched.value("dead_processes") == 7
+    left.left = 8
+    watched.look(3)
+    assert [line for line in watched.lines if "ALARM" in line] == [
+        "ALARM: the server keeps 8 dead processes and their shared memory: restart it in time"
+    ]
 
 
 def test_twins_are_loaded_before_their_hybrid():
