@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +90,9 @@ class Watch:
                 self.look(died)
             except ServingError as error:
                 self._telling.unreachable(str(error))
+            # Whatever it was: a watch that has ended without a word is worse than none.
+            except Exception as error:  # noqa: BLE001
+                self._telling.unreachable(f"the watch could not look: {type(error).__name__}: {error}")
 
     def look(self, died: frozenset[str] = frozenset()) -> bool:
         """One round; whether every model answered. Who has `died` is not asked. Raises ServerUnreachable."""
@@ -124,13 +129,21 @@ class Watch:
             self._telling.probed(one.name, "failed", DIED)
             return DIED
         try:
-            took_s = self._control.probe(one.name, one.version, self._policy.timeout_s, self._golden(one))
+            took_s = self._probe(one)
         except ModelError as error:
             busy = isinstance(error, ProbeFailed) and "deadline" in error.reason.lower() and self._busy(one.name)
             self._telling.probed(one.name, "busy" if busy else "failed", error.reason)
             return None if busy else error.reason
         self._telling.answered(one.name, took_s)
         return None
+
+    def _probe(self, one: ModelStatus) -> float:
+        """Ask for a golden sample where there is one that can be read, for zeros otherwise."""
+        golden = self._golden(one)
+        if golden is not None:
+            with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+                return self._control.probe(one.name, one.version, self._policy.timeout_s, golden)
+        return self._control.probe(one.name, one.version, self._policy.timeout_s)
 
     def _busy(self, name: str) -> bool:
         """Whether a model that did not answer in time has answered others since the last look: then it lives."""
@@ -148,8 +161,15 @@ class Watch:
         path = self._repository / public / str(one.version) / GOLDEN
         return path if path.is_file() else None
 
+    def _was_unloaded(self, name: str) -> bool:
+        """Whether somebody took the model away since it was found to be ready, so that it rightly does not answer."""
+        return not any(one.ready or _broken(one) for one in self._control.index() if one.name == name)
+
     def _repair(self, name: str) -> None:
         care, started = self._cares[name], self._clock()
+        if not care.unloaded and self._was_unloaded(name):
+            care.well()
+            return
         self._telling.repairing(name)
         care.unloaded = True
         try:

@@ -223,6 +223,49 @@ def test_a_version_that_does_not_load_is_told_of_until_it_is_gone():
     assert server.reloaded == [], "the version before serves"
 
 
+def test_a_model_that_is_unloaded_while_it_is_looked_at_is_not_brought_back():
+    server = Server(net=None, net_onnx=None)
+    watched = Watched(server)
+
+    def unloads(name, version=None, timeout_s=None, golden=None):
+        server.states["net_onnx"] = "UNAVAILABLE"
+        raise ProbeFailed(name, "Request for unknown model: 'net_onnx' is not ready")
+
+    server.probe = unloads
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_samples_that_cannot_be_read_are_not_asked_for(tmp_path: Path):
+    (tmp_path / "net" / "1").mkdir(parents=True)
+    (tmp_path / "net" / "1" / "golden.npz").write_text("")
+    server = Server(net=None)
+    probe = server.probe
+
+    def reads(name, version=None, timeout_s=None, golden=None):
+        if golden is not None:
+            raise ValueError("no archive")
+        return probe(name)
+
+    server.probe = reads
+    assert Watched(server, repository=tmp_path).look()
+
+
+def test_a_round_that_fails_for_a_reason_that_nobody_foresaw_is_not_the_last():
+    server = Server(net=None)
+    watched = Watched(server)
+    server.index = lambda: 1 / 0
+    rounds = iter([False, False, True])
+
+    class Stop:
+        def wait(self, seconds):
+            watched.now += 10
+            return next(rounds)
+
+    watched.watch.run(Stop())
+    assert watched.lines == ["ALARM: the watch could not look: ZeroDivisionError: division by zero"]
+
+
 def test_only_the_named_ones_are_looked_after():
     server = Server(net=DEAD, other=DEAD)
     Watched(server, only=frozenset({"other"})).look()
