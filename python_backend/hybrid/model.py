@@ -102,8 +102,12 @@ class TritonPythonModel:
         exhibits = Exhibits(Path(settings.folder or Path(tempfile.gettempdir(), "understudy", name)), settings.keep)
 
         def differed(found: Differing) -> None:
-            path = exhibits.save(found)
-            self._log.say("shadow", f"the twins differ: {found.cause}{f'; kept in {path}' if path else ''}")
+            try:
+                path = exhibits.save(found)
+                kept = f"; kept in {path}" if path else ""
+            except OSError as error:
+                kept = f"; it could not be kept: {error}"
+            self._log.say("shadow", f"the twins differ: {found.cause}{kept}")
 
         def distrusted(cause: str) -> None:
             if settings.quarantine and self._settings.fallback_enabled and "onnx" not in self._router.quarantined:

@@ -107,7 +107,11 @@ class Shadow:
     def _run(self) -> None:
         while (sample := self._samples.get()) is not None:
             started = self._clock()
-            result = self._compared(*sample) if self._idle() else "dropped"
+            try:
+                result = self._compared(*sample) if self._idle() else "dropped"
+            # Whatever it was, it is no reason to watch no longer.
+            except Exception:  # noqa: BLE001
+                result = "failed"
             self._tally.add("ml_shadow_total", result)
             ended = self._clock()
             # After that much work, as long a rest as makes it the share of the whole.

@@ -183,6 +183,15 @@ def test_a_twin_that_cannot_answer_is_no_difference(watched):
     assert watched.differing == []
 
 
+def test_a_sample_that_nobody_foresaw_is_not_the_last(watched):
+    watched.twins.faults["original"] = lambda batch, outputs: 1 / 0
+    watched.answer(1)
+    assert watched.counts(1) == {"failed": 1}
+    watched.twins.faults.clear()
+    watched.answer(2)
+    assert watched.counts(2) == {"failed": 1, "agreed": 1}
+
+
 @pytest.mark.parametrize("outputs", [{}, {"y": np.zeros((1, 2))}, {"y": np.zeros((1, 3), np.float32)}])
 def test_an_answer_of_another_form_differs(watched, outputs):
     watched.twins.faults["original"] = lambda batch, _: outputs
