@@ -301,7 +301,7 @@ def test_draining_does_not_wait_for_ever(router, twins):
     slow.go.set()
 
 
-FATE = st.sampled_from(["right", "refuses", "nan", "late", "bug"])
+FATE = st.sampled_from(["right", "refuses", "nan", "late", "bug", "gone"])
 
 
 def act(fates, which):
@@ -314,6 +314,8 @@ def act(fates, which):
                 refuses(batch, outputs)
             elif fate == "bug":
                 raise ZeroDivisionError
+            elif fate == "gone":
+                down(batch, outputs)
             elif fate == "late":
                 time.sleep(0.15)
             elif fate == "nan":
@@ -347,7 +349,9 @@ def test_every_request_is_answered_exactly_once_and_never_wrongly(groups):
 
     twins = Twins()
     twins.faults = {"onnx": act(fates, 0), "original": act(fates, 1)}
-    router, pool, callers = Router(settings, twins, time.monotonic), Pool(4, Gather(8, 4)), Callers()
+    pool, callers = Pool(4, Gather(8, 4)), Callers()
+    aside = []
+    router = Router(settings, twins, time.monotonic, aside=aside.append, when_gone=pool.abandon)
     numbers = iter(range(len(fates)))
     for group in groups:
         parts = [batch_of(next(numbers), deadline_s=0.3, primary_budget_s=0.08) for _ in group]
