@@ -41,6 +41,8 @@ _FLOATS, _FINALISTS = 2, 3
 _MOSTLY_MATRICES = 0.5
 _QUICK = Race(least=5, most=20, seconds=2.0, attempts=2)
 _FINAL = Race(least=5, most=40, seconds=10.0)
+# Where nothing is chosen by it: enough to say by how much the twin is faster, and whom to ask first.
+_SKETCH = Race(least=3, most=10, seconds=1.0, attempts=1)
 
 
 class Search:
@@ -178,7 +180,8 @@ class Search:
         self._report(
             f"timing the original and {', '.join(t.name for t in finalists)} at {', '.join(map(str, sizes))} rows"
         )
-        times = self._race(finalists, sizes, _FINAL, {ORIGINAL: self._subject.run})
+        how = _SKETCH if self._wanted.level == "off" else _FINAL
+        times = self._race(finalists, sizes, how, {ORIGINAL: self._subject.run})
         for trial in finalists:
             trial.timings = times[trial.name]
         winner = max(finalists, key=lambda trial: self._objective(trial.timings))

@@ -17,6 +17,10 @@ def small(random):
     return random.standard_normal((int(random.integers(1, 4)), 5)).astype(np.float32)
 
 
+# What a process does when it dies has nothing to do with who joins its requests.
+BATCHED = pytest.mark.parametrize("net", [True], indirect=True, ids=["batched"])
+
+
 @pytest.fixture(params=[True, False], ids=["batched", "one by one"])
 def net(triton, request):
     batching = "batched" if request.param else "single"
@@ -37,6 +41,7 @@ def test_a_twin_is_unloaded_and_loaded_under_load(net, triton, twin):
     assert load.failures == []
 
 
+@BATCHED
 def test_every_process_of_the_twin_is_killed_under_load(net, triton):
     def told():
         return sum("answered by original" in line for line in net.log().splitlines())
@@ -56,6 +61,7 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
     assert 0 < told() - before < 50
 
 
+@BATCHED
 def test_one_of_two_processes_is_killed_under_load(net, triton):
     with Load(net, CLIENTS, small) as load:
         load.more(200, "onnx")
@@ -80,6 +86,7 @@ def test_a_twin_that_hangs_is_left_alone_and_asked_again_once_it_moves(triton):
         net.close()
 
 
+@BATCHED
 def test_when_both_are_gone_the_answer_is_unavailable_and_names_both(net, triton):
     for twin in ("onnx", "original"):
         triton.control.unload(f"{net.name}_{twin}")
