@@ -121,17 +121,18 @@ class TritonServer:
             self.stop()
             raise
 
-    def restart(self, load: Sequence[str]) -> None:
+    def restart(self, load: Sequence[str] | None = None) -> None:
         """Start again after the server has ended by itself: on the same ports, with these models as far as they load.
 
-        Its log is kept beside the new one, with ".1" added to its name. Raises as `start`.
+        None loads what the first start loaded. The log of the one that ended is kept beside the new one, with ".1" added
+        to its name. Raises as `start`.
         """
         launched = self._running()
         self.stop()
         with contextlib.suppress(FileNotFoundError):
             launched.log_path.replace(launched.log_path.with_name(f"{launched.log_path.name}.1"))
         self._order = replace(self._order, ports=dict(launched.ports))
-        self._load = list(load)
+        self._load = self._load if load is None else list(load)
         self._strict = False
         self.start()
 

@@ -70,6 +70,7 @@ class Keeper:
         self._ends.append(now)
         self._telling.restarting(how, pause_s)
         time.sleep(pause_s)
-        self._server.restart(models)
+        # Without a model it ended before it was looked at.
+        self._server.restart(models or None)
         for name, reason in self._server.failures.items():
             self._telling.failed_to_load(name, reason)
