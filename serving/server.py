@@ -124,8 +124,8 @@ class TritonServer:
     def restart(self, load: Sequence[str] | None = None) -> None:
         """Start again after the server has ended by itself: on the same ports, with these models as far as they load.
 
-        None loads what the first start loaded. The log of the one that ended is kept beside the new one, with ".1" added
-        to its name. Raises as `start`.
+        None loads what the first start loaded. The log of the server that ended is kept beside the new one, with ".1"
+        added to its name. Raises as `start`.
         """
         launched = self._running()
         self.stop()
