@@ -11,6 +11,7 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from python_backend.integrity import CONFIG
@@ -22,7 +23,7 @@ from .pbtxt import read_config
 from .spec import ToleranceSpec
 from .worker import quiet_environment
 
-__all__ = ["replay_original", "replay_twin"]
+__all__ = ["REPLAYS", "replay_original", "replay_twin"]
 
 _PACKAGE = "released_original"
 
@@ -56,6 +57,13 @@ def replay_original(folder: Path, golden: Path, tolerance: ToleranceSpec) -> lis
             last = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
             return [f"the original cannot be run (exit status {done.returncode}): {last or 'it said nothing'}"]
         return Parity(tuple(compare(case, read_golden(answers).expected, tolerance))).failures
+
+
+# Who is asked again, by role.
+REPLAYS: dict[str, Callable[[Path, Path, ToleranceSpec], list[str]]] = {
+    "onnx": replay_twin,
+    "original": replay_original,
+}
 
 
 def _threads(folder: Path, parameter: str) -> int:

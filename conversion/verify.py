@@ -13,13 +13,11 @@ from .errors import PublishError
 from .evidence import EVIDENCE, read_evidence, tolerance_of
 from .golden import GOLDEN
 from .pbtxt import ROLES
-from .replay import replay_original, replay_twin
+from .replay import REPLAYS
 from .report.release import REPORT
 from .repository import Repository
 
 __all__ = ["Verdict", "published", "verify"]
-
-_REPLAYS = {"onnx": replay_twin, "original": replay_original}
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def _release(repository: Repository, name: str, version: int, replayed: Collecti
         evidence = read_evidence(folders["hybrid"] / EVIDENCE)
         problems += _against_evidence(evidence["files"], folders, found, damages)
         tolerance = tolerance_of(evidence)
-        for role, replay in _REPLAYS.items():
+        for role, replay in REPLAYS.items():
             # Damaged code is not run, and damaged samples prove nothing.
             if role in replayed and not damages[role] and not damages["hybrid"]:
                 told = replay(folders[role], folders["hybrid"] / GOLDEN, tolerance)

@@ -14,7 +14,7 @@ __all__ = ["Differences", "differences"]
 
 
 class Differences(NamedTuple):
-    """The largest absolute difference, the largest relative to |expected| + atol, and the largest over what is
+    """The largest absolute difference, the largest relative to |expected| + atol, and the largest over what is allowed.
 
     The last, `worst`, is above 1 where one element is off by too much. All are None where values cannot be compared.
     """

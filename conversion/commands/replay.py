@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import PublishError, SamplesDiffer
 from ..evidence import EVIDENCE, read_evidence, tolerance_of
-from ..replay import replay_original, replay_twin
+from ..replay import REPLAYS
 from ..repository import Repository
 from .shared import Commands, add_command, with_repository
 
@@ -34,11 +34,11 @@ def _replay(arguments: argparse.Namespace) -> int:
     tolerance = tolerance_of(read_evidence(folders["hybrid"] / EVIDENCE))
     differing = 0
     for path in arguments.files:
-        for role, replay in (("onnx", replay_twin), ("original", replay_original)):
+        for role, replay in REPLAYS.items():
             failures = replay(folders[role], path, tolerance)
             told = "; ".join(failures) or "answers as the original did"
             print(f"{path}: the {'ONNX twin' if role == 'onnx' else role} of release {version}: {told}", flush=True)
             differing += bool(failures)
     if differing:
-        raise SamplesDiffer(differing, 2 * len(arguments.files))
+        raise SamplesDiffer(differing, len(REPLAYS) * len(arguments.files))
     return 0

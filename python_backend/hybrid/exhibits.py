@@ -28,10 +28,12 @@ class Exhibits:
 
     def save(self, found: Differing) -> Path | None:
         """Write one; gives its path, or None where none is to be kept. Raises OSError."""
+        number = next(self._numbers, None)
+        if number is None:
+            return None
         kinds = {"input": found.inputs, "output": found.original, "twin": found.onnx}
         arrays = {f"{kind}/{name}": _plain(array) for kind, of in kinds.items() for name, array in of.items()}
-        number = next(self._numbers, None)
-        if number is None or sum(array.nbytes for array in arrays.values()) > _MOST_BYTES:
+        if sum(array.nbytes for array in arrays.values()) > _MOST_BYTES:
             return None
         # What callers sent is nobody else's business.
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,13 +204,21 @@ def _choice(values: Mapping[str, str], key: str, allowed: Sequence[str], default
 
 
 def _milliseconds(values: Mapping[str, str], key: str, default: float) -> float:
+    return _number(values, key, default, lambda value: 0 < value <= 3_600_000, "a number of milliseconds up to an hour")
+
+
+def _share(values: Mapping[str, str], key: str, default: float) -> float:
+    return _number(values, key, default, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def _number(values: Mapping[str, str], key: str, default: float, fits: Callable[[float], bool], expected: str) -> float:
     text = values.get(key, "") or str(default)
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not 0 < value <= 3_600_000:
-        raise SettingsInvalid(key, "a number of milliseconds up to an hour", text)
+    if not fits(value):
+        raise SettingsInvalid(key, expected, text)
     return value
 
 
@@ -219,17 +227,6 @@ def _count(values: Mapping[str, str], key: str, default: int, most: int = 1024, 
     if not (text.isdecimal() and least <= int(text) <= most):
         raise SettingsInvalid(key, f"a whole number from {least} to {most}", text)
     return int(text)
-
-
-def _share(values: Mapping[str, str], key: str, default: float) -> float:
-    text = values.get(key, "") or str(default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 1:
-        raise SettingsInvalid(key, "a number from 0 to 1", text)
-    return value
 
 
 def _names(values: Mapping[str, str], key: str, tensors: Sequence[Mapping[str, Any]]) -> set[str]:

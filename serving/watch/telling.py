@@ -30,7 +30,6 @@ class Telling:
         self._left = Gauge(f"{_PREFIX}_dead_processes", "Dead stubs that the server still keeps", registry=registry)
         self._up = Gauge(f"{_PREFIX}_server_up", "Whether the server answers", registry=registry)
         self._restarts = Counter(f"{_PREFIX}_server_restarts", "Servers started again", registry=registry)
-        self._swept = Counter(f"{_PREFIX}_regions_swept", "Shared memory that the dead left", registry=registry)
         self._ill: set[str] = set()
         self._known_broken: set[tuple[str, int]] = set()
         self._reachable: bool | None = None
@@ -112,10 +111,6 @@ class Telling:
         """A model did not come back with the server."""
         self._given_up.labels(model).set(1)
         self._say(f"ALARM: {model} did not load again: {reason}")
-
-    def swept(self, regions: int) -> None:
-        """So much shared memory of dead processes was given back."""
-        self._swept.inc(regions)
 
     def _say(self, text: str) -> None:
         self._write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")

@@ -1,6 +1,7 @@
 """When a model is loaded anew, and what is told of it: a server that does as it is told, and a clock that is moved."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -65,6 +66,16 @@ class Watched:
             found = self.watch.look()
             self.now += pause_s
         return found
+
+    def run_twice(self):
+        """Two rounds as they follow by themselves, ten seconds apart."""
+        rounds = iter([False, False, True])
+
+        def wait(seconds):
+            self.now += 10
+            return next(rounds)
+
+        self.watch.run(SimpleNamespace(wait=wait))
 
     def value(self, name, **labels):
         return self.registry.get_sample_value(f"understudy_watch_{name}", labels)
@@ -255,14 +266,7 @@ def test_a_round_that_fails_for_a_reason_that_nobody_foresaw_is_not_the_last():
     server = Server(net=None)
     watched = Watched(server)
     server.index = lambda: 1 / 0
-    rounds = iter([False, False, True])
-
-    class Stop:
-        def wait(self, seconds):
-            watched.now += 10
-            return next(rounds)
-
-    watched.watch.run(Stop())
+    watched.run_twice()
     assert watched.lines == ["ALARM: the watch could not look: ZeroDivisionError: division by zero"]
 
 
@@ -288,14 +292,7 @@ def test_a_server_that_is_gone_is_told_of_once_and_again_when_it_is_back():
     server.gone = True
     with pytest.raises(ServerUnreachable):
         watched.look()
-    rounds = iter([False, False, True])
-
-    class Stop:
-        def wait(self, seconds):
-            watched.now += 10
-            return next(rounds)
-
-    watched.watch.run(Stop())
+    watched.run_twice()
     (alarm,) = watched.lines[1:]
     assert alarm.startswith("ALARM: no Triton answers at 127.0.0.1:1: connection refused; ")
     assert watched.value("server_up") == 0
