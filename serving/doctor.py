@@ -140,7 +140,7 @@ def _available_memory() -> int:
 
 def check_ports(ports: Mapping[str, int | None] | None = None) -> Iterator[Finding]:
     """The default ports of `make serve`."""
-    for service, port in (ports or {"http": 8000, "grpc": 8001, "metrics": 8002}).items():
+    for service, port in (ports or {"http": 8000, "grpc": 8001, "metrics": 8002, "watch": 8003}).items():
         try:
             choose({service: port})
         except PortTaken as error:
