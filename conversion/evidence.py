@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import PublishError
 from .fingerprint import sha256_file, versions
-from .preference import in_words, preference
+from .preference import at_best, in_words, preference
 from .spec import ModelSpec, ToleranceSpec
 from .targets import TARGETS
 
@@ -56,7 +56,7 @@ def make_evidence(
         "speed": {"threads": spec.serving.original_threads, "batches": speeds(built["original"], built["timings"])},
         "memory": built["memory"],
         "serving": dict(serving),
-        "prefer": in_words(preference(spec, {int(size): t["ratio"] for size, t in built["timings"].items()})),
+        "prefer": in_words(preference(spec, at_best(built["timings"]))),
         "files": {
             path.relative_to(staged).as_posix(): sha256_file(path)
             for path in sorted(staged.rglob("*"))

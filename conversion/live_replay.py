@@ -18,6 +18,7 @@ from .golden import GOLDEN, read_golden
 from .live import LiveServer
 from .parity import Case, Parity, compare
 from .pbtxt import ROLES, SERVED_BY, TWINS, read_config
+from .preference import asked_first
 from .samples import Batch
 from .spec import ToleranceSpec
 
@@ -70,20 +71,10 @@ def golden_of(hybrid: Path) -> Golden | None:
     return Golden(
         case=case,
         tolerance=tolerance_of(read_evidence(hybrid / EVIDENCE)),
-        asked_first=_asked_first(config.parameters["prefer"].string_value, case.rows if batched else 1),
+        asked_first=asked_first(config.parameters["prefer"].string_value, case.rows if batched else 1),
         batched=batched,
         dims={tensor.name: len(tensor.dims) for tensor in config.input},
     )
-
-
-def _asked_first(prefer: str, rows: int) -> str:
-    """The twin that the hybrid's parameter names for so many rows: "onnx", or "1:original,9:onnx"; "" where unsaid."""
-    twin = ""
-    for part in prefer.split(","):
-        first, _, named = part.strip().rpartition(":")
-        if named in TWINS and (not first or int(first) <= rows):
-            twin = named
-    return twin
 
 
 def replay_twins(server: LiveServer, name: str, version: int, golden: Golden) -> None:

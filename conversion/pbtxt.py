@@ -48,9 +48,9 @@ def model_configs(
 ) -> dict[str, Any]:
     """A ModelConfig for each role. Versions are not pinned yet.
 
-    `ratios` gives the original's time by the twin's at each measured batch size, for `prefer = "auto"`. The twin is
-    served in `arrangement`; None is the default one. `content` is a hash of its files: engines are kept by it, and not
-    at all without one.
+    `ratios`, by batch size, are those of `preference.at_best`, for `prefer = "auto"`. The twin is served in
+    `arrangement`; None is the default one. `content` is a hash of its files: engines are kept by it, and not at all
+    without one.
     """
     serving = spec.serving
     arrangement = arrangement or default_arrangement(serving)

@@ -18,6 +18,7 @@ from .golden import GOLDEN
 from .interface import facts_of
 from .live import Live
 from .pbtxt import model_configs
+from .preference import at_best
 from .preflight import Candidate, Verdict, examine, published
 from .report.release import REPORT, release_report
 from .repository import Repository
@@ -124,10 +125,9 @@ def _publish(
     environments: Environments | None,
 ) -> int:
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
-    ratios = {int(size): timing["ratio"] for size, timing in built["timings"].items()}
     # Weights may be gigabytes: they are read for it only where engines are kept.
     content = sha256_folder(work / "onnx") if spec.serving.gpu.engine_cache else ""
-    configs = model_configs(spec, inputs, outputs, ratios, settled.arrangement, content=content)
+    configs = model_configs(spec, inputs, outputs, at_best(built["timings"]), settled.arrangement, content=content)
     staged = repository.stage(spec.name)
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)

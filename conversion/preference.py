@@ -7,10 +7,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from .spec import ModelSpec
 
-__all__ = ["Ranges", "as_parameter", "batch_range", "in_words", "preference"]
+__all__ = ["Ranges", "as_parameter", "asked_first", "at_best", "batch_range", "in_words", "preference"]
 
 # (first batch size, twin) in ascending order, from 1 on: each twin is asked first up to the next range's first size.
 Ranges = tuple[tuple[int, str], ...]
@@ -30,11 +31,20 @@ def batch_range(text: str) -> range:
     return range(int(first), sys.maxsize if open_end else int(first) + 1)
 
 
+def at_best(timings: Mapping[str, Mapping[str, Any]]) -> dict[int, float]:
+    """How many times as fast as the original the twin can be held to be at each batch size of a release's timings.
+
+    It is the upper quartile of the rounds: where even that is below 1 the original is clearly faster, and not only by
+    what else the machine had to do.
+    """
+    return {int(size): timing["ratio_quartiles"][1] for size, timing in timings.items()}
+
+
 def preference(spec: ModelSpec, ratios: Mapping[int, float]) -> Ranges:
     """The twin that is asked first, from each batch size on.
 
-    `ratios` gives the original's time by the twin's at each measured batch size; above 1 the twin is faster. It counts
-    for `prefer = "auto"` alone. Sizes above `max_batch_size` are left out.
+    `ratios` is what `at_best` gives: the original is asked first where it is below 1. It counts for `prefer = "auto"`
+    alone. Sizes above `max_batch_size` are left out.
     """
     prefer = spec.serving.prefer
     largest = max(spec.serving.max_batch_size, 1)
@@ -59,7 +69,7 @@ def _first(named: tuple[range, str]) -> int:
 
 
 def _measured(ratios: Mapping[int, float]) -> Sequence[tuple[int, str]]:
-    """Who is faster at each size, the twin where both take as long; outside the measured sizes the nearest one counts.
+    """The original where it is clearly faster, the twin elsewhere; outside the measured sizes the nearest one counts.
 
     Batch sizes are measured in steps of a factor, so the border between two of them is their geometric middle.
     """
@@ -82,6 +92,16 @@ def as_parameter(ranges: Ranges) -> str:
     if len(ranges) == 1:
         return ranges[0][1]
     return ",".join(f"{first}:{twin}" for first, twin in ranges)
+
+
+def asked_first(parameter: str, rows: int) -> str:
+    """The twin that the hybrid's parameter `prefer` names for a request of so many rows; "" where it is not said."""
+    twin = ""
+    for part in parameter.split(","):
+        first, _, named = part.strip().rpartition(":")
+        if named in (_ONNX, _ORIGINAL) and (not first or int(first) <= rows):
+            twin = named
+    return twin
 
 
 def in_words(ranges: Ranges) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from understudy_client import HybridClient, Prediction
 from conversion.evidence import EVIDENCE, read_evidence, tolerance_of
 from conversion.parity import Case, Parity
 from conversion.parity import compare as compare_values
+from conversion.pbtxt import read_config
+from conversion.preference import asked_first
 from conversion.repository import Repository
 from conversion.spec import LEVELS
 from python_backend.original.factory import find_callable
@@ -29,6 +31,7 @@ REPOSITORY = Path("model_repository")
 LOG = Path("build/demo-triton.log")
 # The first answers of a freshly loaded original include its framework's own start.
 DEADLINE_S = 60.0
+ONNX, ORIGINAL = "onnx", "original"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         say(f"   gRPC {server.grpc_url}, HTTP {server.http_url}, log {LOG}")
         with HybridClient(server.grpc_url, timeout_s=DEADLINE_S) as client:
             say("\n3. Ask each model by its public name\n")
-            twins = {name: ask(client, name, "onnx", failures) for name in names}
+            twins = {name: ask_twin(client, name, failures) for name in names}
             say("\n4. Ask each original by its own name, and compare what the server counted\n")
             for name in names:
                 client.predict(find_callable("demo.py:inputs", MODELS / name)(), model=f"{name}_original")
@@ -65,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
             say("5. Unload each ONNX twin, and ask again\n")
             for name in names:
                 control.unload(f"{name}_onnx")
-                original = ask(client, name, "original", failures)
+                original = ask(client, name, ORIGINAL, failures)
                 compare(name, twins[name], original, failures)
                 control.load(f"{name}_onnx")
     for failure in failures:
@@ -76,13 +79,9 @@ def main(argv: Sequence[str]) -> int:
 
 def tell_release(name: str) -> None:
     """What was converted, how near the twin is, and how fast both are."""
-    repository = Repository(REPOSITORY)
-    version = repository.served(name)
-    if version is None:
-        raise SystemExit(f"{name} has no release in {REPOSITORY}")
-    evidence = read_evidence(repository.release_folder(name, "hybrid", version) / EVIDENCE)
+    evidence = read_evidence(release(name) / EVIDENCE)
     graph, search = evidence["graph"], evidence["search"]
-    say(f"\n   {name}, release {version}")
+    say(f"\n   {name}, release {release(name).name}")
     say(f"     chosen      {search['chosen']}, out of {len(search['candidates'])} candidates: {graph['nodes']} nodes,")
     say(f"                 {graph['parameters']:,} parameters, {graph['bytes'] / 1e6:.1f} MB")
     for output, worst in evidence["parity"]["worst"].items():
@@ -96,10 +95,32 @@ def tell_release(name: str) -> None:
     say(f"     {accuracy['metric']:<11} original {accuracy['original']:.1%}, twin {accuracy['twin']:.1%}")
 
 
-def ask(client: HybridClient, name: str, expected: str, failures: list[str]) -> Prediction:
-    """Send the model's demo inputs, show and check the answer and who gave it."""
+def release(name: str) -> Path:
+    """The folder of the hybrid in the release that is served; ends the demo where there is none."""
+    repository = Repository(REPOSITORY)
+    version = repository.served(name)
+    if version is None:
+        raise SystemExit(f"{name} has no release in {REPOSITORY}")
+    return repository.release_folder(name, "hybrid", version)
+
+
+def ask_twin(client: HybridClient, name: str, failures: list[str]) -> Prediction:
+    """What the ONNX twin says: by itself where the release asks it first for so many rows, on demand elsewhere."""
+    rows = len(next(iter(find_callable("demo.py:inputs", MODELS / name)().values())))
+    expected = asked_first(read_config(release(name) / "config.pbtxt").parameters["prefer"].string_value, rows)
+    prediction = ask(client, name, expected, failures)
+    if expected == ONNX:
+        return prediction
+    say(f"     At {rows} rows this release prefers the original. The twin, by a request's own `prefer`:")
+    return ask(client, name, ONNX, failures, wish={"prefer": ONNX})
+
+
+def ask(
+    client: HybridClient, name: str, expected: str, failures: list[str], wish: Mapping[str, str] | None = None
+) -> Prediction:
+    """Send the model's demo inputs with the request parameters `wish`; show and check the answer and who gave it."""
     inputs = find_callable("demo.py:inputs", MODELS / name)()
-    prediction = client.predict(inputs, model=name)
+    prediction = client.predict(inputs, model=name, parameters=wish)
     say(f"   {name}, served by {prediction.served_by} in {prediction.inference_time_ms:.1f} ms")
     outputs: dict[str, NDArray[Any]] = dict(prediction.outputs)
     for line in find_callable("demo.py:show", MODELS / name)(outputs):
@@ -115,10 +136,7 @@ def ask(client: HybridClient, name: str, expected: str, failures: list[str]) -> 
 
 def compare(name: str, twin: Prediction, original: Prediction, failures: list[str]) -> None:
     """The original has to say the same as the twin did, within the tolerance that the release was proved with."""
-    repository = Repository(REPOSITORY)
-    version = repository.served(name)
-    assert version is not None
-    evidence = read_evidence(repository.release_folder(name, "hybrid", version) / EVIDENCE)
+    evidence = read_evidence(release(name) / EVIDENCE)
     case = Case({"rows": np.zeros(len(original.served_by_rows))}, dict(original.outputs))
     found = Parity(tuple(compare_values(case, dict(twin.outputs), tolerance_of(evidence))))
     failures += [f"{name}: the twin is not its original: {failure}" for failure in found.failures]

@@ -23,7 +23,9 @@ def verdict(evidence: Mapping[str, Any]) -> str:
     if not ratios:
         return f"The twin matches the original; its speed was not measured, and {loss}."
     if not wins(evidence):
-        return f"No candidate wins: the original plays. The best twin is {_fast(ratios)}; {loss}."
+        first = evidence["prefer"]
+        plays = ": the original plays" if first == "original" else f"; asked first: {first}"
+        return f"No candidate wins{plays}. The best twin is {_fast(ratios)}; {loss}."
     faster = {size: ratio for size, ratio in ratios.items() if ratio > 1}
     slower = {size: ratio for size, ratio in ratios.items() if ratio <= 1}
     but = f", but {_fast(slower)}" if slower else ""

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from conversion.preference import as_parameter, batch_range, in_words, preference
+from conversion.preference import as_parameter, asked_first, at_best, batch_range, in_words, preference
 from conversion.spec import ServingSpec
 
 
@@ -64,8 +64,16 @@ def test_sizes_that_a_table_does_not_name_are_the_onnx_twins(spec, table, expect
         ({10: 1.1, 1: 0.9}, ((1, "original"), (4, "onnx"))),
     ],
 )
-def test_auto_is_whoever_was_faster_at_the_nearest_measured_size(spec, ratios, expected):
+def test_auto_is_whoever_is_faster_at_the_nearest_measured_size(spec, ratios, expected):
     assert ranges(spec, "auto", ratios) == expected
+
+
+@pytest.mark.parametrize(
+    ("quartiles", "twin"), [((0.74, 1.14), "onnx"), ((0.90, 1.0), "onnx"), ((0.74, 0.99), "original")]
+)
+def test_the_original_is_asked_first_only_where_it_is_clearly_faster(spec, quartiles, twin):
+    timings = {"1": {"ratio": 0.94, "ratio_quartiles": quartiles}}
+    assert ranges(spec, "auto", at_best(timings)) == ((1, twin),)
 
 
 @pytest.mark.parametrize(("low", "high", "border"), [(1, 2, 2), (4, 9, 6), (8, 9, 9), (1, 100, 10), (10, 100, 32)])
@@ -98,3 +106,17 @@ def test_sizes_that_are_never_served_make_no_range(spec, largest, expected):
 def test_it_is_told_to_the_hybrid_and_to_people(found, parameter, words):
     assert as_parameter(found) == parameter
     assert in_words(found) == words
+
+
+@pytest.mark.parametrize(
+    ("parameter", "rows", "twin"),
+    [
+        ("onnx", 9, "onnx"),
+        ("1:original,9:onnx", 1, "original"),
+        ("1:original, 9:onnx", 8, "original"),
+        ("1:original,9:onnx", 9, "onnx"),
+        ("", 1, ""),
+    ],
+)
+def test_who_is_asked_first_is_read_back_from_the_hybrids_parameter(parameter, rows, twin):
+    assert asked_first(parameter, rows) == twin

@@ -195,6 +195,10 @@ def losing():
     return made({1: 0.9412, 10: 0.8535, 100: 0.8127}) | {"prefer": "original"}
 
 
+def undecided():
+    return made({1: 0.9412, 10: 0.9935})
+
+
 def mixed():
     return made({1: 0.9412, 10: 1.3535, 100: 2.8127}) | {"prefer": "original up to 8 rows, onnx from 9 on"}
 

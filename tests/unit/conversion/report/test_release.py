@@ -64,6 +64,11 @@ def test_names_are_shown_and_never_obeyed():
             "0.854 at 10 rows and 0.813 at 100 rows; it agrees with the original on 100 % of 200 items.",
         ),
         (
+            releases.undecided,
+            "No candidate wins; asked first: onnx. The best twin is 0.941 times as fast as the original at 1 row and "
+            "0.994 at 10 rows; it agrees with the original on 100 % of 200 items.",
+        ),
+        (
             releases.mixed,
             "The twin is 1.35 times as fast as the original at 10 rows and 2.81 at 100 rows, but 0.941 times "
             "as fast as the original at 1 row; it agrees with the original on 100 % of 200 items.",
