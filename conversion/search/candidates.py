@@ -21,7 +21,7 @@ FATES = {
     "parity": "an output differs from the original's by more than the tolerance",
     "accuracy": "it loses more accuracy than the spec allows",
     "slower": "it holds, and another one is faster",
-    "skipped": "it was not tried: it could not win, or time was up",
+    "skipped": "it was not tried, or not raced: it could not win, time was up, or the search was off",
     CHOSEN: "it holds, and is the fastest that does",
 }
 

@@ -33,10 +33,17 @@ class GraphMaker:
         self._trials: list[Trial] = []
 
     def make(self, trials: list[Trial]) -> list[Trial]:
-        """Every float graph that holds; `trials` gets all that were tried, in their order."""
+        """Every float graph that holds, or the most rewritten one where nothing is searched for.
+
+        `trials` gets all that were made, in their order.
+        """
         self._trials = trials
         made = [trial for exporter in self._subject.spec.exporters for trial in self._of_exporter(exporter)]
-        return [trial for trial in made if trial.alive]
+        held = [trial for trial in made if trial.alive]
+        if self._subject.spec.search.level == "off":
+            for trial in held[:-1]:
+                trial.end("skipped", f"it holds, and so does {held[-1].name}; nothing is raced, the search is off")
+        return [trial for trial in held if trial.alive]
 
     def _of_exporter(self, exporter: str) -> list[Trial]:
         """The exporter's graph and what rewriting makes of it, each that holds made from the last one that did."""

@@ -26,8 +26,8 @@ from .release_net import NAME, ROOT, Load, ask, live_on, release
 
 SEED = 20261124
 FULL = os.environ.get("UNDERSTUDY_PUBLISH_SOAK") == "full"
-KILLS = 50 if FULL else 6
-SWITCHES = 100 if FULL else 8
+KILLS = 50 if FULL else 4
+SWITCHES = 100 if FULL else 6
 # Of memory and of /dev/shm, between the first quarter of the switches and the last one.
 SLACK = 1.05
 SLACK_BYTES = 64 << 20
