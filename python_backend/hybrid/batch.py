@@ -14,11 +14,13 @@ from .settings import Wishes
 Arrays = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
+# Nothing changes these two once they are made; freezing them would cost every request some microseconds.
+@dataclass(slots=True)
 class Batch:
     """The rows of one call. `native` is the server's own form of `inputs()`, handed on as it is where there is one.
 
-    A batch is one `request`, with inputs of `size` bytes, or joins several: then `parts` are theirs, row below row.
+    A batch is one `request`, which is to be told the outputs `wanted`, with inputs of `size` bytes, or joins several:
+    then `parts` are theirs, row below row. `asked` is what the twins are asked for.
     """
 
     rows: int
@@ -27,6 +29,7 @@ class Batch:
     inputs: Callable[[], Arrays]
     native: Any = None
     request: Any = None
+    wanted: tuple[str, ...] = ()
     size: int = 0
     parts: tuple[Batch, ...] = ()
 
@@ -74,7 +77,7 @@ def join(parts: Sequence[Batch]) -> Batch:
     return Batch(sum(part.rows for part in parts), asked, first.wishes, inputs, parts=tuple(parts))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """Outputs by name, batch first. `served_by` is one twin, or one for each row."""
 

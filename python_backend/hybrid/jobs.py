@@ -95,7 +95,10 @@ class Job:
         except BothFailed as error:
             self._fail(error)
             return
-        self.answer(answer)
+        try:
+            self.answer(answer)
+        finally:
+            self._router.handed_on(answer, self.batch, self._tickets)
 
     def turn(self) -> bool:
         """Take the turn to the fallback; False where another thread has it."""
@@ -164,8 +167,10 @@ class Job:
         tickets: Tickets = {}
         try:
             try:
-                return self._router.primary(member, tickets)
+                answer = self._router.primary(member, tickets)
             except TwinFailed as error:
                 return self._router.fallback(member, error, tickets)
         except HybridError as error:
             return error
+        self._router.handed_on(answer, member, tickets)
+        return answer

@@ -186,7 +186,7 @@ class TritonPythonModel:
         if asked is None:
             asked = frozenset(wanted) - {SERVED_BY} or frozenset(self._settings.outputs)
             self._asked[wanted] = asked
-        return Batch(rows, asked, self._wishes_of(request, rows), lambda: arrays, tensors, request, size)
+        return Batch(rows, asked, self._wishes_of(request, rows), lambda: arrays, tensors, request, wanted, size)
 
     def _wishes_of(self, request: Any, rows: int) -> Wishes:
         text = request.parameters()
@@ -206,13 +206,15 @@ class TritonPythonModel:
 
     def _deliver(self, batch: Batch, answer: Answer | HybridError) -> None:
         """Answer the one request of `batch`."""
-        self._room.leave(batch.size)
-        if isinstance(answer, HybridError):
-            self._replies.refuse(batch.request, answer)
-        else:
-            if self._shadow is not None:
-                self._shadow.consider(batch, answer)
-            self._replies.answer(batch, answer)
+        try:
+            if isinstance(answer, HybridError):
+                self._replies.refuse(batch.request, answer)
+            else:
+                if self._shadow is not None:
+                    self._shadow.consider(batch, answer)
+                self._replies.answer(batch, answer)
+        finally:
+            self._room.leave(batch.size)
 
 
 def _family(name: str, help_: str, grows: bool) -> Any:

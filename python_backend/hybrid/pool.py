@@ -99,10 +99,12 @@ class Pool:
                     ready.append(held)
             started = [(self._idle.pop(), job) for job in ready[: len(self._idle)]]
             self._waiting.extend(ready[len(started) :])
-        for worker, job in started:
-            worker.give(job, self._task(job))
+        tasks = [(worker, job, self._task(job)) for worker, job in started]
         for job in ready:
             self._watch_for(job)
+        # Last, since a thread that is woken takes turns with this one from then on.
+        for worker, job, task in tasks:
+            worker.give(job, task)
 
     @property
     def _calls(self) -> int:

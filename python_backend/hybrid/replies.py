@@ -27,20 +27,19 @@ class Replies:
 
     def answer(self, batch: Batch, answer: Answer) -> None:
         """Hand what the twins said to the one caller of `batch`."""
-        served_by = answer.served_by if isinstance(answer.served_by, str) else "both"
-        self._tally.add("ml_inference_total", served_by, "ok")
-        wanted = batch.request.requested_output_names()
         tensors = answer.native
         if tensors is None or len(tensors) > len(batch.asked):
             tensors = [pb_utils.Tensor(name, np.ascontiguousarray(answer.outputs[name])) for name in batch.asked]
-        tensors = [tensor for tensor in tensors if tensor.name() in wanted]
-        if SERVED_BY in wanted:
+        tensors = [tensor for tensor in tensors if tensor.name() in batch.wanted]
+        if SERVED_BY in batch.wanted:
             tensors.append(self._served_by_tensor(answer, batch.rows))
+        self._send(batch.request, tensors)
+        # Nobody waits for what follows. Who was asked first has nearly always answered: it is the very same string.
         prefer = batch.wishes.prefer
-        # Who was asked first has nearly always answered, and then it is the very same string.
         if answer.served_by is not prefer and not answer.is_by(prefer):
             self._note("fallback", f"answered by {answer.served_by}")
-        self._send(batch.request, tensors)
+        served_by = answer.served_by if isinstance(answer.served_by, str) else "both"
+        self._tally.add("ml_inference_total", served_by, "ok")
 
     def refuse(self, request: Any, error: HybridError) -> None:
         """Tell a caller why there is no answer. Its own mistakes are nobody else's business."""

@@ -78,8 +78,9 @@ class Router:
     def primary(self, batch: Batch, tickets: Tickets) -> Answer:
         """The preferred twin's answer; rows of the ONNX twin that are bad are the original's.
 
-        What the original says stands even where it is bad itself: there is nothing better to compare with. Raises
-        TwinFailed, after which `fallback` is to be asked, and tells then whose fault it was.
+        What the original says stands even where it is bad itself: there is nothing better to compare with. Once the
+        caller has the answer, `handed_on` is to be called. Raises TwinFailed, after which `fallback` is to be asked,
+        and tells then whose fault it was.
         """
         twin = batch.wishes.prefer
         try:
@@ -91,7 +92,6 @@ class Router:
             raise
         bad = None if twin == "original" else bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
         if bad is None:
-            self._selected(twin, "preferred", batch, tickets)
             return answer
         cause = self._refused(twin, bad)
         if not self._settings.fallback_enabled:
@@ -102,6 +102,12 @@ class Router:
         # Rows that come out alone may be their callers' fault, and the others are right.
         self._selected(twin, "preferred", batch, tickets)
         return answer.patched(bad, self.fallback(batch.take(bad), cause, tickets))
+
+    def handed_on(self, answer: Answer, batch: Batch, tickets: Tickets) -> None:
+        """Give the preferred twin credit for an answer of `primary` that is all its own: nobody waits for this."""
+        twin = batch.wishes.prefer
+        if isinstance(answer.served_by, str) and answer.served_by == twin:
+            self._selected(twin, "preferred", batch, tickets)
 
     def fallback(self, batch: Batch, cause: TwinFailed, tickets: Tickets) -> Answer:
         """The other twin's answer, after `cause`. Raises BothFailed, or `cause` where falling back is switched off."""

@@ -21,7 +21,9 @@ def answer(router, batch):
     """What a caller gets: the primary's answer, or the fallback's after its failure. Every ticket has its verdict."""
     tickets = {}
     try:
-        return router.primary(batch, tickets)
+        answered = router.primary(batch, tickets)
+        router.handed_on(answered, batch, tickets)
+        return answered
     except TwinFailed as error:
         return router.fallback(batch, error, tickets)
     finally:
@@ -339,7 +341,7 @@ def test_three_late_calls_open_the_breaker(settings, twins, clock):
     for _ in range(3):
         assert router.breakers["onnx"].state is State.CLOSED
         tickets = {}
-        router.primary(batch_of(1), tickets)
+        router.handed_on(router.primary(batch_of(1), tickets), batch_of(1), tickets)
         # The verdict was told already: being late comes too late.
         router.late("onnx", tickets, 5.0)
     for _ in range(3):
@@ -409,3 +411,14 @@ def test_rows_of_a_group_that_fall_back_belong_to_their_own_callers(settings, tw
     assert got.served_by.tolist() == ["onnx", "original", "onnx", "onnx", "original"]
     assert twins.calls[-1] == ("original", [2, 5])
     assert seen == [[(1, 2), (5,)]]
+
+
+def test_credit_for_an_answer_is_given_once_it_has_been_handed_on(settings, twins, clock):
+    tally, tickets, batch = Tally(), {}, batch_of(1)
+    router = Router(settings, twins, clock, tally)
+    given = router.primary(batch, tickets)
+    assert ("ml_backend_selected", "onnx", "preferred") not in tally.drain()
+    assert not tickets["onnx"].told
+    router.handed_on(given, batch, tickets)
+    assert tally.drain() == {("ml_backend_selected", "onnx", "preferred"): 1}
+    assert tickets["onnx"].told
