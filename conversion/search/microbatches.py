@@ -1,8 +1,10 @@
-"""Twins that take large batches in pieces: which size of piece, if any, is faster than the whole batch at once."""
+"""Traces that take large batches in pieces: which size of piece, if any, is worth having."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import onnx
 
@@ -10,10 +12,12 @@ from ..microbatch import divisible, microbatched
 from .candidates import Trial
 from .gates import Gates
 
-__all__ = ["microbatch_trials"]
+__all__ = ["microbatch_trials", "whole_or_in_pieces"]
 
-# Less is not worth a graph that is harder to read.
-_GAIN = 1.03
+# By less than this factor no race tells which of two is faster.
+_SAME = 1.03
+# The part of the whole batch's memory that pieces may take to be worth a graph that is harder to read.
+_LEAN = 0.8
 
 # How much faster than the first of them each trial is at the largest batch, its ratio of times.
 Gains = Callable[[Sequence[Trial]], Sequence[float]]
@@ -22,7 +26,7 @@ Gains = Callable[[Sequence[Trial]], Sequence[float]]
 def microbatch_trials(whole: Trial, pieces: Sequence[int], largest: int, gates: Gates, gains: Gains) -> list[Trial]:
     """A trial for each of `pieces` of which `largest` rows make two or more, all but the fastest with a fate decided.
 
-    The fastest has none where it beats `whole`, which stays as it is.
+    The fastest has none where it may be as fast as `whole`, which stays as it is.
     """
     assert whole.path is not None
     graph = onnx.load(whole.path)
@@ -35,10 +39,31 @@ def microbatch_trials(whole: Trial, pieces: Sequence[int], largest: int, gates: 
     if held:
         found = dict(zip((trial.name for trial in held), list(gains([whole, *held]))[1:], strict=True))
         best = max(held, key=lambda trial: found[trial.name])
-        wins = found[best.name] >= _GAIN
-        rival, share = (best.name, found[best.name]) if wins else (whole.name, 1.0)
+        races = found[best.name] > 1 / _SAME
+        rival, share = (best.name, found[best.name]) if races else (whole.name, 1.0)
         for trial in held:
-            if not (wins and trial is best):
+            if not (races and trial is best):
                 reason = f"{found[trial.name] / share:.2f} times as fast as {rival} at {largest} rows"
                 gates.discard(trial.end("slower", reason))
     return trials
+
+
+def whole_or_in_pieces(
+    winner: Trial,
+    finalists: Sequence[Trial],
+    share: Callable[[Trial, Trial], float],
+    megabytes: Callable[[Trial], float],
+) -> Trial:
+    """The winner of a race, or, where that is a graph in pieces or the whole of one, whichever is worth having.
+
+    `share` is how many times as fast as a second one a first one was. Where nobody can tell which is faster, memory
+    decides: `megabytes` is what one takes.
+    """
+    graph = replace(winner.candidate, microbatch=0)
+    both = {bool(one.candidate.microbatch): one for one in finalists if replace(one.candidate, microbatch=0) == graph}
+    if len(both) == 1:
+        return winner
+    whole, pieces = both[False], both[True]
+    if abs(math.log(share(pieces, whole))) >= math.log(_SAME):
+        return winner
+    return pieces if megabytes(pieces) <= _LEAN * megabytes(whole) else whole

@@ -17,6 +17,7 @@ from python_backend.original.errors import first_line
 
 from ..accuracy import Accuracy
 from ..errors import AccuracyLost, ConversionError, ExportFailed, ParityBroken
+from ..memory import peak_memory_mb
 from ..optimise import STEM
 from ..parity import Case, Parity
 from ..rounding import moved_by_rounding
@@ -28,7 +29,7 @@ from .candidates import CHOSEN, Trial
 from .gates import Gates
 from .graphs import GraphMaker
 from .int8 import Int8Search
-from .microbatches import microbatch_trials
+from .microbatches import microbatch_trials, whole_or_in_pieces
 from .quantise import multiplying_share, quantise_dynamic
 
 __all__ = ["ORIGINAL", "Search"]
@@ -158,7 +159,7 @@ class Search:
         return ranked[:_FINALISTS]
 
     def _in_pieces(self, whole: Trial) -> list[Trial]:
-        """The twin that takes large batches in pieces, where it holds and is faster at the largest one."""
+        """The twin that takes large batches in pieces, where it holds and may be as fast at the largest one."""
         largest = self._subject.spec.timed_sizes[-1]
         if not self._in_time() or not self._wanted.microbatches:
             return []
@@ -185,12 +186,22 @@ class Search:
         for trial in finalists:
             trial.timings = times[trial.name]
         winner = max(finalists, key=lambda trial: self._objective(trial.timings))
+        winner = whole_or_in_pieces(winner, finalists, self._share, self._megabytes)
         for trial in finalists:
             if trial is not winner:
-                share = self._objective(trial.timings) / self._objective(winner.timings)
-                trial.end("slower", f"{share:.2f} times as fast as {winner.name}")
+                trial.end("slower", f"{self._share(trial, winner):.2f} times as fast as {winner.name}")
         winner.end(CHOSEN, "")
         return winner, times[ORIGINAL]
+
+    def _megabytes(self, trial: Trial) -> float:
+        subject = self._subject
+        self._report(f"measuring the memory of {trial.name}")
+        largest = subject.spec.timed_sizes[-1:]
+        return peak_memory_mb("twin", cast(Path, trial.path), subject.make(1, 0), largest, threads=subject.threads)
+
+    def _share(self, trial: Trial, other: Trial) -> float:
+        """How many times as fast as another one it was in the last race."""
+        return self._objective(trial.timings) / self._objective(other.timings)
 
     def _so_far(self, trial: Trial) -> float:
         """How fast it looked in the race that it ran last, against the best float graph."""
