@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ REPOSITORY = Path("model_repository")
 LOG = Path("build/demo-triton.log")
 # The first answers of a freshly loaded original include its framework's own start.
 DEADLINE_S = 60.0
+# Hybrids tell their metrics once a second.
+METRICS_LAG_S = 1.5
 ONNX, ORIGINAL = "onnx", "original"
 
 
@@ -57,10 +60,11 @@ def main(argv: Sequence[str]) -> int:
     failures: list[str] = []
     with TritonServer(REPOSITORY, load=public, log_path=LOG) as server, ModelControl(server.grpc_url) as control:
         say(f"   gRPC {server.grpc_url}, HTTP {server.http_url}, log {LOG}")
-        with HybridClient(server.grpc_url, timeout_s=DEADLINE_S) as client:
+        with HybridClient(server.grpc_url, timeout_s=DEADLINE_S, metrics_url=server.metrics_url) as client:
             say("\n3. Ask each model by its public name\n")
             twins = {name: ask_twin(client, name, failures) for name in names}
             say("\n4. Ask each original by its own name, and compare what the server counted\n")
+            time.sleep(METRICS_LAG_S)
             for name in names:
                 client.predict(find_callable("demo.py:inputs", MODELS / name)(), model=f"{name}_original")
                 client.print_statistics(name)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from .answers import Answers
 from .async_client import AsyncHybridClient
 from .calls import AsyncTransport, Infer, InferAnswer, Tensor, TensorSpec, Transport
 from .catalogue import ServedModel
@@ -40,6 +41,7 @@ from .tensor_errors import MissingInput, SeveralOutputs, UnknownTensor, WrongDty
 
 __all__ = [
     "AccessDenied",
+    "Answers",
     "AsyncHybridClient",
     "AsyncTransport",
     "ClientClosed",

@@ -73,6 +73,7 @@ def _client(asked: argparse.Namespace, transport: Transport | None) -> HybridCli
         root_certificates=asked.root_certificates,
         private_key=asked.private_key,
         certificate_chain=asked.certificate_chain,
+        metrics_url=getattr(asked, "metrics", None),
         transport=transport,
     )
 

@@ -73,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     stats.add_argument(
         "models", nargs="*", metavar="NAME", help="a hybrid's name (default: every hybrid that is served)"
     )
+    stats.add_argument(
+        "--metrics", metavar="HOST:PORT", help="the server's metrics, such as 127.0.0.1:8002: tells what callers met"
+    )
     for name, what in (("load", "load models, or what has changed of their files"), ("unload", "unload models")):
         verb = add(name, what)
         verb.add_argument("models", nargs="+", metavar="NAME", help="a model's name; several are taken in order")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TextIO, TypeVar
 
+from .answers import read_answers
 from .calls import AsyncTransport
 from .catalogue import ServedModel
 from .core import Core
@@ -15,7 +17,7 @@ from .description import ModelDescription
 from .errors import ClientClosed, UnderstudyClientError
 from .predicting import Parameters
 from .prediction import Prediction
-from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count
+from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count, metrics_address
 from .statistics import Statistics
 from .steps import Effect, Pause, Send, Steps, advance
 from .transports import async_transport
@@ -47,10 +49,12 @@ class AsyncHybridClient:
         root_certificates: FilePath | None = None,
         private_key: FilePath | None = None,
         certificate_chain: FilePath | None = None,
+        metrics_url: str | None = None,
         transport: AsyncTransport | None = None,
     ) -> None:
         self._core = Core.of(model, timeout_s, load_timeout_s, retries)
         self._concurrency = count("concurrency", concurrency, least=1)
+        self._metrics = None if metrics_url is None else metrics_address(metrics_url)
         checked = connection(
             url,
             protocol,
@@ -101,7 +105,11 @@ class AsyncHybridClient:
 
     async def statistics(self, model: str | None = None, *, deadline_s: float | None = None) -> Statistics:
         """See `HybridClient.statistics`."""
-        return await self._run(self._core.statistics(model, deadline_s))
+        found = await self._run(self._core.statistics(model, deadline_s))
+        if self._metrics is None:
+            return found
+        limit = TIMEOUT_S if deadline_s is None else deadline_s
+        return replace(found, answers=await asyncio.to_thread(read_answers, self._metrics, found.model, limit))
 
     async def print_statistics(
         self, model: str | None = None, *, file: TextIO | None = None, deadline_s: float | None = None

@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TextIO, TypeVar
 
+from .answers import read_answers
 from .calls import Transport
 from .catalogue import ServedModel
 from .core import Core
@@ -17,7 +19,7 @@ from .description import ModelDescription
 from .errors import ClientClosed, UnderstudyClientError
 from .predicting import Parameters
 from .prediction import Prediction
-from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count
+from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count, metrics_address
 from .statistics import Statistics
 from .steps import Effect, Pause, Send, Steps, advance
 from .transports import transport as transport_for
@@ -37,7 +39,8 @@ class HybridClient:
     that of loading and unloading. A call is sent again up to ``retries`` times, after growing pauses, while the server
     is unavailable and its deadline allows, and never on any other error. ``concurrency`` is how many parts of batches
     that were split are in flight at once. ``headers`` go with every call. With ``ssl`` the server's certificate and
-    name are checked. A ``transport`` takes the place of the connection.
+    name are checked. ``metrics_url`` is "host:port" of the server's metrics (8002 is usual): with it `statistics` tells
+    what callers met. A ``transport`` takes the place of the connection.
 
     Raises `InvalidSettings` for arguments that cannot be used.
     """
@@ -57,10 +60,12 @@ class HybridClient:
         root_certificates: FilePath | None = None,
         private_key: FilePath | None = None,
         certificate_chain: FilePath | None = None,
+        metrics_url: str | None = None,
         transport: Transport | None = None,
     ) -> None:
         self._core = Core.of(model, timeout_s, load_timeout_s, retries)
         self._concurrency = count("concurrency", concurrency, least=1)
+        self._metrics = None if metrics_url is None else metrics_address(metrics_url)
         checked = connection(
             url,
             protocol,
@@ -122,8 +127,15 @@ class HybridClient:
         return self._run(self._core.models(deadline_s))
 
     def statistics(self, model: str | None = None, *, deadline_s: float | None = None) -> Statistics:
-        """Read the server's counters of a hybrid and its twins; raises `ModelNotFound` where it has none of them."""
-        return self._run(self._core.statistics(model, deadline_s))
+        """Read the server's counters of a hybrid and its twins; raises `ModelNotFound` where it has none of them.
+
+        With a ``metrics_url`` the hybrid's metrics are read as well; raises `ServerUnavailable` or `ServerError`.
+        """
+        found = self._run(self._core.statistics(model, deadline_s))
+        if self._metrics is None:
+            return found
+        limit = TIMEOUT_S if deadline_s is None else deadline_s
+        return replace(found, answers=read_answers(self._metrics, found.model, limit))
 
     def print_statistics(
         self, model: str | None = None, *, file: TextIO | None = None, deadline_s: float | None = None

@@ -16,12 +16,14 @@ __all__ = [
     "DEFAULT_PORTS",
     "IDLE_S",
     "LOAD_TIMEOUT_S",
+    "METRICS_PORT",
     "TIMEOUT_S",
     "Connection",
     "FilePath",
     "Protocol",
     "connection",
     "count",
+    "metrics_address",
     "seconds",
 ]
 
@@ -29,6 +31,7 @@ Protocol: TypeAlias = Literal["grpc", "http"]
 FilePath: TypeAlias = str | os.PathLike[str]
 
 DEFAULT_PORTS: dict[str, int] = {"grpc": 8001, "http": 8000}
+METRICS_PORT = 8002
 # Long enough for a batch on an original model without a GPU, and for a big model to be read from disk.
 TIMEOUT_S = 30.0
 LOAD_TIMEOUT_S = 300.0
@@ -104,6 +107,15 @@ def connection(
         ssl,
         **{name: _file(name, file, ssl) for name, file in files.items()},
     )
+
+
+def metrics_address(url: str) -> str:
+    """Return where a server's metrics are, "host:port"; raises `InvalidSettings`."""
+    match = _URL.fullmatch(url) if isinstance(url, str) else None
+    port = int(match["port"] or METRICS_PORT) if match and not match["path"] else 0
+    if match is None or not 0 < port < 65536:
+        raise InvalidSettings("metrics_url", url, f"host:port without a scheme, such as 127.0.0.1:{METRICS_PORT}")
+    return f"{match['host']}:{port}"
 
 
 def seconds(setting: str, value: float) -> float:

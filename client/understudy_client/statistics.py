@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .answers import Answers
 from .calls import Counters
 from .catalogue import twin_names
 from .tables import aligned
@@ -40,13 +41,15 @@ class Statistics:
     """The hybrid and its twins side by side; None for one that the server has not loaded.
 
     ``speedup`` is the original's average compute time per row over the ONNX twin's: 2.0 means that the twin takes half
-    the time. It is None until both have computed something.
+    the time. It is None until both have computed something. ``answers`` is what the callers met, where the client was
+    given a ``metrics_url``.
     """
 
     model: str
     hybrid: ModelStatistics | None
     onnx: ModelStatistics | None
     original: ModelStatistics | None
+    answers: Answers | None = None
 
     @property
     def speedup(self) -> float | None:
@@ -60,13 +63,14 @@ class Statistics:
         return {**asdict(self), "speedup": self.speedup}
 
     def table(self) -> str:
-        """Return an aligned table, a line for each model and one for the speedup."""
+        """Return an aligned table with a line for each model, one for the speedup, and what callers met if known."""
         rows: list[tuple[str, ...]] = [_HEADER]
         for role, name in (("hybrid", self.model), *twin_names(self.model).items()):
             rows.append(_line(role, name, getattr(self, role)))
         lines = aligned(rows, right=range(2, len(_HEADER)))
         speedup = "unknown until both twins have answered" if self.speedup is None else f"{self.speedup:.2f} times"
-        return "\n".join([*lines, f"speedup of the ONNX twin over the original: {speedup}"])
+        met = self.answers.lines() if self.answers else []
+        return "\n".join([*lines, f"speedup of the ONNX twin over the original: {speedup}", *met])
 
 
 def statistics_of(model: str, counters: Sequence[Counters]) -> Statistics:

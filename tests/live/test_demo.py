@@ -29,6 +29,7 @@ def test_every_model_is_converted_answered_and_answered_again_by_the_original(fi
     assert first.stdout.count("parity      ") >= len(MODELS)
     assert len(re.findall(r" {3}1 rows +original", first.stdout)) == len(MODELS)
     assert first.stdout.count("the same result, worst difference") == len(MODELS)
+    assert first.stdout.count("callers: answered by onnx ") == len(MODELS)
     assert first.stdout.count("heard MIDI 60 (C4), 64 (E4), 67 (G4)") == 2
     assert first.stdout.endswith("Every answer was right, with the ONNX twin and without it.\n")
 

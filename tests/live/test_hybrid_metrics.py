@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
+from understudy_client import HybridClient
 
 from python_backend.hybrid.tally import EDGES
 
@@ -57,6 +58,11 @@ def test_who_answered_why_and_how_fast(net, triton):
     # The one that slept is not among those that took 50 ms at most.
     assert below[EDGES.index(0.05)] < 6
     assert not any("failures" in key[0] or "missed" in key[0] for key in found)
+    with HybridClient(triton.server.grpc_url, metrics_url=triton.server.metrics_url) as client:
+        answers = client.statistics("measured").answers
+    assert (answers.answered, answers.refused, answers.fallbacks) == ({"onnx": 6, "original": 2}, {}, {})
+    assert answers.call_ms["onnx"] == pytest.approx(found["ml_inference_duration_seconds_sum", "onnx"] / 6 * 1e3)
+    assert answers.success_rate == 1
 
 
 def test_what_went_wrong_and_what_came_of_it(net, triton):
