@@ -12,10 +12,13 @@ import triton_python_backend_utils as pb_utils
 class TritonPythonModel:
     def initialize(self, args):
         self._behaviour = Path(args["model_repository"]) / "behaviour.json"
+        self._leaked = []
         self._outputs = {o["name"]: o["data_type"] for o in json.loads(args["model_config"])["output"]}
 
     def execute(self, requests):
         behaviour = json.loads(self._behaviour.read_text())
+        if "leak_kb" in behaviour:
+            self._leaked.append(np.ones(behaviour["leak_kb"] << 10, np.uint8))
         return [self._answer(request, behaviour) for request in requests]
 
     def _answer(self, request, behaviour):
