@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import onnx
 
@@ -14,8 +12,8 @@ from .gates import Gates
 
 __all__ = ["microbatch_trials", "whole_or_in_pieces"]
 
-# By less than this factor no race tells which of two is faster.
-_SAME = 1.03
+# By less than this factor no race tells which of two is faster: the quartiles of its rounds lie as far apart.
+_SAME = 1.05
 # The part of the whole batch's memory that pieces may take to be worth a graph that is harder to read.
 _LEAN = 0.8
 
@@ -54,16 +52,20 @@ def whole_or_in_pieces(
     share: Callable[[Trial, Trial], float],
     megabytes: Callable[[Trial], float],
 ) -> Trial:
-    """The winner of a race, or, where that is a graph in pieces or the whole of one, whichever is worth having.
+    """The winner of a race, or one that is as fast, where one of the two takes large batches in pieces.
 
-    `share` is how many times as fast as a second one a first one was. Where nobody can tell which is faster, memory
-    decides: `megabytes` is what one takes.
+    `share` is how many times as fast as a second one a first one was, `megabytes` is what one takes: pieces are worth
+    having where they take clearly less.
     """
-    graph = replace(winner.candidate, microbatch=0)
-    both = {bool(one.candidate.microbatch): one for one in finalists if replace(one.candidate, microbatch=0) == graph}
-    if len(both) == 1:
+
+    def rivals(other: Trial) -> bool:
+        differ = bool(other.candidate.microbatch) is not bool(winner.candidate.microbatch)
+        same = other.candidate.precision == winner.candidate.precision
+        return differ and same and share(other, winner) > 1 / _SAME
+
+    found = [one for one in finalists if rivals(one)]
+    if not found:
         return winner
-    whole, pieces = both[False], both[True]
-    if abs(math.log(share(pieces, whole))) >= math.log(_SAME):
-        return winner
+    rival = max(found, key=lambda one: share(one, winner))
+    whole, pieces = (rival, winner) if winner.candidate.microbatch else (winner, rival)
     return pieces if megabytes(pieces) <= _LEAN * megabytes(whole) else whole
