@@ -14,7 +14,7 @@ _INSTANCES, _THREADS = 2, 1
 # Each instance holds the model once more; beyond these a machine with more cores gives each of them more threads.
 _MOST_INSTANCES = 8
 # Rows that the hybrid joins where the twin's own batching is off: larger calls gain a CPU little, and all wait longer.
-_JOINED_ROWS = 8
+_JOINED_ROWS = 4
 
 
 @dataclass(frozen=True)

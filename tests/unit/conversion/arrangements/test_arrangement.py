@@ -51,7 +51,7 @@ def test_what_the_spec_fixes_does_not_vary():
 
 
 def test_the_hybrid_joins_a_few_rows_where_the_twin_does_not_and_else_as_many_as_a_call_may_have():
-    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_batch_size=100), 2)] == [100, 8, 1]
+    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_batch_size=100), 2)] == [100, 4, 1]
     assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_batch_size=4), 2)] == [4, 4, 1]
     assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_joined_rows=5), 2)] == [5, 5, 1]
 
