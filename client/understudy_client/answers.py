@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from .errors import ServerError, ServerUnavailable
-from .settings import metrics_address
+from .errors import DeadlineExceeded, ServerError, ServerUnavailable
 
 __all__ = ["Answers", "answers_of", "read_answers"]
 
@@ -53,9 +52,11 @@ class Answers:
         return told
 
 
-def read_answers(url: str, model: str, timeout_s: float) -> Answers:
-    """Read the metrics at ``url``, host:port; raises `InvalidSettings`, `ServerUnavailable` or `ServerError`."""
-    address = metrics_address(url)
+def read_answers(address: str, model: str, timeout_s: float) -> Answers:
+    """Read the metrics at ``address``, which `metrics_address` has checked.
+
+    Raises `DeadlineExceeded`, `ServerUnavailable` or `ServerError`.
+    """
     where = f"reading the metrics at {address}"
     # A proxy that the environment names is for the world outside.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -63,7 +64,10 @@ def read_answers(url: str, model: str, timeout_s: float) -> Answers:
         with opener.open(f"http://{address}/metrics", timeout=timeout_s) as page:
             text = page.read().decode()
     except OSError as error:
-        raise ServerUnavailable(where, str(getattr(error, "reason", error))) from error
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise DeadlineExceeded(where, "", timeout_s) from error
+        raise ServerUnavailable(where, str(reason)) from error
     try:
         return answers_of(text, model)
     except ValueError as error:

@@ -108,7 +108,7 @@ class AsyncHybridClient:
         found = await self._run(self._core.statistics(model, deadline_s))
         if self._metrics is None:
             return found
-        limit = TIMEOUT_S if deadline_s is None else deadline_s
+        limit = self._core.limit_s(deadline_s)
         return replace(found, answers=await asyncio.to_thread(read_answers, self._metrics, found.model, limit))
 
     async def print_statistics(

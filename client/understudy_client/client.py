@@ -129,12 +129,13 @@ class HybridClient:
     def statistics(self, model: str | None = None, *, deadline_s: float | None = None) -> Statistics:
         """Read the server's counters of a hybrid and its twins; raises `ModelNotFound` where it has none of them.
 
-        With a ``metrics_url`` the hybrid's metrics are read as well; raises `ServerUnavailable` or `ServerError`.
+        With a ``metrics_url`` the hybrid's metrics are read as well; raises `DeadlineExceeded`, `ServerUnavailable` or
+        `ServerError`.
         """
         found = self._run(self._core.statistics(model, deadline_s))
         if self._metrics is None:
             return found
-        limit = TIMEOUT_S if deadline_s is None else deadline_s
+        limit = self._core.limit_s(deadline_s)
         return replace(found, answers=read_answers(self._metrics, found.model, limit))
 
     def print_statistics(

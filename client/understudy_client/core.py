@@ -113,6 +113,10 @@ class Core:
                 raise DeadlineExceeded(call.title, "requests in flight still hold it", deadline.seconds)
             yield Pause(_UNLOAD_POLL_S)
 
+    def limit_s(self, deadline_s: float | None) -> float:
+        """Return the seconds that a call has which brings ``deadline_s``, or brings none."""
+        return self._timeout_s if deadline_s is None else deadline_s
+
     def _named(self, model: str | None) -> str:
         name = model or self._model
         if not name:

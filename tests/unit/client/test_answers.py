@@ -11,7 +11,7 @@ import pytest
 from understudy_client import (
     Answers,
     AsyncHybridClient,
-    FakeModel,
+    DeadlineExceeded,
     FakeTransport,
     HybridClient,
     InvalidSettings,
@@ -69,12 +69,6 @@ def served() -> Iterator[tuple[str, dict[str, str]]]:
     server.server_close()
 
 
-def fake() -> FakeTransport:
-    return FakeTransport(
-        FakeModel("m", {"x": ("FP32", [-1, 2])}, {"y": ("FP32", [-1, 2])}, lambda x: {"y": x["x"]}, 8, "onnx")
-    )
-
-
 def test_all_processes_of_a_hybrid_count_and_those_of_others_do_not() -> None:
     found = answers_of(PAGE, "m")
     assert found.answered == {"onnx": 97, "both": 1, "original": 1}
@@ -97,9 +91,9 @@ def test_it_is_told_in_three_lines() -> None:
     assert answers_of(PAGE, "nobody").lines() == ["callers: none yet, or the hybrid is not loaded"]
 
 
-def test_statistics_of_both_clients_hold_them(served: tuple[str, dict[str, str]]) -> None:
+def test_statistics_of_both_clients_hold_them(fake: FakeTransport, served: tuple[str, dict[str, str]]) -> None:
     url, _ = served
-    with HybridClient(model="m", transport=fake(), metrics_url=url) as client:
+    with HybridClient(model="m", transport=fake, metrics_url=url) as client:
         found = client.statistics()
         out = io.StringIO()
         client.print_statistics(file=out)
@@ -108,35 +102,45 @@ def test_statistics_of_both_clients_hold_them(served: tuple[str, dict[str, str]]
     assert out.getvalue().endswith("mean time of a call: onnx 10.000 ms\n")
 
     async def asked() -> object:
-        async with AsyncHybridClient(model="m", transport=fake(), metrics_url=url) as client:
+        async with AsyncHybridClient(model="m", transport=fake, metrics_url=url) as client:
             return (await client.statistics()).answers
 
     assert asyncio.run(asked()) == found.answers
 
 
-def test_without_an_address_nothing_is_asked() -> None:
-    with HybridClient(model="m", transport=fake()) as client:
+def test_without_an_address_nothing_is_asked(fake: FakeTransport) -> None:
+    with HybridClient(model="m", transport=fake) as client:
         assert client.statistics().answers is None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8002", "127.0.0.1:8002/metrics", "127.0.0.1:70000", "", 8002])
-def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
+def test_an_address_that_cannot_be_one_is_refused(fake: FakeTransport, url: str) -> None:
     with pytest.raises(InvalidSettings, match=r"metrics_url=.* host:port without a scheme, such as 127\.0\.0\.1:8002"):
-        HybridClient(transport=fake(), metrics_url=url)
+        HybridClient(transport=fake, metrics_url=url)
 
 
-def test_nobody_there_and_another_page_are_told_apart(served: tuple[str, dict[str, str]]) -> None:
+def test_nobody_there_and_another_page_are_told_apart(fake: FakeTransport, served: tuple[str, dict[str, str]]) -> None:
     url, page = served
     page["text"] = "<html>{"
     with (
-        HybridClient(model="m", transport=fake(), metrics_url=url) as client,
+        HybridClient(model="m", transport=fake, metrics_url=url) as client,
         pytest.raises(ServerError, match=f"reading the metrics at {url} .*there are no metrics"),
     ):
         client.statistics()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
     with (
-        HybridClient(model="m", transport=fake(), metrics_url=f"127.0.0.1:{free}") as client,
+        HybridClient(model="m", transport=fake, metrics_url=f"127.0.0.1:{free}") as client,
         pytest.raises(ServerUnavailable, match="refused"),
     ):
         client.statistics(deadline_s=5)
+
+
+def test_who_does_not_answer_is_late_by_the_clients_own_limit(fake: FakeTransport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            HybridClient(model="m", transport=fake, metrics_url=url, timeout_s=0.2) as client,
+            pytest.raises(DeadlineExceeded, match=r"within its deadline of 0\.2 s"),
+        ):
+            client.statistics()
