@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             say("\n4. Ask each original by its own name, and compare what the server counted\n")
             time.sleep(METRICS_LAG_S)
             for name in names:
-                client.predict(find_callable("demo.py:inputs", MODELS / name)(), model=f"{name}_original")
+                client.predict(inputs_of(name), model=f"{name}_original")
                 client.print_statistics(name)
                 say("")
             say("5. Unload each ONNX twin, and ask again\n")
@@ -108,9 +109,16 @@ def release(name: str) -> Path:
     return repository.release_folder(name, "hybrid", version)
 
 
+@cache
+def inputs_of(name: str) -> dict[str, NDArray[Any]]:
+    """What the model is asked."""
+    inputs: dict[str, NDArray[Any]] = find_callable("demo.py:inputs", MODELS / name)()
+    return inputs
+
+
 def ask_twin(client: HybridClient, name: str, failures: list[str]) -> Prediction:
     """What the ONNX twin says: by itself where the release asks it first for so many rows, on demand elsewhere."""
-    rows = len(next(iter(find_callable("demo.py:inputs", MODELS / name)().values())))
+    rows = len(next(iter(inputs_of(name).values())))
     expected = asked_first(read_config(release(name) / "config.pbtxt").parameters["prefer"].string_value, rows)
     prediction = ask(client, name, expected, failures)
     if expected == ONNX:
@@ -123,8 +131,7 @@ def ask(
     client: HybridClient, name: str, expected: str, failures: list[str], wish: Mapping[str, str] | None = None
 ) -> Prediction:
     """Send the model's demo inputs with the request parameters `wish`; show and check the answer and who gave it."""
-    inputs = find_callable("demo.py:inputs", MODELS / name)()
-    prediction = client.predict(inputs, model=name, parameters=wish)
+    prediction = client.predict(inputs_of(name), model=name, parameters=wish)
     say(f"   {name}, served by {prediction.served_by} in {prediction.inference_time_ms:.1f} ms")
     outputs: dict[str, NDArray[Any]] = dict(prediction.outputs)
     for line in find_callable("demo.py:show", MODELS / name)(outputs):

@@ -111,6 +111,44 @@ def arranged():
     return winning() | {"serving": served("measured", tried=tried)}
 
 
+def searched(batches, names, found):
+    """A search of one candidate, which was chosen."""
+    return {
+        "level": "fast",
+        "objective": "geometric_mean",
+        "batch_sizes": [1, 10, 100],
+        "threads": 2,
+        "budget_s": 900,
+        "seconds": 20.1184,
+        "wins": any(row["ratio"] > 1 for row in batches.values()),
+        "chosen": "tf2onnx fp32",
+        "candidates": [
+            candidate(
+                parity=outputs(*names),
+                accuracy=found,
+                timings={size: timing(row["twin_ms"], row["ratio"]) for size, row in batches.items()},
+            )
+        ],
+    }
+
+
+def compared(names):
+    """How near the twin came at four batch sizes."""
+    return {
+        "atol": 0.0001,
+        "rtol": 0.001,
+        "of_largest": 1e-05,
+        "batch_sizes": [1, 2, 7, 32],
+        "worst": outputs(*names),
+        "comparisons": [
+            {"case": f"picture[{rows}, 128, 96, 3]", "rows": rows, "output": n, **values, "failure": None}
+            for rows in (1, 2, 7, 32)
+            for n, values in outputs(*names, worst=0.0613 / rows).items()
+        ],
+        "unfit": [],
+    }
+
+
 def made(ratios, *, names=("scores",), metric="agreement", name="classifier"):
     """Evidence of a release whose twin has these ratios by batch size, the only candidate."""
     originals = {1: 5.3225, 10: 17.3575, 100: 131.2825}
@@ -148,36 +186,8 @@ def made(ratios, *, names=("scores",), metric="agreement", name="classifier"):
             "parameters": 437450,
             "bytes": 585492,
         },
-        "search": {
-            "level": "fast",
-            "objective": "geometric_mean",
-            "batch_sizes": [1, 10, 100],
-            "threads": 2,
-            "budget_s": 900,
-            "seconds": 20.1184,
-            "wins": any(ratio > 1 for ratio in ratios.values()),
-            "chosen": "tf2onnx fp32",
-            "candidates": [
-                candidate(
-                    parity=outputs(*names),
-                    accuracy=found,
-                    timings={size: timing(row["twin_ms"], row["ratio"]) for size, row in batches.items()},
-                )
-            ],
-        },
-        "parity": {
-            "atol": 0.0001,
-            "rtol": 0.001,
-            "of_largest": 1e-05,
-            "batch_sizes": [1, 2, 7, 32],
-            "worst": outputs(*names),
-            "comparisons": [
-                {"case": f"picture[{rows}, 128, 96, 3]", "rows": rows, "output": n, **values, "failure": None}
-                for rows in (1, 2, 7, 32)
-                for n, values in outputs(*names, worst=0.0613 / rows).items()
-            ],
-            "unfit": [],
-        },
+        "search": searched(batches, names, found),
+        "parity": compared(names),
         "accuracy": found,
         "speed": {"threads": 2, "batches": batches},
         "memory": {"original_mb": 662.81472, "twin_mb": 98.205696},
