@@ -1,4 +1,4 @@
-"""Traces that take large batches in pieces: which size of piece, if any, is worth having."""
+"""Twins that take large batches in pieces: which size of piece, if any, is worth having."""
 
 from __future__ import annotations
 
