@@ -53,18 +53,29 @@ def test_both_are_warmed_up_and_then_take_turns_in_changing_order():
     connections = Connections()
     rounds = compared(connections).measure(PLAN)
     assert {clients: len(of) for clients, of in rounds.items()} == {1: 2, 8: 2}
-    pairs = [connections.loads[n : n + 2] for n in range(2, len(connections.loads), 2)]
-    assert [[model for model, _ in pair] for pair in pairs[:2]] == [["net_onnx", "net"], ["net", "net_onnx"]]
-    assert all(pair[0][1] == pair[1][1] for pair in pairs)
+    turns = connections.loads[2:]
+    assert {clients: [model for model, n in turns if n == clients][:4] for clients in (1, 8)} == {
+        1: ["net_onnx", "net", "net", "net_onnx"],
+        8: ["net_onnx", "net", "net", "net_onnx"],
+    }
     assert rounds[1][0].hybrid.p50_ms == pytest.approx(2.0)
     assert rounds[1][0].twin.p50_ms == pytest.approx(1.0)
+
+
+def test_a_lone_client_goes_to_and_fro_within_a_round_and_its_turns_count_as_one():
+    connections = Connections()
+    rounds = compared(connections).measure(PLAN)
+    alone, several = ([model for model, n in connections.loads[2:] if n == clients] for clients in (1, 8))
+    assert (len(alone), len(several)) == (2 * 2 * 6, 2 * 2)
+    assert alone.count("net") == alone.count("net_onnx")
+    assert rounds[1][0].twin.throughput == rounds[8][0].twin.throughput == pytest.approx(10.0)
 
 
 def test_a_disturbed_round_is_repeated(monkeypatch):
     shares = iter([0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
     monkeypatch.setattr(comparison_module, "others_share", lambda before, after: next(shares))
     comparison = compared(Connections(), pid=1)
-    (rounds,) = comparison.measure(Plan((1,), 2, 0.1, 0.1, 2, 1e-5)).values()
+    (rounds,) = comparison.measure(Plan((8,), 2, 0.1, 0.1, 2, 1e-5)).values()
     assert [one.others for one in rounds] == [0.0, 0.0]
     assert comparison.repeated == 1
 
@@ -72,7 +83,7 @@ def test_a_disturbed_round_is_repeated(monkeypatch):
 def test_disturbed_rounds_count_once_the_attempts_are_spent(monkeypatch):
     monkeypatch.setattr(comparison_module, "others_share", lambda before, after: 0.5)
     comparison = compared(Connections(), pid=1)
-    (rounds,) = comparison.measure(Plan((1,), 2, 0.1, 0.1, 2, 1e-5)).values()
+    (rounds,) = comparison.measure(Plan((8,), 2, 0.1, 0.1, 2, 1e-5)).values()
     assert [one.others for one in rounds] == [0.5, 0.5]
     assert comparison.repeated == 2
 
