@@ -43,6 +43,7 @@ class AsyncHybridClient:
         timeout_s: float = TIMEOUT_S,
         load_timeout_s: float = LOAD_TIMEOUT_S,
         retries: int = 3,
+        attempt_timeout_s: float | None = None,
         concurrency: int = 4,
         headers: Mapping[str, str] | None = None,
         ssl: bool = False,
@@ -52,7 +53,7 @@ class AsyncHybridClient:
         metrics_url: str | None = None,
         transport: AsyncTransport | None = None,
     ) -> None:
-        self._core = Core.of(model, timeout_s, load_timeout_s, retries)
+        self._core = Core.of(model, timeout_s, load_timeout_s, retries, attempt_timeout_s)
         self._concurrency = count("concurrency", concurrency, least=1)
         self._metrics = None if metrics_url is None else metrics_address(metrics_url)
         checked = connection(

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from .calls import IndexEntry
 from .errors import ModelNotFound, ModelNotReady, ServerError, UnderstudyClientError
 
-__all__ = ["ServedModel", "catalogue", "explain_missing", "is_busy", "twin_names"]
+__all__ = ["ServedModel", "catalogue", "explain_missing", "is_busy", "is_passing", "twin_names"]
 
 # How the twins of a hybrid NAME are called, by role.
 _SUFFIXES = {"onnx": "_onnx", "original": "_original"}
 
 # A model shows the state of the version that is furthest along this list.
 _STATES = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
+
+# How Triton itself says it; a model may answer "not found" in words of its own.
+_UNKNOWN = "unknown model"
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,12 @@ def _role(name: str, names: set[str]) -> str:
 def is_busy(index: Sequence[IndexEntry], model: str) -> bool:
     """Tell whether any version of the model is served, or on its way in or out."""
     return any(entry.name == model and entry.state in {"READY", "LOADING", "UNLOADING"} for entry in index)
+
+
+def is_passing(error: ModelNotFound, model: str, version: str, index: Sequence[IndexEntry]) -> bool:
+    """Tell whether a model that was not found is being loaded or replaced, or has come back since."""
+    states = {entry.state for entry in index if entry.name == model and version in ("", entry.version)}
+    return bool(states & {"LOADING", "UNLOADING"}) or ("READY" in states and _UNKNOWN in error.detail)
 
 
 def explain_missing(

@@ -37,10 +37,11 @@ class HybridClient:
     ``url`` is "host:port" without a scheme (127.0.0.1, port 8001 for gRPC and 8000 for HTTP); ``model`` is taken where
     a call names none. ``timeout_s`` is the deadline, in seconds, of a call that brings none, and ``load_timeout_s``
     that of loading and unloading. A call is sent again up to ``retries`` times, after growing pauses, while the server
-    is unavailable and its deadline allows, and never on any other error. ``concurrency`` is how many parts of batches
-    that were split are in flight at once. ``headers`` go with every call. With ``ssl`` the server's certificate and
-    name are checked. ``metrics_url`` is "host:port" of the server's metrics (8002 is usual): with it `statistics` tells
-    what callers met. A ``transport`` takes the place of the connection.
+    is unavailable and its deadline allows, and never on any other error. With ``attempt_timeout_s`` it is also sent
+    again where it was not answered within so many seconds; the last attempt has all that is left of its deadline.
+    ``concurrency`` is how many parts of batches that were split are in flight at once. ``headers`` go with every call.
+    With ``ssl`` the server's certificate and name are checked. ``metrics_url`` is "host:port" of the server's metrics
+    (8002 is usual): with it `statistics` tells what callers met. A ``transport`` takes the place of the connection.
 
     Raises `InvalidSettings` for arguments that cannot be used.
     """
@@ -54,6 +55,7 @@ class HybridClient:
         timeout_s: float = TIMEOUT_S,
         load_timeout_s: float = LOAD_TIMEOUT_S,
         retries: int = 3,
+        attempt_timeout_s: float | None = None,
         concurrency: int = 4,
         headers: Mapping[str, str] | None = None,
         ssl: bool = False,
@@ -63,7 +65,7 @@ class HybridClient:
         metrics_url: str | None = None,
         transport: Transport | None = None,
     ) -> None:
-        self._core = Core.of(model, timeout_s, load_timeout_s, retries)
+        self._core = Core.of(model, timeout_s, load_timeout_s, retries, attempt_timeout_s)
         self._concurrency = count("concurrency", concurrency, least=1)
         self._metrics = None if metrics_url is None else metrics_address(metrics_url)
         checked = connection(

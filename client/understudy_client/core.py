@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .calls import Load, ReadIndex, ReadStatistics, Unload
 from .catalogue import ServedModel, catalogue, explain_missing, is_busy
@@ -34,12 +36,17 @@ class Core:
         self._model = model
         self._timeout_s, self._load_timeout_s = timeout_s, load_timeout_s
         self._backoff, self._clock = backoff, clock
+        # Loading takes as long as it takes, and is not to be begun twice.
+        self._patient = replace(backoff, attempt_s=math.inf)
         self._descriptions = Descriptions(backoff)
 
     @classmethod
-    def of(cls, model: str, timeout_s: float, load_timeout_s: float, retries: int) -> Core:
+    def of(
+        cls, model: str, timeout_s: float, load_timeout_s: float, retries: int, attempt_timeout_s: float | None
+    ) -> Core:
         """Return a core for a client's arguments; raises `InvalidSettings`."""
-        backoff = Backoff(count("retries", retries, least=0))
+        attempt_s = math.inf if attempt_timeout_s is None else seconds("attempt_timeout_s", attempt_timeout_s)
+        backoff = Backoff(count("retries", retries, least=0), attempt_s)
         return cls(model, seconds("timeout_s", timeout_s), seconds("load_timeout_s", load_timeout_s), backoff)
 
     def predict(
@@ -83,7 +90,7 @@ class Core:
         """See `HybridClient.load`."""
         deadline = self._deadline(deadline_s, self._load_timeout_s)
         try:
-            yield from send(lambda _: Load(model), deadline, self._backoff)
+            yield from send(lambda _: Load(model), deadline, self._patient)
         except (InvalidRequest, ServerError) as error:
             # Triton says either of a name that it does not know and of a model that fails; only the index tells.
             try:
@@ -107,7 +114,7 @@ class Core:
             known = tuple(served.name for served in catalogue(index))
             raise ModelNotFound(call.title, "the server does not know this model", known)
         self._descriptions.forget(model)
-        yield from send(lambda _: call, deadline, self._backoff)
+        yield from send(lambda _: call, deadline, self._patient)
         while is_busy((yield from send(lambda _: ReadIndex(), deadline, self._backoff)), model):
             if deadline.remaining() <= _UNLOAD_POLL_S:
                 raise DeadlineExceeded(call.title, "requests in flight still hold it", deadline.seconds)

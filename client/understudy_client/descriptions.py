@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .calls import Call, ReadConfig, ReadIndex, ReadMetadata
-from .catalogue import explain_missing
+from .catalogue import explain_missing, is_passing
 from .description import ModelDescription
 from .errors import ModelNotFound, UnderstudyClientError
 from .steps import Backoff, Deadline, Steps, send
@@ -22,16 +22,18 @@ def send_to_model(
 ) -> Steps[AnswerT]:
     """Send a call about a model as `send` does, and look in the index where the server says "not found".
 
-    Raises `ModelNotFound` with what the server has, or `ModelNotReady` with the state of the model.
+    A model that is on its way in or out is asked again. Raises `ModelNotFound` with what the server has, or
+    `ModelNotReady` with the state of the model.
     """
-    try:
-        return (yield from send(make, deadline, backoff))
-    except ModelNotFound as error:
+
+    def meaning(error: ModelNotFound) -> Steps[tuple[UnderstudyClientError, bool]]:
         try:
             index = yield from send(lambda _: ReadIndex(), deadline, _ONCE)
         except UnderstudyClientError:
-            raise error from None
-        raise explain_missing(error, model, version, index) from error
+            return error, False
+        return explain_missing(error, model, version, index), is_passing(error, model, version, index)
+
+    return (yield from send(make, deadline, backoff, meaning))
 
 
 class Descriptions:

@@ -75,14 +75,22 @@ HTTP_ERRORS: dict[int, ErrorFromStatus] = {
 }
 
 
+# What Triton says of a Python model whose process died, as an internal error: it may be back in a moment.
+_DEAD = "is not healthy"
+
+
 def grpc_error(status: str | None, where: str, detail: str) -> UnderstudyClientError:
     """Return the error for a gRPC status such as "StatusCode.UNAVAILABLE"; None is a refusal by tritonclient itself."""
     if status is None:
         return InvalidRequest(where, detail)
-    return GRPC_ERRORS.get(status.removeprefix("StatusCode."), ServerError)(where, detail)
+    return _alive(GRPC_ERRORS.get(status.removeprefix("StatusCode."), ServerError), detail)(where, detail)
 
 
 def http_error(status: int, where: str, detail: str) -> UnderstudyClientError:
     """Return the error for an HTTP status; one that is not in the table goes by its class, 4xx or otherwise."""
     other: ErrorFromStatus = InvalidRequest if 400 <= status < 500 else ServerError
-    return HTTP_ERRORS.get(status, other)(where, detail or f"HTTP status {status}")
+    return _alive(HTTP_ERRORS.get(status, other), detail)(where, detail or f"HTTP status {status}")
+
+
+def _alive(error: ErrorFromStatus, detail: str) -> ErrorFromStatus:
+    return ServerUnavailable if error is ServerError and _DEAD in detail else error

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from .calls import Call
-from .errors import DeadlineExceeded, InvalidRequest, ServerUnavailable, UnderstudyClientError
+from .errors import DeadlineExceeded, InvalidRequest, ModelNotFound, ServerUnavailable, UnderstudyClientError
 
-__all__ = ["Backoff", "Clock", "Deadline", "Effect", "Pause", "Send", "Steps", "Together", "advance", "send"]
+__all__ = ["Backoff", "Clock", "Deadline", "Effect", "Meaning", "Pause", "Send", "Steps", "Together", "advance", "send"]
 
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT")
@@ -48,6 +48,8 @@ class Together:
 
 Effect: TypeAlias = Send | Pause | Together
 Steps: TypeAlias = Generator[Effect, Any, T]
+# What "not found" means, and whether it will pass by itself.
+Meaning: TypeAlias = Callable[[ModelNotFound], Steps[tuple[UnderstudyClientError, bool]]]
 
 
 def advance(steps: Steps[Any], result: object, error: UnderstudyClientError | None) -> Effect:
@@ -75,10 +77,11 @@ class Backoff:
     """How often and how long after one another a call is sent again.
 
     The n-th pause is ``first_s`` · 2ⁿ, at most ``longest_s``, times a random factor from ½ to 1, so that callers who
-    failed together do not come back together.
+    failed together do not come back together. An attempt that is not answered within ``attempt_s`` is given up.
     """
 
     retries: int
+    attempt_s: float = math.inf
     first_s: float = 0.1
     longest_s: float = 2.0
     jitter: Callable[[], float] = random.random
@@ -88,29 +91,48 @@ class Backoff:
         whole = min(self.longest_s, self.first_s * 2.0 ** (attempt - 1))
         return whole * (0.5 + 0.5 * self.jitter())
 
+    def patience(self, attempt: int, remaining_s: float) -> float:
+        """Return the seconds that the ``attempt``-th try may take; the last one has all that is left."""
+        return remaining_s if attempt > self.retries else min(self.attempt_s, remaining_s)
 
-def send(make: Callable[[float], Call[AnswerT]], deadline: Deadline, backoff: Backoff) -> Steps[AnswerT]:
+
+def send(
+    make: Callable[[float], Call[AnswerT]], deadline: Deadline, backoff: Backoff, meaning: Meaning | None = None
+) -> Steps[AnswerT]:
     """Send a call, again after a pause while the server is unavailable and time is left.
 
-    ``make`` builds the call for the seconds that are left, so that a request can say so to the server.
-    Raises `DeadlineExceeded` when the time is up, and whatever the transport raises; nothing but
-    `ServerUnavailable` is ever sent again.
+    ``make`` builds the call for the seconds that an attempt has, so that a request can say so to the server.
+    Raises `DeadlineExceeded` when the time is up, and whatever the transport raises; nothing is ever sent again but
+    after `ServerUnavailable`, after `ModelNotFound` where its ``meaning`` is that it will pass, and, without a pause,
+    where an attempt was given up.
     """
     attempt = 0
     while True:
         attempt += 1
         remaining = deadline.remaining()
-        call = make(remaining)
+        patience = backoff.patience(attempt, remaining)
+        call = make(patience)
         if remaining <= 0:
             raise DeadlineExceeded(call.title, "its time was up before it was sent", deadline.seconds)
         try:
-            answer: AnswerT = yield Send(call, remaining)
+            answer: AnswerT = yield Send(call, patience)
         except DeadlineExceeded as error:
+            if patience < remaining and deadline.remaining() > 0:
+                continue
             raise DeadlineExceeded(error.where, error.detail, deadline.seconds) from error
-        except ServerUnavailable as error:
+        except (ServerUnavailable, ModelNotFound) as error:
+            told, passes = yield from _meaning(error, attempt, meaning)
             pause = backoff.pause(attempt)
-            if attempt > backoff.retries or pause >= deadline.remaining():
-                raise ServerUnavailable(error.where, error.detail, attempt) from error
+            if not passes or attempt > backoff.retries or pause >= deadline.remaining():
+                raise told from error
         else:
             return answer
         yield Pause(pause)
+
+
+def _meaning(
+    error: ServerUnavailable | ModelNotFound, attempt: int, meaning: Meaning | None
+) -> Steps[tuple[UnderstudyClientError, bool]]:
+    if isinstance(error, ServerUnavailable):
+        return ServerUnavailable(error.where, error.detail, attempt), True
+    return (error, False) if meaning is None else (yield from meaning(error))

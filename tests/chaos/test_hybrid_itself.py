@@ -4,8 +4,13 @@ import signal
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from understudy_client import HybridClient
 
 from serving.shared_memory import SHM, sweep_orphans
+from tests.live.hybrid_net import right
 
 from .crowd import Crowd
 
@@ -44,6 +49,37 @@ def test_the_hybrid_is_killed_mid_call(triton, net_of, watched, figures):
     assert figures["orphaned_regions"] == 0
     assert figures["regions_more"] <= 1
     assert net.stubs("hybrid") != [hybrid]
+
+
+def test_clients_that_give_up_an_attempt_are_answered_although_the_hybrid_is_killed(triton, net_of, watched, figures):
+    net = net_of("succeeded")
+    net.behave("onnx", sleep_s={"all": 0.2})
+    stop, took = threading.Event(), []
+
+    def ask(seed):
+        """Until it is enough; the seconds of each call. An error ends the test."""
+        x = np.full((1, 3), seed, np.float32)
+        while not stop.is_set():
+            start = time.monotonic()
+            assert client.predict({"x": x}, model=net.name).outputs["y"].tobytes() == right(x).tobytes()
+            took.append(time.monotonic() - start)
+
+    with (
+        HybridClient(triton.server.grpc_url, retries=8, attempt_timeout_s=2) as client,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        asked = [pool.submit(ask, seed) for seed in range(16)]
+        time.sleep(2)
+        net.signal("hybrid", signal.SIGKILL)
+        time.sleep(8)
+        stop.set()
+        for one in asked:
+            one.result()
+    figures["answers"] = len(took)
+    figures["slowest_s"] = max(took)
+    figures["slow"] = sum(each > 1 for each in took)
+    assert figures["slow"] >= 16
+    assert figures["slowest_s"] <= 8
 
 
 def test_the_hybrid_is_reloaded_50_times_while_its_metrics_are_read(triton, net_of, figures):

@@ -1,7 +1,7 @@
 import pytest
 from understudy_client import ModelNotFound, ModelNotReady, ServerError
 from understudy_client.calls import IndexEntry
-from understudy_client.catalogue import catalogue, explain_missing, is_busy
+from understudy_client.catalogue import catalogue, explain_missing, is_busy, is_passing
 
 
 def test_versions_that_answer_are_listed_by_number() -> None:
@@ -49,3 +49,23 @@ def test_what_not_found_means() -> None:
     assert isinstance(unready, ModelNotReady)
     assert "it failed to load" in str(unready)
     assert type(explain_missing(missing, "m", "1", index)) is ServerError
+
+
+TRITONS = "Request for unknown model: 'm' is not found"
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "passing"),
+    [
+        ("LOADING", TRITONS, True),
+        ("UNLOADING", TRITONS, True),
+        ("UNAVAILABLE", TRITONS, False),
+        ("READY", TRITONS, True),
+        ("READY", "no such user", False),
+    ],
+)
+def test_a_model_that_is_on_its_way_will_be_found(state: str, detail: str, passing: bool) -> None:
+    error, index = ModelNotFound("here", detail), [IndexEntry("m", "1", state), IndexEntry("n", "1", "LOADING")]
+    assert is_passing(error, "m", "", index) is passing
+    assert is_passing(error, "m", "1", index) is passing
+    assert not is_passing(error, "m", "2", index)

@@ -82,6 +82,7 @@ def test_a_certificate_that_is_none_is_refused_when_the_client_is_made(tmp_path:
         {"load_timeout_s": -1},
         {"retries": -1},
         {"retries": 1.5},
+        {"attempt_timeout_s": 0},
         {"concurrency": 0},
         {"concurrency": True},
     ],

@@ -45,3 +45,13 @@ def test_an_http_status_becomes_its_error(status: int, kind: type[UnderstudyClie
     error = http_error(status, "here", "")
     assert type(error) is kind
     assert f"HTTP status {status}" in str(error)
+
+
+DEAD = "Failed to process the request(s) for model instance 'm_0_0', message: Stub process 'm_0_0' is not healthy."
+
+
+def test_a_model_whose_process_died_is_unavailable_and_a_model_that_fails_is_not() -> None:
+    assert type(grpc_error("StatusCode.INTERNAL", "here", DEAD)) is ServerUnavailable
+    assert type(http_error(500, "here", DEAD)) is ServerUnavailable
+    assert type(grpc_error("StatusCode.INTERNAL", "here", "ValueError: no")) is ServerError
+    assert type(grpc_error("StatusCode.INVALID_ARGUMENT", "here", DEAD)) is InvalidRequest

@@ -1,9 +1,17 @@
 from collections.abc import Callable
 
 import pytest
-from understudy_client import DeadlineExceeded, InvalidRequest, ServerError, ServerUnavailable, UnderstudyClientError
+from understudy_client import (
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    ModelNotReady,
+    ServerError,
+    ServerUnavailable,
+    UnderstudyClientError,
+)
 from understudy_client.calls import ReadIndex
-from understudy_client.steps import Backoff, Deadline, Pause, Send, advance, send
+from understudy_client.steps import Backoff, Deadline, Meaning, Pause, Send, Steps, advance, send
 
 
 class Clock:
@@ -21,10 +29,14 @@ def _steady(retries: int = 3) -> Backoff:
 
 
 def _play(
-    clock: Clock, deadline: Deadline, backoff: Backoff, turns: list[Callable[[], object]]
+    clock: Clock,
+    deadline: Deadline,
+    backoff: Backoff,
+    turns: list[Callable[[], object]],
+    meaning: Meaning | None = None,
 ) -> tuple[object, list[float], list[float]]:
     """Run `send` against scripted turns; return the answer, the pauses, and the time that each attempt had."""
-    steps = send(lambda _: ReadIndex(), deadline, backoff)
+    steps = send(lambda _: ReadIndex(), deadline, backoff, meaning)
     result: object = None
     error: UnderstudyClientError | None = None
     pauses: list[float] = []
@@ -104,6 +116,53 @@ def test_the_transports_deadline_error_gets_the_whole_budget() -> None:
     with pytest.raises(DeadlineExceeded, match="deadline of 2 s") as caught:
         _play(clock, Deadline(2, clock), _steady(), [_fail(DeadlineExceeded("here", "no answer"))])
     assert caught.value.deadline_s == 2
+
+
+def _means(passes: bool) -> Meaning:
+    def meaning(error: ModelNotFound) -> Steps[tuple[UnderstudyClientError, bool]]:
+        yield Pause(0.0)
+        return ModelNotReady(error.where, "LOADING"), passes
+
+    return meaning
+
+
+def test_a_model_that_is_not_found_for_a_moment_is_asked_again() -> None:
+    clock = Clock()
+    turns = [_fail(ModelNotFound("here", "unknown model")), lambda: "answer"]
+    answer, pauses, _ = _play(clock, Deadline(10, clock), _steady(), turns, _means(True))
+    assert (answer, pauses) == ("answer", pytest.approx([0.0, 0.1]))
+
+
+@pytest.mark.parametrize(("passes", "asked"), [(True, 4), (False, 1)])
+def test_what_not_found_means_is_told_in_the_end(passes: bool, asked: int) -> None:
+    clock = Clock()
+    turns = [_fail(ModelNotFound("here", "unknown model"))] * 9
+    with pytest.raises(ModelNotReady, match="LOADING"):
+        _play(clock, Deadline(10, clock), _steady(retries=3), turns, _means(passes))
+    assert len(turns) == 9 - asked
+
+
+def _late(clock: Clock, seconds: float) -> Callable[[], object]:
+    def turn() -> object:
+        clock.now += seconds
+        raise DeadlineExceeded("here", "no answer")
+
+    return turn
+
+
+def test_an_attempt_that_is_not_answered_in_its_time_is_sent_again_at_once_and_the_last_has_all_that_is_left() -> None:
+    clock = Clock()
+    turns = [_late(clock, 2), _late(clock, 2), lambda: "answer"]
+    backoff = Backoff(2, attempt_s=2.0)
+    assert _play(clock, Deadline(10, clock), backoff, turns) == ("answer", [], pytest.approx([2, 2, 6]))
+
+
+def test_attempts_end_with_the_deadline() -> None:
+    clock = Clock()
+    turns = [_late(clock, 2), _late(clock, 1), lambda: "never"]
+    with pytest.raises(DeadlineExceeded, match="deadline of 3 s"):
+        _play(clock, Deadline(3, clock), Backoff(5, attempt_s=2.0), turns)
+    assert len(turns) == 1
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), "1"])
