@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from python_backend.strings import storable
+
 __all__ = ["Environments", "Loaded", "load_in"]
 
 _NUMPY = "numpy<2"
@@ -99,20 +101,13 @@ def _cause(said: str) -> str:
     return (errors or lines or ["pip gave no reason"])[-1]
 
 
-def _storable(array: NDArray[Any]) -> NDArray[Any]:
-    """Strings as fixed-width bytes, which .npz keeps without pickling."""
-    if array.dtype.kind not in "OU":
-        return array
-    return np.array([v if isinstance(v, bytes) else str(v).encode() for v in array.flat], "S").reshape(array.shape)
-
-
 def load_in(python: Path, model: Path, inputs: Mapping[str, NDArray[Any]]) -> Loaded:
     """Load `model` in the ONNX Runtime of `python`, in a process of its own, and run it on one batch."""
     with tempfile.TemporaryDirectory(prefix="preflight-") as scratch:
         folder = Path(scratch)
         request = {"model": str(model.resolve()), "inputs": list(inputs)}
         (folder / "request.json").write_text(json.dumps(request))
-        np.savez(folder / "inputs.npz", **{f"input_{n}": _storable(array) for n, array in enumerate(inputs.values())})
+        np.savez(folder / "inputs.npz", **{f"input_{n}": storable(array) for n, array in enumerate(inputs.values())})
         command = [str(python), "-I", "-B", str(_PROBE), scratch]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_S, check=False)

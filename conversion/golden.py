@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from python_backend.strings import storable
+
 from .errors import PublishError
 from .parity import Case
 from .samples import Batch
@@ -63,14 +65,7 @@ def read_golden(path: Path) -> Case:
 
 def _arrays(case: Case) -> dict[str, NDArray[Any]]:
     kinds = {"input": case.inputs, "output": case.expected}
-    return {f"{kind}/{name}": _plain(array) for kind, batch in kinds.items() for name, array in batch.items()}
-
-
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind not in "OU":
-        return array
-    encoded = [value if isinstance(value, bytes) else str(value).encode() for value in array.flat]
-    return np.array(encoded, dtype=np.bytes_).reshape(array.shape)
+    return {f"{kind}/{name}": storable(array) for kind, batch in kinds.items() for name, array in batch.items()}
 
 
 def _size(case: Case) -> int:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .strings import as_bytes
+
 __all__ = ["Differences", "differences"]
 
 
@@ -33,7 +35,7 @@ def differences(
     Strings have to be the same; where the expected value is not finite, the other has to be so in the same way.
     """
     if got.dtype.kind in "OSU":
-        same = list(map(_text, got.flat)) == list(map(_text, expected.flat))
+        same = list(map(as_bytes, got.flat)) == list(map(as_bytes, expected.flat))
         return Differences(0.0, 0.0, 0.0), None if same else "the strings differ"
     a, b = got.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(b)
@@ -53,7 +55,3 @@ def differences(
             f"{atol:g} + {rtol:g}·|original|{largest_part} (worst {largest:.3g})"
         )
     return Differences(largest, relative, worst), failure
-
-
-def _text(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()

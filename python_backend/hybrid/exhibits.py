@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .shadow import Differing
+from .strings import storable
 
 # A request larger than this is not kept.
 _MOST_BYTES = 64_000_000
@@ -32,7 +31,7 @@ class Exhibits:
         if number is None:
             return None
         kinds = {"input": found.inputs, "output": found.original, "twin": found.onnx}
-        arrays = {f"{kind}/{name}": _plain(array) for kind, of in kinds.items() for name, array in of.items()}
+        arrays = {f"{kind}/{name}": storable(array) for kind, of in kinds.items() for name, array in of.items()}
         if sum(array.nbytes for array in arrays.values()) > _MOST_BYTES:
             return None
         # What callers sent is nobody else's business.
@@ -43,10 +42,3 @@ class Exhibits:
             np.savez_compressed(file, **arrays)
         unfinished.replace(path)
         return path
-
-
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype != np.object_:
-        return array
-    encoded = [value if isinstance(value, bytes) else str(value).encode() for value in array.flat]
-    return np.array(encoded, np.bytes_).reshape(array.shape)

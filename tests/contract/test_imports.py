@@ -13,7 +13,12 @@ HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
 LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "conversion.spec"}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
-    "conversion": {"python_backend.integrity", "python_backend.original", "python_backend.tolerance"},
+    "conversion": {
+        "python_backend.integrity",
+        "python_backend.original",
+        "python_backend.strings",
+        "python_backend.tolerance",
+    },
     "conversion.commands.live_server": {"python_backend.integrity", "python_backend.original", "serving"},
     "conversion.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
     "serving": set(),
@@ -22,7 +27,8 @@ ALLOWED = {
     "python_backend.original": set(),
     "python_backend.onnxruntime": set(),
     "python_backend.integrity": set(),
-    "python_backend.tolerance": set(),
+    "python_backend.strings": set(),
+    "python_backend.tolerance": {"python_backend.strings"},
     "loadtests": {"understudy_client", "serving"},
     "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},
 }
