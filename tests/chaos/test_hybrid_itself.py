@@ -84,6 +84,7 @@ def test_clients_that_give_up_an_attempt_are_answered_although_the_hybrid_is_kil
 
 def test_the_hybrid_is_reloaded_50_times_while_its_metrics_are_read(triton, net_of, figures):
     net = net_of("renamed")
+    config = triton.repository / net.name / "config.pbtxt"
     stop = threading.Event()
     pages = []
 
@@ -96,8 +97,12 @@ def test_the_hybrid_is_reloaded_50_times_while_its_metrics_are_read(triton, net_
     reader.start()
     pid, start = triton.server.pid, time.monotonic()
     with Crowd(triton.server.grpc_url, net.name, 4) as crowd:
-        for _ in range(50):
-            triton.control.unload(net.name)
+        for turn in range(50):
+            if turn % 2:
+                triton.control.unload(net.name)
+            else:
+                # Changed, it is loaded beside the old one, and each has metrics.
+                config.touch()
             triton.control.load(net.name)
             crowd.more(1)
     figures["seconds_a_reload"] = (time.monotonic() - start) / 50

@@ -54,6 +54,8 @@ def test_600_requests_while_the_twin_is_dead(triton, net_of, figures):
     figures["calls_to_the_dead"] = int(counts["ml_inference_failures_total", "onnx", "gone"])
     assert crowd.told.errors == {}
     assert figures["calls_to_the_dead"] < 50
+    # Without a breaker each call would wait for Triton to say so again.
+    assert figures["seconds_for_600"] < 4 * DEATH_S
     start = time.monotonic()
     triton.control.reload(f"{net.name}_onnx")
     figures["reload_s"] = time.monotonic() - start
