@@ -58,7 +58,7 @@ def encode(model: str, inputs: Arrays) -> bytes:
     """A ModelInferRequest that asks for every output."""
     request = service_pb2.ModelInferRequest(model_name=model)
     for name, array in inputs.items():
-        datatype = _wire_name(array.dtype)
+        datatype = wire_name(array.dtype)
         request.inputs.add(name=name, datatype=datatype, shape=array.shape)
         request.raw_input_contents.append(
             serialize_byte_tensor(array).item() if datatype == "BYTES" else array.tobytes()
@@ -66,7 +66,8 @@ def encode(model: str, inputs: Arrays) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def _wire_name(dtype: np.dtype[Any]) -> str:
+def wire_name(dtype: np.dtype[Any]) -> str:
+    """How a dtype is called on the wire."""
     if dtype.kind == "O":
         return "BYTES"
     if dtype.kind == "b":

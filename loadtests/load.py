@@ -1,0 +1,207 @@
+"""`make load`: a hybrid, its ONNX twin and its original under Locust's users, side by side on one server.
+
+Prints a table and writes build/load.json; ends with 1 where the hybrid breaks a promise of the SLO file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from loadtests.circumstances import configuration, machine
+from loadtests.slo import Slo, SloError, read_slo
+from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
+from serving import ServingError, TritonServer
+
+_KINDS = ("HybridGrpc", "TwinGrpc", "OriginalGrpc", "HybridHttp", "TwinHttp", "OriginalHttp")
+_EXIT_CODES = """exit codes:
+  0  every promise is kept
+  1  a promise is broken
+  2  usage, or the server could not be started or asked
+"""
+_HEADER = (
+    "users",
+    "asked",
+    "answers/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "refused",
+    "failed",
+    "wrong",
+    "answered by",
+    "CPUs",
+    "MB",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run all stages, print, write; return the exit code. Figures go to standard output, messages to standard error."""
+    arguments = _parser().parse_args(argv)
+    try:
+        slo = read_slo(arguments.slo)
+        with _server(arguments) as where:
+            asked = Asked(arguments.model, _release(where, arguments), arguments.check_every)
+            circumstances = _circumstances(where, arguments)
+            stages = list(_stages(where, asked, arguments))
+    except KeyboardInterrupt:
+        _say("interrupted; nothing was written")
+        return 130
+    except (ServingError, InferenceServerException, SloError, StageFailed, OSError) as error:
+        _say(f"error: {error}")
+        return 2
+    broken = broken_promises(slo, stages)
+    command = ["python", "-m", "loadtests.load", *(sys.argv[1:] if argv is None else argv)]
+    _write(arguments.output, {"stages": stages, "broken": broken, "command": command, **circumstances})
+    for line in broken:
+        _say(f"promise broken: {line}")
+    print(f"\n{'BROKEN' if broken else 'kept'}: the promises of {arguments.slo}; all figures are in {arguments.output}")
+    return 1 if broken else 0
+
+
+def broken_promises(slo: Slo, stages: Sequence[dict[str, Any]]) -> list[str]:
+    """What the hybrid's stages break, in words; the others are there to compare with."""
+    return [
+        f"{stage['kind']}, {line}"
+        for stage in stages
+        if stage["kind"].startswith("Hybrid")
+        for line in slo.broken(stage["users"], stage)
+    ]
+
+
+def line_of(stage: dict[str, Any]) -> str:
+    """One stage as a line of the table."""
+    by = " ".join(f"{twin or 'itself'} {count}" for twin, count in stage["served_by"].items())
+    figures = (
+        str(stage["users"]),
+        stage["kind"],
+        f"{stage['answers_per_second']:.1f}",
+        *("-" if stage[key] is None else f"{stage[key]:.0f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+        *(str(stage[key]) for key in ("refused", "failed", "wrong")),
+        by or "nobody",
+        *(
+            "-" if stage[key] is None else text.format(stage[key])
+            for key, text in (("processors", "{:.2f}"), ("memory_mb", "{:.0f}"))
+        ),
+    )
+    return _aligned(figures)
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    widths = (5, -12, 9, 7, 7, 7, 7, 6, 5, -24, 5, 6)
+    return "  ".join(
+        cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in zip(cells, widths, strict=True)
+    ).rstrip()
+
+
+def _stages(where: Where, asked: Asked, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    print(_aligned(_HEADER), flush=True)
+    for users in arguments.users:
+        for kind in arguments.kinds:
+            stage = run_stage(Load(kind, users, arguments.seconds), where, asked)
+            print(line_of(stage), flush=True)
+            for error in stage["errors"][:3]:
+                _say(f"  {error['times']} times: {error['said']}")
+            yield stage
+
+
+@contextlib.contextmanager
+def _server(arguments: argparse.Namespace) -> Iterator[Where]:
+    """The server that runs already, or one of our own."""
+    if arguments.url is not None:
+        yield Where(arguments.url, arguments.http_url, arguments.metrics_url, None)
+        return
+    names = [f"{arguments.model}_onnx", f"{arguments.model}_original", arguments.model]
+    with TritonServer(arguments.repository, load=names) as server:
+        yield Where(server.grpc_url, server.http_url, server.metrics_url, server.pid)
+
+
+def _release(where: Where, arguments: argparse.Namespace) -> Path | None:
+    """The version folder of what the server serves, where the repository is at hand."""
+    with InferenceServerClient(where.grpc) as client:
+        versions = client.get_model_metadata(arguments.model).versions
+    folder = Path(arguments.repository, arguments.model, max(versions, key=int))
+    return folder if (folder / "golden.npz").is_file() else None
+
+
+def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any]:
+    with InferenceServerClient(where.grpc) as client:
+        config = configuration(client, [arguments.model, f"{arguments.model}_onnx", f"{arguments.model}_original"])
+    return {"config": config, "machine": machine(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.load",
+        description=__doc__,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", default="efficientnet_lite0", help="the hybrid (default: %(default)s)")
+    add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
+    add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
+    add("--http-url", metavar="HOST:PORT", default="127.0.0.1:8000", help="with --url: its HTTP (default: %(default)s)")
+    add(
+        "--metrics-url",
+        metavar="HOST:PORT",
+        default="127.0.0.1:8002",
+        help="with --url: its metrics (default: %(default)s)",
+    )
+    add("--users", type=_count, nargs="+", default=[1, 8, 64, 500], help="numbers of users (default: 1 8 64 500)")
+    add(
+        "--kinds",
+        nargs="+",
+        choices=_KINDS,
+        default=list(_KINDS[:3]),
+        metavar="KIND",
+        help=f"whom they ask, and how, out of {', '.join(_KINDS)} (default: the three over gRPC)",
+    )
+    add(
+        "--seconds",
+        type=float,
+        default=15.0,
+        help="length of each stage once all users are there (default: %(default)s)",
+    )
+    add(
+        "--check-every",
+        type=_count,
+        default=20,
+        help="one answer in so many is compared with what is right (default: %(default)s)",
+    )
+    add(
+        "--slo",
+        type=Path,
+        default=Path(__file__).with_name("slo.toml"),
+        help="what the hybrid promises (default: that beside this file)",
+    )
+    add("--output", type=Path, default=Path("build/load.json"), help="where to write (default: %(default)s)")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

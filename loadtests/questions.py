@@ -1,0 +1,76 @@
+"""What the callers of a load test ask, and the right answers: a release's golden samples, row by row.
+
+Where no release can be read, made-up values are asked, and the answers of the original count as right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtests.wire import Answer, Arrays, difference, random_inputs
+
+GOLDEN, EVIDENCE = "golden.npz", "evidence.json"
+# How far an answer to made-up values may be from the original's: no release says how far is near enough.
+_TOLERANCE = 1e-3
+_MADE_UP = 4
+
+
+class NoQuestions(Exception):
+    """There is nothing to ask: one sentence says why."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One row to ask, and the answer that is right within `tolerance` (absolute, and relative to the right value)."""
+
+    inputs: Arrays
+    right: Answer
+    tolerance: float
+
+    def wrong(self, answer: Answer) -> str | None:
+        """What is wrong with an answer, in words; None if nothing."""
+        return difference(answer, self.right, self.tolerance, None)
+
+
+def from_release(folder: Path, *, batched: bool) -> list[Question]:
+    """The golden samples of a hybrid's version folder, a question a row. Raises NoQuestions.
+
+    Without a batch dimension all of them are one question.
+    """
+    path = folder / GOLDEN
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        parity = json.loads((folder / EVIDENCE).read_text())["parity"]
+        tolerance = max(float(parity["atol"]), float(parity["rtol"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise NoQuestions(
+            f"{folder} holds no golden samples with their evidence ({error}); convert the model"
+        ) from error
+    inputs, outputs = _of_kind(arrays, "input/"), _of_kind(arrays, "output/")
+    rows = range(len(next(iter(inputs.values()), []))) if batched else [...]
+    if not inputs or not outputs or not rows:
+        raise NoQuestions(f"{path} holds no sample; convert the model")
+    return [Question(_row(inputs, row), Answer(_row(outputs, row), frozenset()), tolerance) for row in rows]
+
+
+def made_up(config: Any, ask_original: Callable[[Arrays], Answer]) -> list[Question]:
+    """Questions that fit a ModelConfig message; `ask_original` gives the original's answer to the inputs of one."""
+    asked = [random_inputs(config, seed) for seed in range(_MADE_UP)]
+    return [Question(inputs, Answer(ask_original(inputs).outputs, frozenset()), _TOLERANCE) for inputs in asked]
+
+
+def _of_kind(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    found = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+    return {name: array.astype(np.object_) if array.dtype.kind == "S" else array for name, array in found.items()}
+
+
+def _row(arrays: Mapping[str, NDArray[Any]], row: Any) -> dict[str, NDArray[Any]]:
+    return {name: array if row is ... else array[row : row + 1] for name, array in arrays.items()}

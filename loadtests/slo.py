@@ -1,0 +1,88 @@
+"""The promises of a TOML file, held against what a load test measured."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_RATES = {"failed_rate": "failed", "wrong_rate": "wrong", "refused_rate": "refused"}
+_TIMES = ("p50_ms", "p95_ms", "p99_ms", "slowest_ms")
+_KEYS = (*_RATES, *_TIMES, "fallback_rate", "answers_per_second")
+
+
+class SloError(Exception):
+    """The file cannot be used: one sentence says where and why."""
+
+
+@dataclass(frozen=True)
+class Slo:
+    """Limits that hold for any number of users, and those for one number. All are upper ones but answers_per_second."""
+
+    any: Mapping[str, float]
+    users: Mapping[int, Mapping[str, float]]
+
+    def broken(self, users: int, figures: Mapping[str, Any]) -> list[str]:
+        """The promises that the `figures` of a run with so many users break, in words."""
+        limits = {**self.any, **self.users.get(users, {})}
+        told = f"{users} user{'s' if users > 1 else ''}"
+        return [f"{told}: {sentence}" for name, limit in limits.items() if (sentence := _broken(name, limit, figures))]
+
+
+def read_slo(path: Path) -> Slo:
+    """Read a file. Raises SloError."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SloError(f"{path} cannot be read: {error}") from error
+    if unknown := sorted(content.keys() - {"any", "users"}):
+        raise SloError(f"{path}: unknown table '{unknown[0]}'; there are [any] and [users.N]")
+    users = content.get("users", {})
+    if not isinstance(users, dict):
+        raise SloError(f"{path}: 'users' is no table; write [users.500]")
+    if wrong := [number for number in users if not (number.isdecimal() and int(number))]:
+        raise SloError(f"{path}: [users.{wrong[0]}] names no number of users; write [users.500]")
+    return Slo(
+        _limits(path, "any", content.get("any", {})),
+        {int(number): _limits(path, f"users.{number}", limits) for number, limits in users.items()},
+    )
+
+
+def _limits(path: Path, table: str, limits: Any) -> dict[str, float]:
+    if not isinstance(limits, dict):
+        raise SloError(f"{path}: '{table}' is no table; write [{table}]")
+    for name, value in limits.items():
+        if name not in _KEYS:
+            near = difflib.get_close_matches(name, _KEYS, 1)
+            raise SloError(f"{path}: unknown key '{name}' in [{table}]; {_advice(near)}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise SloError(f"{path}: '{name}' in [{table}] is {value!r}; expected a number from 0 on")
+    return {name: float(value) for name, value in limits.items()}
+
+
+def _advice(near: list[str]) -> str:
+    return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(_KEYS)}"
+
+
+def _broken(name: str, limit: float, figures: Mapping[str, Any]) -> str | None:
+    if name in _TIMES:
+        found = figures[name]
+        if found is None:
+            return f"no answer, so {name} is unknown"
+        return f"{name} is {found:g}, the limit is {limit:g}" if found > limit else None
+    if name == "answers_per_second":
+        found = figures[name]
+        return f"{found:.1f} answers a second, the least is {limit:g}" if found < limit else None
+    found = _rate(name, figures)
+    return f"{name} is {found:.2%}, the limit is {limit:.2%}" if found > limit else None
+
+
+def _rate(name: str, figures: Mapping[str, Any]) -> float:
+    if name == "fallback_rate":
+        counted = figures["served_by"]
+        return float(1 - counted.get("onnx", 0) / max(1, sum(counted.values())))
+    asked = figures["answers"] + figures["refused"] + figures["failed"]
+    return float(figures[_RATES[name]] / max(1, asked))

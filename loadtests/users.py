@@ -1,0 +1,223 @@
+"""Locust users: one class for each way to ask a model's hybrid, its ONNX twin and its original.
+
+Every answer is a line of Locust's statistics that names who gave it. A share of the answers is compared with what is
+right. Of the requests without an answer, those that were turned away since the queue is full are told from failures.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, ClassVar
+
+import grpc
+import numpy as np
+from locust import User, constant, task
+from locust.contrib.fasthttp import FastHttpUser
+from tritonclient.http import InferenceServerClient as Http
+from tritonclient.http import InferInput
+
+from loadtests.questions import Question
+from loadtests.summary import BY, FAILED, REFUSED
+from loadtests.wire import INFER, SERVED_BY, Answer, decode, encode, wire_name
+
+CHECK_EVERY = 20
+TIMEOUT_S = 60.0
+# How the hybrid, and Triton's own queues, say that there is no room.
+_FULL = ("is full", "exceeds maximum queue size", "is busy")
+_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+class Refused(Exception):
+    """Turned away on purpose: the queue is as long as it may be."""
+
+
+class Failed(Exception):
+    """No answer, for any other reason."""
+
+
+class Wrong(Exception):
+    """An answer, and not the right one."""
+
+
+class Shared:
+    """What all users of one process share: the questions, and each of them as bytes for each model."""
+
+    def __init__(self, model: str, questions: list[Question], check_every: int = CHECK_EVERY) -> None:
+        self.model = model
+        self.questions = questions
+        self.check_every = check_every
+        self._grpc: dict[str, list[bytes]] = {}
+        self._http: dict[str, list[tuple[bytes, int]]] = {}
+        self._calls: dict[str, Any] = {}
+
+    def grpc_requests(self, model: str) -> list[bytes]:
+        """Each question as a request to `model` over gRPC."""
+        if model not in self._grpc:
+            self._grpc[model] = [encode(model, question.inputs) for question in self.questions]
+        return self._grpc[model]
+
+    def http_requests(self, model: str) -> list[tuple[bytes, int]]:
+        """Each question as a body for HTTP, with the length of its JSON part."""
+        if model not in self._http:
+            self._http[model] = [_http_body(question) for question in self.questions]
+        return self._http[model]
+
+    def call(self, host: str) -> Any:
+        """The gRPC call that sends bytes to `host`."""
+        if host not in self._calls:
+            self._calls[host] = grpc_call(host)
+        return self._calls[host]
+
+
+class _Caller:
+    """What both protocols have in common. `suffix` is that of the twin that is asked, none for the hybrid."""
+
+    suffix: ClassVar[str] = ""
+    protocol: ClassVar[str] = ""
+    environment: Any
+
+    def prepare(self) -> None:
+        """Take what all users share."""
+        self.shared: Shared = self.environment.shared
+        self.model = self.shared.model + self.suffix
+        self._dice = random.Random()
+
+    def told(self, number: int, started: float, length: int, answer: Answer | None, error: Exception | None) -> None:
+        """Count one request, under the name of the model and what became of it."""
+        took_ms = (time.perf_counter() - started) * 1e3
+        became = "" if error is None else REFUSED if isinstance(error, Refused) else FAILED
+        if answer is not None and self._dice.randrange(self.shared.check_every) == 0:
+            wrong = self.shared.questions[number].wrong(answer)
+            error = Wrong(wrong) if wrong else None
+        if answer is not None and answer.served_by:
+            became = BY + " and ".join(sorted(answer.served_by))
+        self.environment.events.request.fire(
+            request_type=self.protocol,
+            name=self.model + became,
+            response_time=took_ms,
+            response_length=length,
+            exception=error,
+            context={},
+        )
+
+    def choice(self) -> int:
+        """The number of the next question."""
+        return self._dice.randrange(len(self.shared.questions))
+
+
+class GrpcUser(_Caller, User):  # type: ignore[misc]
+    """Asks over gRPC, one request after the other."""
+
+    abstract = True
+    protocol = "gRPC"
+    wait_time = constant(0)
+
+    def on_start(self) -> None:
+        """Connect."""
+        self.prepare()
+        self._call = self.shared.call(self.host)
+
+    @task  # type: ignore[untyped-decorator]
+    def ask(self) -> None:
+        """Send one question."""
+        number = self.choice()
+        started = time.perf_counter()
+        try:
+            raw = self._call(self.shared.grpc_requests(self.model)[number], timeout=TIMEOUT_S)
+        except grpc.RpcError as error:
+            self.told(number, started, 0, None, _failure(error.code().name, error.details() or ""))
+        else:
+            self.told(number, started, len(raw), decode(raw), None)
+
+
+class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
+    """Asks over HTTP with binary tensors, one request after the other."""
+
+    abstract = True
+    protocol = "HTTP"
+    wait_time = constant(0)
+    network_timeout = TIMEOUT_S
+    connection_timeout = TIMEOUT_S
+
+    def on_start(self) -> None:
+        """Take what is shared."""
+        self.prepare()
+
+    @task  # type: ignore[untyped-decorator]
+    def ask(self) -> None:
+        """Send one question."""
+        number = self.choice()
+        body, json_length = self.shared.http_requests(self.model)[number]
+        started = time.perf_counter()
+        response = self.client.client.urlopen(
+            f"{self.host}/v2/models/{self.model}/infer",
+            method="POST",
+            payload=body,
+            headers={"Inference-Header-Content-Length": str(json_length), "Content-Type": "application/octet-stream"},
+        )
+        content = bytes(response.read())
+        if response.status_code != 200:
+            self.told(
+                number, started, 0, None, _failure(str(response.status_code), content[:300].decode("utf-8", "replace"))
+            )
+            return
+        self.told(number, started, len(content), _http_answer(content, response.headers), None)
+
+
+class HybridGrpc(GrpcUser):
+    """The model by its public name, over gRPC."""
+
+
+class TwinGrpc(GrpcUser):
+    """The ONNX twin by its own name, over gRPC."""
+
+    suffix = "_onnx"
+
+
+class OriginalGrpc(GrpcUser):
+    """The original by its own name, over gRPC."""
+
+    suffix = "_original"
+
+
+class HybridHttp(HttpUser):
+    """The model by its public name, over HTTP."""
+
+
+class TwinHttp(HttpUser):
+    """The ONNX twin by its own name, over HTTP."""
+
+    suffix = "_onnx"
+
+
+class OriginalHttp(HttpUser):
+    """The original by its own name, over HTTP."""
+
+    suffix = "_original"
+
+
+def grpc_call(host: str) -> Any:
+    """The call that sends a request's bytes to `host`, and gives the answer's."""
+    return grpc.insecure_channel(host, options=_OPTIONS).unary_unary(INFER)
+
+
+def _failure(status: str, said: str) -> Exception:
+    full = status in ("UNAVAILABLE", "503") and any(words in said for words in _FULL)
+    return Refused("the queue is full") if full else Failed(f"{status}: {said[:120]}")
+
+
+def _http_body(question: Question) -> tuple[bytes, int]:
+    tensors = []
+    for name, array in question.inputs.items():
+        tensors.append(InferInput(name, list(array.shape), wire_name(array.dtype)).set_data_from_numpy(array))
+    body, json_length = Http.generate_request_body(tensors)
+    return bytes(body), int(json_length or len(body))
+
+
+def _http_answer(content: bytes, headers: Any) -> Answer:
+    length = headers.get("inference-header-content-length")
+    result = Http.parse_response_body(content, header_length=int(length) if length else None)
+    outputs = {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
+    served_by = outputs.pop(SERVED_BY, np.empty(0, np.object_))
+    return Answer(outputs, frozenset(value.decode() for value in served_by.reshape(-1)))
