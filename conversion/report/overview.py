@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pages.page import render
+
 from ..errors import PublishError
 from ..evidence import EVIDENCE, read_evidence
 from ..repository import Repository
-from .page import render
 from .plots import ratio_plot
 from .release import REPORT, require_schema
 from .verdict import verdict, wins
@@ -61,6 +62,7 @@ def overview(models: list[Served], bench: Mapping[str, Any] | None) -> str:
     speeds = {m.name: m.evidence["speed"]["batches"] for m in proved if m.evidence and m.evidence["speed"]["batches"]}
     measured = {name: entry["batches"] for name, entry in bench["models"].items()} if bench else {}
     return render(
+        __package__,
         "overview.html",
         models=models,
         proved=proved,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .drawing import LETTER, Axis, Bar, Drawing, Line, Mark, Text, shortened
-from .figures import megabytes, milliseconds, percent, rows, share, times
+from pages.drawing import LETTER, Axis, Bar, Drawing, Line, Mark, Text, shortened
+from pages.figures import megabytes, milliseconds, percent, rows, share, times
 
 __all__ = ["loss_plot", "memory_plot", "ratio_plot", "share_bar", "speed_plot"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pages.page import render
+
 from ..arrangements.arrangement import in_words
 from ..errors import PublishError
 from .candidates import by_fate, timed
-from .page import render
 from .plots import loss_plot, memory_plot, share_bar, speed_plot
 from .scatter import loss_scatters, tolerance_scatters
 from .verdict import verdict, wins
@@ -33,6 +34,7 @@ def release_report(evidence: Mapping[str, Any]) -> str:
     limit = next((e.facts["accuracy"]["max_loss"] for e in raced if e.facts["accuracy"] is not None), None)
     comparisons = sorted(evidence["parity"]["comparisons"], key=lambda found: -(found["worst"] or 0.0))
     return render(
+        __package__,
         "release.html",
         evidence=evidence,
         verdict=verdict(evidence),

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pages.drawing import Axis, Drawing, Line, Mark, Text
+from pages.figures import milliseconds, percent, rows, share
+
 from .candidates import Entry, Time
-from .drawing import Axis, Drawing, Line, Mark, Text
-from .figures import milliseconds, percent, rows, share
 
 __all__ = ["loss_scatters", "tolerance_scatters"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pages.figures import number, percent, rows
+
 from ..accuracy import AGREEMENT
-from .figures import number, percent, rows
 
 __all__ = ["verdict", "wins"]
 

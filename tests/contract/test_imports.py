@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("conversion", "python_backend", "serving", "understudy_client", "loadtests", "demo")
+OURS = ("conversion", "python_backend", "serving", "understudy_client", "loadtests", "pages", "demo")
 HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
 LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "conversion.spec"}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
     "conversion": {
+        "pages",
         "python_backend.integrity",
         "python_backend.original",
         "python_backend.strings",
@@ -29,7 +30,8 @@ ALLOWED = {
     "python_backend.integrity": set(),
     "python_backend.strings": set(),
     "python_backend.tolerance": {"python_backend.strings"},
-    "loadtests": {"understudy_client", "serving"},
+    "loadtests": {"pages", "understudy_client", "serving"},
+    "pages": set(),
     "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},
 }
 HEAVY = ("tensorflow", "torch", "keras", "tf_keras", "onnxruntime", "tf2onnx", "onnxslim", "jax")

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversion.report.candidates import by_fate, timed
-from conversion.report.drawing import Axis, Drawing, shortened
 from conversion.report.plots import loss_plot, memory_plot, ratio_plot, share_bar, speed_plot
 from conversion.report.scatter import loss_scatters, tolerance_scatters
+from pages.drawing import Axis, Drawing, shortened
 
 from . import releases
 from .releases import accuracy, candidate, outputs, timing

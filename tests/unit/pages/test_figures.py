@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversion.report import figures
+from pages import figures
 
 
 @pytest.mark.parametrize(

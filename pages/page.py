@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 
-def render(template: str, **facts: Any) -> str:
-    """One page, a whole HTML document."""
-    return _environment().get_template(template).render(**facts)
+def render(package: str, template: str, **facts: Any) -> str:
+    """One page, a whole HTML document, by a template of `package`, which may build on those of this one."""
+    return _environment(package).get_template(template).render(**facts)
 
 
 @functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def _environment(package: str) -> Environment:
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("conversion.report"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
