@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
 WORKERS ?= 2
+LOADED = $(or $(MODEL),efficientnet_lite0)
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -73,6 +74,11 @@ verify: $(VENV)/.installed ## check releases against their checksums and replay 
 .PHONY: serve
 serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRPC), :8002 (metrics), watched (:8003)
 	@$(PY) -m serving serve --repository $(REPOSITORY)
+
+.PHONY: load
+load: setup ## hybrid, twin and original under 1 to 500 of Locust's users; build/load.json, build/load.html (MODEL=name, USERS="1 500")
+	@$(if $(wildcard models/$(LOADED)/model.toml),$(PY) -m conversion convert models/$(LOADED) --repository $(REPOSITORY) --server none)
+	@$(PY) -m loadtests.load --model $(LOADED) --repository $(REPOSITORY) $(if $(USERS),--users $(USERS))
 
 .PHONY: overhead
 overhead: setup ## the hybrid against its ONNX twin called directly, interleaved; writes build/overhead.json

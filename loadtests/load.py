@@ -1,6 +1,7 @@
 """`make load`: a hybrid, its ONNX twin and its original under Locust's users, side by side on one server.
 
-Prints a table and writes build/load.json; ends with 1 where the hybrid breaks a promise of the SLO file.
+Prints a table, and writes build/load.json and the same as a page, build/load.html. Ends with 1 where the hybrid breaks
+a promise of the SLO file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from loadtests.circumstances import configuration, machine
+from loadtests.report.page import load_page
 from loadtests.slo import Slo, SloError, read_slo
 from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
 from serving import ServingError, TritonServer
@@ -27,6 +29,7 @@ _EXIT_CODES = """exit codes:
   0  every promise is kept
   1  a promise is broken
   2  usage, or the server could not be started or asked
+  130  interrupted; what was measured until then is written
 """
 _HEADER = (
     "users",
@@ -47,25 +50,35 @@ _HEADER = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all stages, print, write; return the exit code. Figures go to standard output, messages to standard error."""
     arguments = _parser().parse_args(argv)
+    stages: list[dict[str, Any]] = []
+    interrupted = False
     try:
         slo = read_slo(arguments.slo)
         with _server(arguments) as where:
             asked = Asked(arguments.model, _release(where, arguments), arguments.check_every)
             circumstances = _circumstances(where, arguments)
-            stages = list(_stages(where, asked, arguments))
+            for stage in _stages(where, asked, arguments):
+                stages.append(stage)
     except KeyboardInterrupt:
-        _say("interrupted; nothing was written")
-        return 130
+        if not stages:
+            _say("interrupted before anything was measured")
+            return 130
+        interrupted = True
     except (ServingError, InferenceServerException, SloError, StageFailed, OSError) as error:
         _say(f"error: {error}")
         return 2
     broken = broken_promises(slo, stages)
     command = ["python", "-m", "loadtests.load", *(sys.argv[1:] if argv is None else argv)]
-    _write(arguments.output, {"stages": stages, "broken": broken, "command": command, **circumstances})
+    found = {"stages": stages, "broken": broken, "command": command, **circumstances}
+    _write(arguments.output, json.dumps(found, indent=1) + "\n")
+    page = arguments.output.with_suffix(".html")
+    _write(page, load_page(found))
     for line in broken:
         _say(f"promise broken: {line}")
-    print(f"\n{'BROKEN' if broken else 'kept'}: the promises of {arguments.slo}; all figures are in {arguments.output}")
-    return 1 if broken else 0
+    verdict = "BROKEN" if broken else "kept"
+    print(f"\n{'interrupted; so far ' if interrupted else ''}{verdict}: the promises of {arguments.slo}")
+    print(f"all figures are in {arguments.output}, and as a page in {page}")
+    return 130 if interrupted else 1 if broken else 0
 
 
 def broken_promises(slo: Slo, stages: Sequence[dict[str, Any]]) -> list[str]:
@@ -136,12 +149,18 @@ def _release(where: Where, arguments: argparse.Namespace) -> Path | None:
 def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any]:
     with InferenceServerClient(where.grpc) as client:
         config = configuration(client, [arguments.model, f"{arguments.model}_onnx", f"{arguments.model}_original"])
-    return {"config": config, "machine": machine(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {
+        "model": arguments.model,
+        "seconds": arguments.seconds,
+        "config": config,
+        "machine": machine(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(text)
 
 
 def _say(text: str) -> None:

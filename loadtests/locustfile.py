@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import grpc.experimental.gevent as grpc_gevent
 from locust import events
 from locust.runners import MasterRunner
 from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from loadtests.priority import ahead_of_the_server
-from loadtests.questions import Question, from_release, made_up
+from loadtests.questions import NoQuestions, Question, from_release, made_up
 from loadtests.summary import summary_of
 from loadtests.users import (
     CHECK_EVERY,
@@ -65,7 +68,12 @@ def _prepare(environment: Any, runner: Any, **_: Any) -> None:
     if isinstance(runner, MasterRunner):
         return
     options = environment.parsed_options
-    environment.shared = Shared(options.model, _questions(options, environment.host), options.check_every)
+    try:
+        questions = _questions(options, environment.host)
+    except (NoQuestions, InferenceServerException, grpc.RpcError) as error:
+        # Locust would go on after any other exception.
+        sys.exit(f"error: {error}")
+    environment.shared = Shared(options.model, questions, options.check_every)
     _ahead.enter_context(ahead_of_the_server())
 
 

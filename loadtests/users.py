@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import grpc
 import numpy as np
 from locust import User, constant, task
-from locust.contrib.fasthttp import FastHttpUser
+from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, FastHttpUser
 from tritonclient.http import InferenceServerClient as Http
 from tritonclient.http import InferInput
 
@@ -150,13 +150,23 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
         number = self.choice()
         body, json_length = self.shared.http_requests(self.model)[number]
         started = time.perf_counter()
-        response = self.client.client.urlopen(
-            f"{self.host}/v2/models/{self.model}/infer",
-            method="POST",
-            payload=body,
-            headers={"Inference-Header-Content-Length": str(json_length), "Content-Type": "application/octet-stream"},
-        )
-        content = bytes(response.read())
+        try:
+            response = self.client.client.urlopen(
+                f"{self.host}/v2/models/{self.model}/infer",
+                method="POST",
+                payload=body,
+                headers={
+                    "Inference-Header-Content-Length": str(json_length),
+                    "Content-Type": "application/octet-stream",
+                },
+            )
+        except FAILURE_EXCEPTIONS as error:
+            # Any other status than 200 is one as well, and brings its response along.
+            response = getattr(error, "response", None)
+            if response is None:
+                self.told(number, started, 0, None, Failed(f"{type(error).__name__}: {error}"))
+                return
+        content = bytes(response.content)
         if response.status_code != 200:
             self.told(
                 number, started, 0, None, _failure(str(response.status_code), content[:300].decode("utf-8", "replace"))

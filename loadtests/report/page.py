@@ -1,0 +1,35 @@
+"""build/load.json as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pages.page import render
+
+from .plots import KINDS, answers_plot, curve_plot, memory_plot, waiting_plot
+
+__all__ = ["load_page"]
+
+
+def load_page(found: Mapping[str, Any]) -> str:
+    """The whole page. `found` is the content of build/load.json; every figure on the page is in it."""
+    stages = found["stages"]
+    hybrids = [stage for stage in stages if stage["kind"].startswith("Hybrid")]
+    busiest = max(hybrids or stages, key=lambda stage: int(stage["users"]))
+    model = found["model"]
+    throughput, latency = "Answers a second over the number of users", "99 of 100 answers came within this time"
+    return render(
+        __package__,
+        "load.html",
+        found=found,
+        stages=stages,
+        kinds={kind: name for kind, (name, _) in KINDS.items()},
+        busiest=busiest,
+        throughput_plot=curve_plot(stages, "answers_per_second", "a second", throughput),
+        median_plot=curve_plot(stages, "p50_ms", "ms", "Half of the answers came within this time", logarithmic=True),
+        latency_plot=curve_plot(stages, "p99_ms", "ms", latency, logarithmic=True),
+        waiting_plot=waiting_plot(stages, f"{model}_onnx"),
+        answers_plot=answers_plot(busiest),
+        memory_plot=memory_plot(busiest),
+    )

@@ -1,0 +1,69 @@
+import json
+
+import numpy as np
+import pytest
+from tritonclient.grpc import model_config_pb2
+
+from loadtests.questions import NoQuestions, from_release, made_up
+from loadtests.wire import Answer
+
+
+def release(folder, **arrays):
+    np.savez(folder / "golden.npz", **arrays)
+    (folder / "evidence.json").write_text(json.dumps({"parity": {"atol": 0.01, "rtol": 0.001}}))
+    return folder
+
+
+@pytest.fixture
+def two_rows(tmp_path):
+    """A release of a model with an input of floats, one of strings, and one output."""
+    return release(
+        tmp_path,
+        **{
+            "input/x": np.array([[1.0], [2.0]], np.float32),
+            "input/word": np.array([[b"a"], [b"bcd"]]),
+            "output/y": np.array([[10.0], [20.0]], np.float32),
+        },
+    )
+
+
+def test_every_row_of_the_golden_samples_is_a_question_with_its_answer(two_rows):
+    first, second = from_release(two_rows, batched=True)
+    assert first.inputs["x"].tolist() == [[1.0]]
+    assert second.inputs["word"].tolist() == [[b"bcd"]]
+    assert second.inputs["word"].dtype == np.object_
+    assert second.right.outputs["y"].tolist() == [[20.0]]
+
+
+def test_without_a_batch_all_of_it_is_one_question(two_rows):
+    (only,) = from_release(two_rows, batched=False)
+    assert only.inputs["x"].shape == (2, 1)
+
+
+@pytest.mark.parametrize(("value", "right"), [(20.0, True), (20.005, True), (20.5, False)])
+def test_an_answer_is_right_within_the_tolerance_of_the_release(two_rows, value, right):
+    question = from_release(two_rows, batched=True)[1]
+    answer = Answer({"y": np.array([[value]], np.float32)}, frozenset({"onnx"}))
+    assert (question.wrong(answer) is None) is right
+
+
+def test_a_release_without_samples_is_told(tmp_path, two_rows):
+    with pytest.raises(NoQuestions, match=r"holds no golden samples.*convert the model"):
+        from_release(tmp_path / "elsewhere", batched=True)
+    with pytest.raises(NoQuestions, match="holds no sample"):
+        from_release(release(tmp_path, **{"input/x": np.zeros((0, 1), np.float32)}), batched=True)
+    (tmp_path / "golden.npz").write_bytes(b"PK no archive")
+    with pytest.raises(NoQuestions, match="holds no golden samples"):
+        from_release(tmp_path, batched=True)
+
+
+def test_made_up_questions_fit_the_model_and_the_original_says_what_is_right():
+    config = model_config_pb2.ModelConfig(max_batch_size=4)
+    config.input.add(name="x", data_type=model_config_pb2.TYPE_FP32, dims=[3])
+    questions = made_up(config, lambda inputs: Answer({"y": inputs["x"] * 2}, frozenset({"original"})))
+    assert len({question.inputs["x"].tobytes() for question in questions}) == len(questions) > 1
+    for question in questions:
+        assert question.inputs["x"].shape == (1, 3)
+        right = Answer({"y": question.inputs["x"] * 2}, frozenset({"onnx"}))
+        assert question.wrong(right) is None
+        assert question.wrong(Answer({"y": question.inputs["x"] * 3}, frozenset())) is not None
