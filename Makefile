@@ -76,9 +76,10 @@ serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRP
 	@$(PY) -m serving serve --repository $(REPOSITORY)
 
 .PHONY: load
-load: setup ## hybrid, twin and original under 1 to 500 of Locust's users; build/load.json, build/load.html (MODEL=name, USERS="1 500")
+load: setup ## hybrid, twin and original under 1 to 500 of Locust's users; build/load.json, build/load.html (MODEL=name, USERS="1 500", KILL=1 kills the twin)
 	@$(if $(wildcard models/$(LOADED)/model.toml),$(PY) -m conversion convert models/$(LOADED) --repository $(REPOSITORY) --server none)
-	@$(PY) -m loadtests.load --model $(LOADED) --repository $(REPOSITORY) $(if $(USERS),--users $(USERS))
+	@$(PY) -m loadtests.load --model $(LOADED) --repository $(REPOSITORY) $(if $(USERS),--users $(USERS)) \
+		$(if $(KILL),--kill-twin)
 
 .PHONY: overhead
 overhead: setup ## the hybrid against its ONNX twin called directly, interleaved; writes build/overhead.json

@@ -83,12 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def broken_promises(slo: Slo, stages: Sequence[dict[str, Any]]) -> list[str]:
     """What the hybrid's stages break, in words; the others are there to compare with."""
-    return [
-        f"{stage['kind']}, {line}"
-        for stage in stages
-        if stage["kind"].startswith("Hybrid")
-        for line in slo.broken(stage["users"], stage)
-    ]
+    broken = []
+    for stage in stages:
+        if not stage["kind"].startswith("Hybrid"):
+            continue
+        name = f"{stage['kind']}, twin killed" if stage["fault"] else stage["kind"]
+        limits = slo.without("fallback_rate") if stage["fault"] else slo
+        broken += [f"{name}, {line}" for line in limits.broken(stage["users"], stage)]
+    return broken
 
 
 def line_of(stage: dict[str, Any]) -> str:
@@ -125,6 +127,12 @@ def _stages(where: Where, asked: Asked, arguments: argparse.Namespace) -> Iterat
             for error in stage["errors"][:3]:
                 _say(f"  {error['times']} times: {error['said']}")
             yield stage
+    if arguments.kill_twin:
+        stage = run_stage(Load(_KINDS[0], max(arguments.users), arguments.seconds, True), where, asked)
+        print(line_of(stage), flush=True)
+        back = stage["fault"]["back_after_s"]
+        print(f"{'':7}the twin was killed meanwhile, and {f'back after {back:.1f} s' if back else 'never came back'}")
+        yield stage
 
 
 @contextlib.contextmanager
@@ -200,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         default=15.0,
         help="length of each stage once all users are there (default: %(default)s)",
     )
+    add("--kill-twin", action="store_true", help="in a last stage the ONNX twin is killed under the most users")
     add(
         "--check-every",
         type=_count,

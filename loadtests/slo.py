@@ -25,6 +25,11 @@ class Slo:
     any: Mapping[str, float]
     users: Mapping[int, Mapping[str, float]]
 
+    def without(self, key: str) -> Slo:
+        """The same, with nothing promised of `key`."""
+        users = {number: {k: v for k, v in limits.items() if k != key} for number, limits in self.users.items()}
+        return Slo({k: v for k, v in self.any.items() if k != key}, users)
+
     def broken(self, users: int, figures: Mapping[str, Any]) -> list[str]:
         """The promises that the `figures` of a run with so many users break, in words."""
         limits = {**self.any, **self.users.get(users, {})}

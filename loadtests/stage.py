@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.counters import formed, read_counters
+from loadtests.fault import TwinKilled
 from loadtests.watching import Watching
 
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -47,11 +49,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Load:
-    """`users` Locust users of the class `kind`, for `seconds` once all are there."""
+    """`users` Locust users of the class `kind`, for `seconds` once all are there.
+
+    With `kill_twin` the ONNX twin's processes are killed in the middle, and a watch repairs it.
+    """
 
     kind: str
     users: int
     seconds: float
+    kill_twin: bool = False
 
 
 def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
@@ -63,7 +69,9 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         summary = Path(folder, "summary.json")
         command = _command(load, where, asked, summary)
-        with Watching(where.pid) as watching:
+        with contextlib.ExitStack() as stack:
+            fault = stack.enter_context(_fault(load, where, asked.model)) if load.kill_twin else None
+            watching = stack.enter_context(Watching(where.pid))
             _run(command, _START_S + _RAMP_S + load.seconds + _STOP_S)
         try:
             figures: dict[str, Any] = json.loads(summary.read_text())
@@ -78,7 +86,21 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
         "processors": watching.processors,
         "memory_mb": watching.memory_mb,
         "memory": watching.memory,
+        "fault": None
+        if fault is None
+        else {
+            "killed_at": fault.killed_at,
+            "back_after_s": fault.back_after_s,
+            "said": [line for _, line in fault.said],
+        },
     }
+
+
+def _fault(load: Load, where: Where, model: str) -> TwinKilled:
+    if where.pid is None:
+        raise StageFailed("the twin of a server that was not started here cannot be killed; leave --url out")
+    # Locust takes about two seconds to start.
+    return TwinKilled(where.grpc, where.pid, f"{model}_onnx", 2 + _RAMP_S + load.seconds / 2)
 
 
 def _command(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:

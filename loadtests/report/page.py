@@ -14,7 +14,8 @@ __all__ = ["load_page"]
 
 def load_page(found: Mapping[str, Any]) -> str:
     """The whole page. `found` is the content of build/load.json; every figure on the page is in it."""
-    stages = found["stages"]
+    stages = [stage for stage in found["stages"] if not stage["fault"]]
+    killed = next((stage for stage in found["stages"] if stage["fault"]), None)
     hybrids = [stage for stage in stages if stage["kind"].startswith("Hybrid")]
     busiest = max(hybrids or stages, key=lambda stage: int(stage["users"]))
     model = found["model"]
@@ -23,7 +24,9 @@ def load_page(found: Mapping[str, Any]) -> str:
         __package__,
         "load.html",
         found=found,
-        stages=stages,
+        stages=found["stages"],
+        killed=killed,
+        killed_plot=answers_plot(killed) if killed else None,
         kinds={kind: name for kind, (name, _) in KINDS.items()},
         busiest=busiest,
         throughput_plot=curve_plot(stages, "answers_per_second", "a second", throughput),

@@ -98,6 +98,10 @@ def answers_plot(stage: Stage) -> Drawing | None:
     texts = [Text(colour, right + 12, y + 4, told) for y, colour, told in _spread_out(ends)]
     texts.append(Text("note", across.end, _HEIGHT - 4, f"{len(seconds)} s", "end"))
     texts.append(Text("note", 20, 10, f"{max(counts)} a second at most"))
+    if stage["fault"] and stage["fault"]["killed_at"] is not None:
+        x = across.at(stage["fault"]["killed_at"])
+        lines.append(Line("limit", x, 16, x, bottom))
+        texts.append(Text("note", x, bottom + 14, "killed", "middle"))
     return Drawing(_WIDTH, _HEIGHT, "Answers a second by who gave them", lines=tuple(lines), texts=tuple(texts))
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-# How the Python backend starts one: …/triton_python_backend_stub …/NAME/VERSION/model.py …
-_MODEL = re.compile(rb"/([^/\0]+)/\d+/[^/\0]+\.py\0")
+# How the Python backend starts one: …/triton_python_backend_stub …/NAME/VERSION/model.py …, or model.onnx where a
+# backend is written in Python itself.
+_MODEL = re.compile(rb"/([^/\0]+)/\d+/[^/\0]+\.[^/.\0]+\0")
 
 
 class Stubs:
@@ -40,6 +41,11 @@ class Stubs:
                 self._told.add(pid)
                 found.add(self._models[pid])
         return frozenset(found)
+
+    def of(self, model: str) -> list[int]:
+        """The processes of one model that live now."""
+        pids = (pid for pid in self._children() if self._model(pid) == model and not self._is_zombie(pid))
+        return sorted(map(int, pids))
 
     def _children(self) -> set[str]:
         return {pid for path in self._server.glob("task/*/children") for pid in _read(path).decode().split()}

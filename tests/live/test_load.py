@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,18 @@ def test_wrong_answers_and_failures_are_told_from_answers(net, where):
         assert stage["failed"] > 10, stage
         assert "no" in stage["errors"][0]["said"]
     net.settle()
+
+
+def test_the_twin_is_killed_under_load_and_repaired_and_no_request_fails(net, where):
+    net.settle()
+    stage = run_stage(Load("HybridGrpc", 8, 12, kill_twin=True), where, Asked(MODEL, None, 1))
+    assert (stage["failed"], stage["wrong"], stage["refused"]) == (0, 0, 0)
+    assert stage["served_by"]["original"] > 10
+    assert 0 < stage["fault"]["back_after_s"] < 10
+    assert any("its stub process has died" in line for line in stage["fault"]["said"])
+    elsewhere = replace(where, pid=None)
+    with pytest.raises(StageFailed, match="leave --url out"):
+        run_stage(Load("HybridGrpc", 1, 1, kill_twin=True), elsewhere, Asked(MODEL, None, 1))
 
 
 def test_what_the_full_hybrid_turns_away_is_no_failure(triton, where):

@@ -30,6 +30,7 @@ def stage(kind, users, **change):
         "processors": 1.5,
         "memory_mb": 512.0,
         "memory": [[100.0, 400.0], [101.0, 512.0]],
+        "fault": None,
     } | change
 
 
@@ -65,6 +66,19 @@ def test_the_page_needs_nothing_from_anywhere():
     page = load_page(FOUND)
     assert "default-src 'none'" in page
     assert not re.search(r"(src|href)\s*=|url\(|@import", page)
+
+
+def test_what_the_killed_twin_cost_stands_by_itself():
+    fault = {"killed_at": 5.0, "back_after_s": 3.25}
+    killed = stage("HybridGrpc", 500, fault=fault, failed=0, wrong=0)
+    page = load_page(FOUND | {"stages": [*FOUND["stages"], killed]})
+    assert "500 users while the ONNX twin is killed" in page
+    assert "0 of 1,241 requests failed" in page
+    assert "back 3.25 s after" in page
+    assert len(re.findall("<svg", page)) == 7
+    assert ">killed</text>" in page
+    never = stage("HybridGrpc", 500, fault={"killed_at": None, "back_after_s": None})
+    assert "did not come back" in load_page(FOUND | {"stages": [*FOUND["stages"], never]})
 
 
 def test_where_nothing_was_answered_the_page_says_so():

@@ -16,6 +16,7 @@ FINE = {
     "p95_ms": 20.0,
     "p99_ms": 30.0,
     "slowest_ms": 40.0,
+    "fault": None,
 }
 
 
@@ -61,6 +62,14 @@ def test_only_the_hybrid_promises_anything(tmp_path):
     found = slo(tmp_path, "[any]\np99_ms = 1\n")
     stages = [FINE, FINE | {"kind": "TwinGrpc"}, FINE | {"kind": "HybridHttp"}]
     assert [line.partition(",")[0] for line in broken_promises(found, stages)] == ["HybridGrpc", "HybridHttp"]
+
+
+def test_while_its_twin_is_killed_the_hybrid_promises_all_but_who_answers(tmp_path):
+    found = slo(tmp_path, "[any]\nfallback_rate = 0.0\nfailed_rate = 0.0\n[users.8]\nfallback_rate = 0.0\n")
+    stage = FINE | {"served_by": {"original": 9}, "failed": 1, "fault": {"killed_at": 1.0, "back_after_s": 2.0}}
+    assert [line.partition(" is ")[0] for line in broken_promises(found, [stage])] == [
+        "HybridGrpc, twin killed, 8 users: failed_rate"
+    ]
 
 
 @pytest.mark.parametrize(

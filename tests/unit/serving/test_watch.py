@@ -119,7 +119,8 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     def child(pid, state, model):
         (tmp_path / pid).mkdir(exist_ok=True)
         (tmp_path / pid / "stat").write_text(f"{pid} (triton (x) stub) {state} 1 1")
-        (tmp_path / pid / "cmdline").write_text(f"/stub\0/r/{model}/3/model.py\0region\0" if model else "")
+        file = "model.onnx" if model.endswith("_onnx") else "model.py"
+        (tmp_path / pid / "cmdline").write_text(f"/stub\0/r/{model}/3/{file}\0region\0" if model else "")
 
     children = tmp_path / "1" / "task" / "7" / "children"
     children.parent.mkdir(parents=True)
@@ -128,7 +129,9 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
         child(pid, "S", model)
     stubs = Stubs(1, tmp_path)
     assert stubs.died() == frozenset()
+    assert (stubs.of("net"), stubs.of("net_onnx"), stubs.of("onnx")) == ([10], [11, 12], [])
     child("12", "Z", "")
+    assert stubs.of("net_onnx") == [11]
     assert stubs.died() == {"net_onnx"}
     assert stubs.died() == frozenset()
     assert stubs.left == 1
