@@ -6,8 +6,8 @@ import contextlib
 import threading
 import time
 import zipfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
 
@@ -82,20 +82,19 @@ class Watch:
         """Look until told to stop. A round that fails is told of, and the next one comes all the same."""
         next_look = self._clock()
         while not stop.wait(_GLANCE_S):
-            died = self._stubs.died() if self._stubs is not None else frozenset()
-            if not died and self._clock() < next_look:
-                continue
-            next_look = self._clock() + self._policy.interval_s
             try:
-                self.look(died)
+                self._mend_the_dead()
+                if self._clock() >= next_look:
+                    next_look = self._clock() + self._policy.interval_s
+                    self.look()
             except ServingError as error:
                 self._telling.unreachable(str(error))
             # Whatever it was: a watch that has ended without a word is worse than none.
             except Exception as error:  # noqa: BLE001
                 self._telling.unreachable(f"the watch could not look: {type(error).__name__}: {error}")
 
-    def look(self, died: frozenset[str] = frozenset()) -> bool:
-        """One round; whether every model answered. Who has `died` is not asked. Raises ServerUnreachable."""
+    def look(self) -> bool:
+        """One round; whether every model answered. Raises ServerUnreachable."""
         index = [one for one in self._control.index() if self._mine(one.name)]
         ready = [one for one in index if one.ready]
         self._telling.broken({(one.name, one.version or 0): one.reason for one in index if _broken(one)})
@@ -106,28 +105,51 @@ class Watch:
         self._telling.reachable(self.serving)
         if self._stubs is not None:
             self._telling.left(self._stubs.left)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            reasons = dict(zip(ready, pool.map(lambda one: self._reason(one, died), ready), strict=True))
+        reasons = self._asked(ready)
         for one, reason in reasons.items():
             if reason is not None:
                 self._cares[one.name].failed(reason)
             # Of several versions all have to be well.
             elif not any(other.name == one.name and reasons[other] for other in reasons):
                 self._cares[one.name].well()
-        # Twins first: a hybrid that is loaded while they are dead would answer nobody.
-        for name in sorted(self._cares, key=lambda name: (not name.endswith(_TWINS), name)):
+        for name in _twins_first(self._cares):
             if self._cares[name].needs_repair(self._clock()):
                 self._repair(name)
         return not owed and not any(reasons.values())
 
+    def mend(self, died: frozenset[str]) -> None:
+        """Load anew what was seen to die; nobody is asked before. Raises ServerUnreachable."""
+        ready = {one.name for one in self._control.index() if one.ready and self._mine(one.name)}
+        for name in _twins_first(died & ready):
+            care = self._cares.setdefault(name, Care(self._policy))
+            self._telling.probed(name, "failed", DIED)
+            care.failed(DIED)
+            if care.needs_repair(self._clock()):
+                self._repair(name)
+
+    def _mend_the_dead(self) -> frozenset[str]:
+        died = self._stubs.died() if self._stubs is not None else frozenset()
+        if died:
+            self.mend(died)
+        return died
+
+    def _asked(self, ready: list[ModelStatus]) -> dict[ModelStatus, str | None]:
+        """Why each of them does not answer, or None where it does.
+
+        A busy server takes seconds to say so. Who dies meanwhile is mended at once, and not judged by that answer.
+        """
+        mended: set[str] = set()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers = {one: pool.submit(self._reason, one) for one in ready}
+            while wait(answers.values(), timeout=_GLANCE_S).not_done:
+                mended |= self._mend_the_dead()
+        return {one: answer.result() for one, answer in answers.items() if one.name not in mended}
+
     def _mine(self, name: str) -> bool:
         return self._only is None or name in self._only
 
-    def _reason(self, one: ModelStatus, died: frozenset[str]) -> str | None:
+    def _reason(self, one: ModelStatus) -> str | None:
         """Why a model does not answer, in the server's words; None where it does, or has too much to do to tell."""
-        if one.name in died:
-            self._telling.probed(one.name, "failed", DIED)
-            return DIED
         try:
             took_s = self._probe(one)
         except ModelError as error:
@@ -184,3 +206,8 @@ class Watch:
             return
         care.well()
         self._telling.repaired(name, self._clock() - started)
+
+
+def _twins_first(names: Iterable[str]) -> list[str]:
+    """A hybrid that is loaded while its twins are dead would answer nobody."""
+    return sorted(names, key=lambda name: (not name.endswith(_TWINS), name))

@@ -1,5 +1,6 @@
 """When a model is loaded anew, and what is told of it: a server that does as it is told, and a clock that is moved."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,9 +109,39 @@ def test_a_dead_model_is_loaded_anew_at_once():
 def test_a_process_that_was_seen_to_die_is_not_asked_first():
     server = Server(net=None, net_onnx=None)
     watched = Watched(server)
-    assert not watched.watch.look(frozenset({"net_onnx"}))
+    watched.watch.mend(frozenset({"net_onnx", "unloaded", "nobody"}))
     assert server.reloaded == ["net_onnx"]
-    assert watched.lines[1] == "net_onnx does not answer: its stub process has died"
+    assert server.asked == [("net_onnx", None)], "after it was loaded anew"
+    assert watched.lines[0] == "net_onnx does not answer: its stub process has died"
+
+
+def test_who_dies_while_a_busy_server_is_asked_is_mended_meanwhile_and_not_judged_by_that_answer():
+    """The busy hybrid answers only when its twin is back; the dead twin's own answer comes late."""
+
+    class Busy(Server):
+        def probe(self, name, version=None, timeout_s=None, golden=None):
+            if not self.reloaded:
+                assert back.wait(10)
+                if name == "net_onnx":
+                    raise ProbeFailed(name, DEAD)
+            return super().probe(name, version, timeout_s, golden)
+
+        def reload(self, name):
+            super().reload(name)
+            back.set()
+
+    class Deaths:
+        left = 0
+        glances = iter([frozenset({"net_onnx"})])
+
+        def died(self):
+            return next(self.glances, frozenset())
+
+    back = threading.Event()
+    server = Busy(net=None, net_onnx=None)
+    watched = Watched(server, stubs=Deaths())
+    assert watched.watch.look()
+    assert server.reloaded == ["net_onnx"]
 
 
 def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(tmp_path):
