@@ -79,11 +79,11 @@ def waiting_plot(stages: Sequence[Stage], model: str) -> Drawing | None:
 def answers_plot(stage: Stage) -> Drawing | None:
     """Answers a second by who gave them, second after second."""
     by = {twin: {int(second): count for second, count in of.items()} for twin, of in stage["by_second"].items()}
-    seconds = sorted({second for of in by.values() for second in of})
-    if len(seconds) < 3:
+    answered = {second for of in by.values() for second in of}
+    if not answered or max(answered) - min(answered) < 3:
         return None
-    # The first and the last second were not whole.
-    seconds = seconds[1:-1]
+    # The first and the last second were not whole; in between there may be some without an answer.
+    seconds = range(min(answered) + 1, max(answered))
     right, bottom = _WIDTH - _NAMES, _HEIGHT - 24
     across = Axis.over(seconds, 20, right)
     counts = [of.get(second, 0) for of in by.values() for second in seconds]

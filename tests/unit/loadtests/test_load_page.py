@@ -77,6 +77,9 @@ def test_what_the_killed_twin_cost_stands_by_itself():
     assert "back 3.25 s after" in page
     assert len(re.findall("<svg", page)) == 7
     assert ">killed</text>" in page
+    assert "9 s</text>" in load_page(
+        FOUND | {"stages": [stage("HybridGrpc", 1, by_second={"onnx": {"0": 5, "10": 5}})]}
+    )
     never = stage("HybridGrpc", 500, fault={"killed_at": None, "back_after_s": None})
     assert "did not come back" in load_page(FOUND | {"stages": [*FOUND["stages"], never]})
 
