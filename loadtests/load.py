@@ -18,6 +18,7 @@ from typing import Any
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests.arguments import count, say
 from loadtests.circumstances import configuration, machine
 from loadtests.report.page import load_page
 from loadtests.slo import Slo, SloError, read_slo
@@ -61,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 stages.append(stage)
     except KeyboardInterrupt:
         if not stages:
-            _say("interrupted before anything was measured")
+            say("interrupted before anything was measured")
             return 130
         interrupted = True
     except (ServingError, InferenceServerException, SloError, StageFailed, OSError) as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return 2
     broken = broken_promises(slo, stages)
     command = ["python", "-m", "loadtests.load", *(sys.argv[1:] if argv is None else argv)]
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     page = arguments.output.with_suffix(".html")
     _write(page, load_page(found))
     for line in broken:
-        _say(f"promise broken: {line}")
+        say(f"promise broken: {line}")
     verdict = "BROKEN" if broken else "kept"
     print(f"\n{'interrupted; so far ' if interrupted else ''}{verdict}: the promises of {arguments.slo}")
     print(f"all figures are in {arguments.output}, and as a page in {page}")
@@ -125,7 +126,7 @@ def _stages(where: Where, asked: Asked, arguments: argparse.Namespace) -> Iterat
             stage = run_stage(Load(kind, users, arguments.seconds), where, asked)
             print(line_of(stage), flush=True)
             for error in stage["errors"][:3]:
-                _say(f"  {error['times']} times: {error['said']}")
+                say(f"  {error['times']} times: {error['said']}")
             yield stage
     if arguments.kill_twin:
         stage = run_stage(Load(_KINDS[0], max(arguments.users), arguments.seconds, True), where, asked)
@@ -171,10 +172,6 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.load",
@@ -193,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         default="127.0.0.1:8002",
         help="with --url: its metrics (default: %(default)s)",
     )
-    add("--users", type=_count, nargs="+", default=[1, 8, 64, 500], help="numbers of users (default: 1 8 64 500)")
+    add("--users", type=count, nargs="+", default=[1, 8, 64, 500], help="numbers of users (default: 1 8 64 500)")
     add(
         "--kinds",
         nargs="+",
@@ -211,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--kill-twin", action="store_true", help="in a last stage the ONNX twin is killed under the most users")
     add(
         "--check-every",
-        type=_count,
+        type=count,
         default=20,
         help="one answer in so many is compared with what is right (default: %(default)s)",
     )
@@ -223,12 +220,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--output", type=Path, default=Path("build/load.json"), help="where to write (default: %(default)s)")
     return parser
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import grpc
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests.arguments import count, say
 from loadtests.circumstances import configuration, machine
 from loadtests.closed_loop import Connections
 from loadtests.comparison import Comparison, Plan, WrongAnswer
@@ -47,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 url, pid = server.grpc_url, server.pid
             rounds, measured = _measure(url, pid, arguments)
     except (ServingError, InferenceServerException, grpc.RpcError) as error:
-        _say(f"error: {_sentence(error)}")
+        say(f"error: {_sentence(error)}")
         return 2
     except WrongAnswer as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return 1
     print(table(rounds))
     limits = Limits(arguments.min_throughput_ratio, arguments.max_p99_ratio, arguments.max_added_p50_ms)
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = ["python", "-m", "loadtests.overhead", *(sys.argv[1:] if argv is None else argv)]
     _write(arguments.output, rounds, measured | {"limits": asdict(limits), "broken": broken, "command": command})
     for line in broken:
-        _say(f"limit broken: {line}")
+        say(f"limit broken: {line}")
     return 1 if broken else 0
 
 
@@ -75,7 +76,7 @@ def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[
     )
     with ahead_of_the_server() as ahead, InferenceServerClient(url) as client, Connections(url) as connections:
         if not ahead:
-            _say("warning: no right to a real-time priority; answers may wait for this process, which shows in p99")
+            say("warning: no right to a real-time priority; answers may wait for this process, which shows in p99")
         inputs = random_inputs(client.get_model_config(twin).config, seed=0)
         circumstances: dict[str, Any] = {
             "config": configuration(client, [twin, hybrid]),
@@ -102,10 +103,6 @@ def _sentence(error: Exception) -> str:
     return f"{error.code().name}: {error.details()}" if isinstance(error, grpc.Call) else str(error)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.overhead",
@@ -117,23 +114,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="efficientnet_lite0", help="the hybrid; its twin is MODEL_onnx (default: %(default)s)")
     add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
     add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
-    add("--clients", type=_count, nargs="+", default=[1, 8, 64], help="numbers of clients (default: 1 8 64)")
-    add("--rounds", type=_count, default=7, help="rounds for each number of clients (default: %(default)s)")
+    add("--clients", type=count, nargs="+", default=[1, 8, 64], help="numbers of clients (default: 1 8 64)")
+    add("--rounds", type=count, default=7, help="rounds for each number of clients (default: %(default)s)")
     add("--seconds", type=float, default=3.0, help="length of each run, two a round (default: %(default)s)")
     add("--quiet", type=float, default=0.1, help="share of the processors that others may take (default: %(default)s)")
-    add("--attempts", type=_count, default=3, help="a disturbed round is repeated, up to so often (default: 3)")
+    add("--attempts", type=count, default=3, help="a disturbed round is repeated, up to so often (default: 3)")
     add("--tolerance", type=float, default=1e-5, help="between an answer and the golden one (default: %(default)s)")
     add("--output", type=Path, default=Path("build/overhead.json"), help="where to write (default: %(default)s)")
     add("--min-throughput-ratio", type=float, default=0.95, help="with several clients (default: %(default)s)")
     add("--max-p99-ratio", type=float, default=1.3, help="with several clients (default: %(default)s)")
     add("--max-added-p50-ms", type=float, default=1.0, help="with one client (default: %(default)s)")
     return parser
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":
