@@ -21,11 +21,13 @@ from tritonclient.utils import InferenceServerException
 from loadtests.arguments import count, say
 from loadtests.circumstances import configuration, machine
 from loadtests.report.page import load_page
+from loadtests.report.plots import KINDS
 from loadtests.slo import Slo, SloError, read_slo
 from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
 from serving import ServingError, TritonServer
+from serving.watch.rounds import GOLDEN
 
-_KINDS = ("HybridGrpc", "TwinGrpc", "OriginalGrpc", "HybridHttp", "TwinHttp", "OriginalHttp")
+_KINDS = tuple(KINDS)
 _EXIT_CODES = """exit codes:
   0  every promise is kept
   1  a promise is broken
@@ -152,7 +154,7 @@ def _release(where: Where, arguments: argparse.Namespace) -> Path | None:
     with InferenceServerClient(where.grpc) as client:
         versions = client.get_model_metadata(arguments.model).versions
     folder = Path(arguments.repository, arguments.model, max(versions, key=int))
-    return folder if (folder / "golden.npz").is_file() else None
+    return folder if (folder / GOLDEN).is_file() else None
 
 
 def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any]:

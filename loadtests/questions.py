@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.wire import Answer, Arrays, difference, random_inputs
+from serving.watch.rounds import GOLDEN
 
-GOLDEN, EVIDENCE = "golden.npz", "evidence.json"
+EVIDENCE = "evidence.json"
 # How far an answer to made-up values may be from the original's: no release says how far is near enough.
 _TOLERANCE = 1e-3
 _MADE_UP = 4

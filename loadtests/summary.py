@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from loadtests.figures import percentile as nearest_rank
+
 # How the lines of the statistics end, after the model's name.
 BY, REFUSED, FAILED = " by ", " refused", " failed"
 
@@ -41,12 +43,7 @@ def summary_of(stats: Any) -> dict[str, Any]:
 
 def percentile(times: Counter[int], part: float) -> float | None:
     """The time that so large a part of the answers did not exceed; None where there are none."""
-    left = part * times.total()
-    for time in sorted(times):
-        left -= times[time]
-        if left <= 0:
-            return float(time)
-    return None
+    return float(nearest_rank(list(times.elements()), part)) if times else None
 
 
 def _by_second(entries: list[Any]) -> dict[str, int]:

@@ -11,7 +11,6 @@ import time
 from typing import Any, ClassVar
 
 import grpc
-import numpy as np
 from locust import User, constant, task
 from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, FastHttpUser
 from tritonclient.http import InferenceServerClient as Http
@@ -19,7 +18,7 @@ from tritonclient.http import InferInput
 
 from loadtests.questions import Question
 from loadtests.summary import BY, FAILED, REFUSED
-from loadtests.wire import INFER, SERVED_BY, Answer, decode, encode, wire_name
+from loadtests.wire import INFER, Answer, answer_of, decode, encode, wire_name
 
 CHECK_EVERY = 20
 TIMEOUT_S = 60.0
@@ -228,6 +227,4 @@ def _http_body(question: Question) -> tuple[bytes, int]:
 def _http_answer(content: bytes, headers: Any) -> Answer:
     length = headers.get("inference-header-content-length")
     result = Http.parse_response_body(content, header_length=int(length) if length else None)
-    outputs = {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
-    served_by = outputs.pop(SERVED_BY, np.empty(0, np.object_))
-    return Answer(outputs, frozenset(value.decode() for value in served_by.reshape(-1)))
+    return answer_of({output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]})

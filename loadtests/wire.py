@@ -83,6 +83,11 @@ def decode(data: bytes) -> Answer:
         tensor.name: _array(tensor, raw)
         for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True)
     }
+    return answer_of(arrays)
+
+
+def answer_of(arrays: dict[str, NDArray[Any]]) -> Answer:
+    """The outputs of a response as an answer: what tells who served is none of them."""
     served_by = arrays.pop(SERVED_BY, np.empty(0, np.object_))
     return Answer(arrays, frozenset(value.decode() for value in served_by.reshape(-1)))
 
