@@ -126,6 +126,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "deadline_ms": str(serving.deadline_ms),
         "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),
         "max_concurrency": str(serving.max_concurrency),
+        "max_fallbacks": str(serving.max_fallbacks or (serving.max_concurrency + 1) // 2),
         "max_pending": str(serving.max_pending),
         "max_pending_mb": str(serving.max_pending_mb),
         "max_joined_rows": str(arrangement.joined_rows),

@@ -190,7 +190,8 @@ class ServingSpec:
     """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton.
 
     `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline. `max_joined_rows` bounds the
-    calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without. `prefer` is
+    calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without.
+    `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is half of them. `prefer` is
     who is asked first: one of TWINS, "auto" for whichever was measured faster, or a table by ranges of batch sizes.
     `instances`, `threads` and `dynamic_batching` are the twin's; None is what measures best: conversion/arrangements.
     """
@@ -208,6 +209,7 @@ class ServingSpec:
     deadline_ms: int = 10000
     primary_budget_ms: int = 0
     max_concurrency: int = 16
+    max_fallbacks: int = 0
     max_pending: int = 640
     max_pending_mb: int = 512
     allow_non_finite_inputs: tuple[str, ...] = ()

@@ -94,6 +94,7 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
         "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
+        "serving.max_fallbacks": (serving.max_fallbacks, 0, serving.max_concurrency),
         "serving.gpu.workspace_bytes": (serving.gpu.workspace_bytes, 1, 1e12),
         "serving.max_pending": (serving.max_pending, 1, 1 << 16),
         "serving.max_pending_mb": (serving.max_pending_mb, 1, 1 << 20),

@@ -95,6 +95,11 @@ class Breaker:
         """What the last call met. An open breaker whose pause is over stays so until somebody asks."""
         return self._state
 
+    @property
+    def admits(self) -> bool:
+        """Whether somebody who asks now is let through, as far as can be said before."""
+        return self._state is State.CLOSED or self._clock() >= self._until
+
     def admit(self) -> Ticket | None:
         """Leave to ask the twin, or None. Every ticket is owed a verdict; `cause` tells why there is none."""
         # A call that slips in just as another one opens the breaker does no harm: its verdict is old news by then.

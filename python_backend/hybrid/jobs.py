@@ -11,6 +11,9 @@ from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
 from .preference import other
 from .router import Router, Tickets
 
+# Why a twin could not be asked at all, so that a later attempt may well succeed.
+_NOT_ASKED = ("gone", "open")
+
 # Hands an answer, or the reason why there is none, to the caller of one request.
 Deliver = Callable[[Batch, "Answer | HybridError"], None]
 
@@ -56,6 +59,11 @@ class Job:
         return self._router.falls_back and not self._turn.locked()
 
     @property
+    def is_answered(self) -> bool:
+        """Whether no caller waits any more."""
+        return all(each.locked() for each in self._answered)
+
+    @property
     def _fair(self) -> bool:
         """Whether a late twin is to blame: a request that waited long for a thread has little time left to give."""
         return 2 * self._budget_s >= self.patience_s
@@ -72,37 +80,49 @@ class Job:
         return Job(join(members), self._router, self._deliver, self.arrived)
 
     def begin(self, now: float) -> None:
-        """A thread takes it up: the primary gets its share of the time that is left, the fallback the rest."""
+        """A thread takes it up: the primary gets its share of the time that is left, the fallback the rest.
+
+        Also a second time, when it may ask again. What comes of the first call to the primary is no news then.
+        """
+        if self._begun:
+            self._turn, self._tickets, self._abandoned = threading.Lock(), {}, False
         self._begun = True
         if self._router.falls_back:
             wishes = self.batch.wishes
             self._budget_s = (self.deadline - now) * wishes.primary_budget_s / wishes.deadline_s
             self.expires = now + self._budget_s
 
-    def skip_primary(self) -> None:
-        """Ask the fallback alone: too many calls to the primary are late already."""
-        if self.turn():
-            self.fall_back(TwinFailed(self.batch.wishes.prefer, "late calls to it have not returned", "crowded"))
+    def may_ask_again(self, cause: TwinFailed) -> bool:
+        """Whether the primary, which could not be asked because of `cause`, may be by now."""
+        return cause.kind in _NOT_ASKED and self._router.admits(self.batch.wishes.prefer)
 
-    def run(self) -> None:
-        """Ask the primary, then, unless the watchdog has turned to it already, the fallback."""
+    def skip_primary(self) -> TwinFailed | None:
+        """Do not ask the primary: too many calls to it are late already. Gives why the fallback is to be asked."""
+        cause = TwinFailed(self.batch.wishes.prefer, "late calls to it have not returned", "crowded")
+        return cause if self.turn() else None
+
+    def run(self) -> TwinFailed | None:
+        """Ask the primary. Gives why the fallback is to be asked, None where it is not or somebody has turned to it."""
+        turn, tickets = self._turn, self._tickets
         try:
-            answer = self._router.primary(self.batch, self._tickets)
+            answer = self._router.primary(self.batch, tickets)
         except TwinFailed as error:
-            if self.turn():
-                self.fall_back(error)
-            return
+            return error if self._take(turn) else None
         except BothFailed as error:
             self._fail(error)
-            return
+            return None
         try:
             self.answer(answer)
         finally:
-            self._router.handed_on(answer, self.batch, self._tickets)
+            self._router.handed_on(answer, self.batch, tickets)
+        return None
 
     def turn(self) -> bool:
         """Take the turn to the fallback; False where another thread has it."""
-        taken = self._turn.acquire(blocking=False)
+        return self._take(self._turn)
+
+    def _take(self, turn: threading.Lock) -> bool:
+        taken = turn.acquire(blocking=False)
         if taken:
             self.expires = self.deadline
         return taken
@@ -131,13 +151,17 @@ class Job:
         return self._router.late(self.batch.wishes.prefer, self._tickets, self._budget_s, fair=self._fair)
 
     def pass_deadline(self) -> None:
-        """Answer that time ran out."""
+        """Answer that time ran out while a twin was asked."""
         self.expires = math.inf
         wishes = self.batch.wishes
         if self._begun:
             self._router.late(self.asked_now, self._tickets, wishes.deadline_s, fair=self._fair)
-        found = f"{wishes.prefer} was asked first" if self._begun else "all threads were busy"
-        self.answer(DeadlinePassed(wishes.deadline_s, found))
+        self.answer(DeadlinePassed(wishes.deadline_s, f"{wishes.prefer} was asked first"))
+
+    def pass_deadline_in_line(self, cause: TwinFailed | None) -> None:
+        """Answer that time ran out before a thread was free, to ask the fallback because of `cause` if there is one."""
+        found = f"{cause}; as many calls as may fall back do so" if cause else "all threads were busy"
+        self.answer(DeadlinePassed(self.batch.wishes.deadline_s, found))
 
     def answer(self, answer: Answer | HybridError) -> None:
         """Answer each caller that has not been answered."""

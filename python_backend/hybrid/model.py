@@ -78,7 +78,9 @@ class TritonPythonModel:
         twins = Twins(self._settings.models, int(args["model_version"]), damaged)
         self._replies = Replies(self._settings.batched, self._tally, self._log.say)
         self._pool = Pool(
-            self._settings.max_concurrency, Gather(self._settings.max_joined_rows, self._settings.eager_calls)
+            self._settings.max_concurrency,
+            Gather(self._settings.max_joined_rows, self._settings.eager_calls),
+            self._settings.max_fallbacks,
         )
         self._router = Router(
             self._settings,

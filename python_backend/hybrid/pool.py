@@ -9,70 +9,36 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from functools import partial
 
 from .errors import TwinFailed
 from .gather import Gather
 from .jobs import Job
+from .line import Line
+from .worker import Task, Worker
 
 # How often the watchdog looks although no time of a job is up: it is not woken for a job that expires later than that.
 _LOOK_S = 1.0
+# How often it looks while jobs wait for a twin to be back.
+_LOOK_BACK_S = 0.05
 _DRAIN_STEP_S = 0.02
-
-Task = Callable[[], None]
-
-
-class _Worker(threading.Thread):
-    """Waits for a job, does it, and waits again. A lock is the cheapest way to wake one thread."""
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(daemon=True)
-        self._pool = pool
-        self._wake = threading.Lock()
-        self._wake.acquire()
-        self._task: Task | None = None
-        self.job: Job | None = None
-
-    def give(self, job: Job | None, task: Task | None) -> None:
-        """Wake it with something to do; without a task it ends."""
-        self.job = job
-        self._task = task
-        self._wake.release()
-
-    def run(self) -> None:
-        task: Task | None = None
-        while True:
-            if task is None:
-                self._wake.acquire()
-                task, self._task = self._task, None
-                if task is None:
-                    return
-            try:
-                task()
-            # A caller without an answer would wait for ever: whatever went wrong here is one.
-            except Exception as error:  # noqa: BLE001
-                if self.job is not None:
-                    self.job.answer(TwinFailed("the hybrid", f"{type(error).__name__}: {error}"))
-            # Nothing may keep the request's memory alive while the thread waits.
-            task = None
-            stays, task = self._pool.finished(self)
-            if not stays:
-                return
 
 
 class Pool:
-    """`size` threads for jobs, and up to twice as many more in place of those that late twins keep."""
+    """`size` threads for jobs, and up to twice as many more in place of those that late twins keep.
 
-    def __init__(self, size: int, gather: Gather) -> None:
+    No more than `most_fallbacks` of them ask a twin because the other one failed.
+    """
+
+    def __init__(self, size: int, gather: Gather, most_fallbacks: int) -> None:
         self._size = size
         self._gather = gather
         self._lock = threading.Lock()
-        self._workers = {_Worker(self) for _ in range(size)}
+        self._workers = {Worker(self.finished) for _ in range(size)}
         # The last one to fall idle is woken first: what it needs is still in the processor's caches.
         self._idle = list(self._workers)
-        self._waiting: deque[Job] = deque()
-        self._lost: dict[_Worker, str] = {}
+        self._line = Line(most_fallbacks)
+        self._lost: dict[Worker, str] = {}
         self._wake_at = math.inf
         self._alarm = threading.Event()
         self._ended = False
@@ -98,23 +64,28 @@ class Pool:
                 while (held := self._gather.take(self._calls + len(ready))) is not None:
                     ready.append(held)
             started = [(self._idle.pop(), job) for job in ready[: len(self._idle)]]
-            self._waiting.extend(ready[len(started) :])
-        tasks = [(worker, job, self._task(job)) for worker, job in started]
+            self._line.add(ready[len(started) :])
+        tasks = [(worker, self._task(worker, job)) for worker, job in started]
         for job in ready:
             self._watch_for(job)
         # Last, since a thread that is woken takes turns with this one from then on.
-        for worker, job, task in tasks:
-            worker.give(job, task)
+        for worker, task in tasks:
+            worker.give(task)
 
     @property
     def _calls(self) -> int:
-        return self._size - len(self._idle)
+        """How many calls are under way to twins that were asked first."""
+        return self._size - len(self._idle) - self._line.falling_back
 
-    def _task(self, job: Job) -> Task:
-        """What a thread does for a job that it takes up. A twin that keeps half as many threads is not asked."""
+    def _task(self, worker: Worker, job: Job, cause: TwinFailed | None = None) -> Task:
+        """What this thread does for a job that it takes up. A twin that keeps half as many threads is not asked."""
+        worker.job = job
+        worker.falls_back = cause is not None
         now = time.monotonic()
         if now >= job.deadline:
-            return job.pass_deadline
+            return partial(job.pass_deadline_in_line, cause)
+        if cause is not None:
+            return partial(job.fall_back, cause)
         job.begin(now)
         crowded = bool(self._lost) and 2 * list(self._lost.values()).count(job.asked_now) >= self._size
         return job.skip_primary if crowded and job.falls_back_next else job.run
@@ -123,20 +94,40 @@ class Pool:
         if job.expires < self._wake_at:
             self._alarm.set()
 
-    def finished(self, worker: _Worker) -> tuple[bool, Task | None]:
-        """Called by a worker that is done: whether it stays, and what it goes on with; nothing means to wait."""
+    def finished(self, worker: Worker, cause: TwinFailed | None) -> tuple[bool, Task | None]:
+        """Called by a worker that is done: whether it stays, and what it goes on with; nothing means to wait.
+
+        With a `cause`, its job is to fall back.
+        """
         with self._lock:
-            worker.job = None
+            job, worker.job = worker.job, None
+            self._leave_fallback(worker)
+            if cause is not None and job is not None:
+                self._line.add_failed(job, cause)
             if self._lost.pop(worker, None) is not None:
                 self._workers.discard(worker)
                 return False, None
-            job = worker.job = self._waiting.popleft() if self._waiting else self._gather.take(self._calls - 1)
-            if job is None:
+            task = self._next(worker)
+            if task is None:
                 self._idle.append(worker)
+                if self._line.has_failed:
+                    self._alarm.set()
                 return True, None
-        task = self._task(job)
-        self._watch_for(job)
+        assert worker.job is not None
+        self._watch_for(worker.job)
         return True, task
+
+    def _next(self, worker: Worker) -> Task | None:
+        taken = self._line.take()
+        if taken is not None:
+            return self._task(worker, *taken)
+        job = self._gather.take(self._calls - 1)
+        return self._task(worker, job) if job is not None else None
+
+    def _leave_fallback(self, worker: Worker) -> None:
+        """This thread's call keeps no other one from falling back."""
+        self._line.falling_back -= worker.falls_back
+        worker.falls_back = False
 
     def abandon(self, twin: str) -> None:
         """This twin is gone: whoever waits for it turns to the other one now. Triton would tell them one by one."""
@@ -148,16 +139,16 @@ class Pool:
     def drain(self, timeout_s: float) -> None:
         """Wait until all is answered, then end the threads; what is left after the timeout is answered by an error."""
         end = time.monotonic() + timeout_s
-        while len(self._idle) < self._size and time.monotonic() < end:
+        while (len(self._idle) < self._size or self._line) and time.monotonic() < end:
             time.sleep(_DRAIN_STEP_S)
         self._ended = True
         self._alarm.set()
         with self._lock:
-            left, self._waiting = [*self._waiting, *(worker.job for worker in self._workers)], deque()
+            left = [*(job for job, _ in self._line.take_overdue(math.inf)), *(worker.job for worker in self._workers)]
         for job in filter(None, left):
             job.answer(TwinFailed("the hybrid", "it is being unloaded", "gone"))
         while self._idle:
-            self._idle.pop().give(None, None)
+            self._idle.pop().give(None)
 
     def _watch(self) -> None:
         while not self._ended:
@@ -170,52 +161,70 @@ class Pool:
                 job = worker.job
                 if job is not None:
                     if now >= job.expires:
-                        self._expire(worker, job)
+                        self._expire(worker, job, now)
                     nearest = min(nearest, job.expires)
             nearest = min(nearest, self._pass_deadlines(now))
-            self._send_overdue(now)
+            if self._start_waiting(now):
+                nearest = min(nearest, now + _LOOK_BACK_S)
             self._wake_at = nearest
             self._alarm.wait(max(0.0, nearest - time.monotonic()))
 
     def _pass_deadlines(self, now: float) -> float:
         """Answer those that waited too long for a thread; gives when that is so of the next one."""
         with self._lock:
-            over = [job for job in self._waiting if now >= job.deadline]
-            for job in over:
-                self._waiting.remove(job)
-            nearest = min((job.deadline for job in self._waiting), default=math.inf)
-        for job in over:
-            job.pass_deadline()
+            over = self._line.take_overdue(now)
+            nearest = self._line.nearest_deadline
+        for job, cause in over:
+            job.pass_deadline_in_line(cause)
         return nearest
 
-    def _send_overdue(self, now: float) -> None:
+    def _start_waiting(self, now: float) -> bool:
+        """Let idle threads take what nobody else hands them; gives whether jobs that failed still wait."""
+        given = []
         with self._lock:
+            while self._idle and (taken := self._line.take()):
+                worker = self._idle.pop()
+                given.append((worker, self._task(worker, *taken)))
             while self._idle and (job := self._gather.overdue(now)):
-                self._idle.pop().give(job, self._task(job))
+                worker = self._idle.pop()
+                given.append((worker, self._task(worker, job)))
+        for worker, task in given:
+            worker.give(task)
+        return self._line.has_failed
 
-    def _expire(self, worker: _Worker, job: Job) -> None:
+    def _expire(self, worker: Worker, job: Job, now: float) -> None:
         twin = job.asked_now
-        if not job.falls_back_next:
+        if now >= job.deadline:
             job.pass_deadline()
-            self._replace(worker, job, twin, lambda: None)
+            self._replace(worker, job, twin)
         elif job.turn():
             cause = job.late()
-            if not self._replace(worker, job, twin, lambda: job.fall_back(cause)):
+            if not self._replace(worker, job, twin, cause):
                 job.answer(TwinFailed("the hybrid", f"{self.lost} late calls have not returned", "crowded"))
 
-    def _replace(self, worker: _Worker, job: Job, twin: str, task: Task) -> bool:
-        """Let another thread take the place of `worker`, which `twin` keeps, and do what is left of its job."""
-        extra = _Worker(self)
+    def _replace(self, worker: Worker, job: Job, twin: str, cause: TwinFailed | None = None) -> bool:
+        """Let another thread take the place of `worker`, which `twin` keeps; with a `cause`, its job is to fall back.
+
+        Gives False where too many are lost already.
+        """
+        extra = Worker(self.finished)
         with self._lock:
-            if worker.job is not job:
-                # It came back in this very moment; one thread more for this one task does no harm.
-                self._lost[extra] = twin
-            elif len(self._lost) >= 2 * self._size:
+            back = worker.job is not job
+            if not back and len(self._lost) >= 2 * self._size:
                 return False
-            else:
-                self._lost[worker] = twin
-                self._workers.discard(worker)
+            if cause is not None:
+                self._line.add_failed(job, cause)
+            if back:
+                # It came back in this very moment, and has gone on.
+                return True
+            self._lost[worker] = twin
+            self._leave_fallback(worker)
+            self._workers.discard(worker)
             self._workers.add(extra)
+            task = self._next(extra)
+            if task is None:
+                self._idle.append(extra)
         extra.start()
-        extra.give(job, task)
+        if task is not None:
+            extra.give(task)
         return True

@@ -71,6 +71,10 @@ class Router:
         well = not self.quarantined and all(each.state is State.CLOSED for each in self.breakers.values())
         return well and not self._falling_back
 
+    def admits(self, twin: str) -> bool:
+        """Whether this twin would be asked, be it for a probe."""
+        return twin not in self.quarantined and self.breakers[twin].admits
+
     def quarantine(self, twin: str, cause: str) -> None:
         """Ask this twin no more, as long as the hybrid is loaded. Its answers are worse than none."""
         self.quarantined[twin] = cause

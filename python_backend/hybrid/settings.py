@@ -75,8 +75,9 @@ class ShadowSettings:
 class Settings:
     """Times are in seconds. `models` gives each twin's model; `guarded_inputs` must be finite.
 
-    Requests share a call of up to `max_joined_rows` while at least `eager_calls` calls are under way. No more than
-    `max_pending` are taken on at a time, or than their inputs fill `max_pending_bytes`.
+    Of `max_concurrency` calls at a time, `max_fallbacks` may be to a twin that was not asked first. Requests share a
+    call of up to `max_joined_rows` while at least `eager_calls` calls are under way. No more than `max_pending` are
+    taken on at a time, or than their inputs fill `max_pending_bytes`.
     """
 
     models: Mapping[str, str]
@@ -85,6 +86,7 @@ class Settings:
     deadline_s: float
     primary_budget_s: float
     max_concurrency: int
+    max_fallbacks: int
     max_joined_rows: int
     eager_calls: int
     max_pending: int
@@ -108,6 +110,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     free_inputs = _names(values, "allow_non_finite_inputs", config["input"])
     free_outputs = _names(values, "allow_non_finite_outputs", config["output"])
     ranges = _ranges(values, "output_ranges", config["output"])
+    concurrency = _count(values, "max_concurrency", 16)
     return Settings(
         models={
             "onnx": _text(values, "primary_model", f"{config['name']}_onnx"),
@@ -117,7 +120,9 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         fallback_enabled=_choice(values, "fallback_enabled", ("true", "false"), "true") == "true",
         deadline_s=deadline / 1e3,
         primary_budget_s=budget / 1e3,
-        max_concurrency=_count(values, "max_concurrency", 16),
+        max_concurrency=concurrency,
+        # Half of the threads stay free for the twin that is preferred, should it come back.
+        max_fallbacks=_count(values, "max_fallbacks", (concurrency + 1) // 2, most=concurrency),
         max_joined_rows=_count(values, "max_joined_rows", max(config["max_batch_size"], 1), most=1 << 16),
         eager_calls=_count(values, "eager_calls", 2),
         max_pending=_count(values, "max_pending", 640, most=1 << 16),

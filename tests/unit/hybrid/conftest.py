@@ -71,6 +71,7 @@ def settings():
         deadline_s=10.0,
         primary_budget_s=5.0,
         max_concurrency=4,
+        max_fallbacks=2,
         max_joined_rows=8,
         eager_calls=2,
         max_pending=8,

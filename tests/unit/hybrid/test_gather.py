@@ -63,7 +63,7 @@ def test_who_is_in_a_hurry_is_not_held_and_nobody_for_long(router):
 
 def test_requests_that_come_while_the_twin_is_busy_share_the_next_call(router, twins):
     slow = twins.faults["onnx"] = Slow()
-    pool, callers = Pool(4, Gather(8, 1)), Callers()
+    pool, callers = Pool(4, Gather(8, 1), 2), Callers()
     for value in range(5):
         pool.submit(Job(batch_of(value), router, callers, time.monotonic(), lambda batch: "a"))
     slow.go.set()
@@ -84,7 +84,7 @@ def test_what_is_held_goes_although_the_call_before_it_hangs(router, twins):
         return outputs
 
     twins.faults["onnx"] = hangs_once
-    pool, callers = Pool(4, Gather(8, 1)), Callers()
+    pool, callers = Pool(4, Gather(8, 1), 2), Callers()
     pool.submit(Job(batch_of(1), router, callers, time.monotonic(), lambda batch: "a"))
     gone.wait(5)
     pool.submit(Job(batch_of(2), router, callers, time.monotonic(), lambda batch: "a"))

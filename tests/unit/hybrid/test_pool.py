@@ -55,7 +55,7 @@ class Slow:
 
 @pytest.fixture
 def pool():
-    made = Pool(4, Gather(8, 4))
+    made = Pool(4, Gather(8, 4), 2)
     yield made
     made.drain(5.0)
 
@@ -161,7 +161,7 @@ def test_a_deadline_counts_while_a_request_waits_for_a_thread(pool, router, twin
 
 def test_who_waits_for_a_thread_gets_one_in_the_order_of_arrival(router, twins):
     slow = twins.faults["onnx"] = Slow()
-    pool, callers = Pool(1, Gather(8, 1)), Callers()
+    pool, callers = Pool(1, Gather(8, 1), 1), Callers()
     for value in range(5):
         submit(pool, router, callers, batch_of(value))
     slow.go.set()
@@ -172,7 +172,7 @@ def test_who_waits_for_a_thread_gets_one_in_the_order_of_arrival(router, twins):
 
 def test_a_twin_is_not_blamed_where_waiting_took_its_time(router, twins):
     """The request gets a thread when 0.1 s of its 0.5 s are left, and the twin then half of that, for 0.2 s of work."""
-    pool, callers = Pool(1, Gather(8, 1)), Callers()
+    pool, callers = Pool(1, Gather(8, 1), 1), Callers()
     twins.faults["onnx"] = Slow(0.4)
     submit(pool, router, callers, batch_of(1, deadline_s=10.0, primary_budget_s=5.0))
     while not twins.calls:
@@ -208,7 +208,7 @@ def test_a_twin_that_keeps_half_of_the_threads_is_not_asked_again_until_they_ret
 
 def test_nobody_waits_for_a_twin_of_which_another_request_heard_that_it_is_gone(settings, twins):
     """As where its process is killed: every call that is under way would be told so after a second, one by one."""
-    pool = Pool(4, Gather(8, 4))
+    pool = Pool(4, Gather(8, 4), 2)
     router = Router(settings, twins, time.monotonic, when_gone=pool.abandon)
     slow = Slow()
 
@@ -228,6 +228,95 @@ def test_nobody_waits_for_a_twin_of_which_another_request_heard_that_it_is_gone(
     assert router.breakers["original"].state is State.CLOSED
     slow.go.set()
     pool.drain(5.0)
+
+
+class Returning:
+    """A twin that is not there until it is let in."""
+
+    def __init__(self):
+        self.is_back = False
+
+    def __call__(self, batch, outputs):
+        return outputs if self.is_back else down(batch, outputs)
+
+
+def count(twins, twin):
+    return [asked for asked, _ in twins.calls].count(twin)
+
+
+def wait_until(holds, timeout_s=5.0):
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_only_half_of_the_threads_fall_back_and_who_waits_is_asked_again_at_the_twin_that_is_back(pool, router, twins):
+    """The original takes its time, so without a bound all threads would wait for it when the twin is back."""
+    slow = twins.faults["original"] = Slow()
+    twin = twins.faults["onnx"] = Returning()
+    callers = Callers()
+    for value in range(10):
+        submit(pool, router, callers, batch_of(value))
+    wait_until(lambda: count(twins, "original") == 2)
+    time.sleep(0.2)
+    assert count(twins, "original") == 2, "two of four threads"
+    assert callers.answers == {}
+    twin.is_back = True
+    # The breaker's first pause is a second.
+    answers = callers.wait(8, timeout_s=3.0)
+    assert {one(each)[0].served_by for each in answers.values()} == {"onnx"}
+    assert router.breakers["onnx"].state is State.CLOSED
+    slow.go.set()
+    answers = callers.wait(10)
+    assert [one(each)[0].served_by for each in answers.values()].count("original") == 2
+    assert count(twins, "original") == 2
+
+
+def test_who_waits_to_fall_back_does_so_in_turn_and_in_time_or_hears_why_not(pool, router, twins):
+    twins.faults["onnx"] = down
+    slow = twins.faults["original"] = Slow()
+    callers = Callers()
+    for value in range(2):
+        submit(pool, router, callers, batch_of(value))
+    wait_until(lambda: count(twins, "original") == 2)
+    submit(pool, router, callers, batch_of(2, deadline_s=0.3))
+    submit(pool, router, callers, batch_of(3))
+    answer, after_s = one(callers.wait(1)[(2,)])
+    assert isinstance(answer, DeadlinePassed)
+    assert "circuit breaker is open" in str(answer)
+    assert "as many calls as may fall back do so" in str(answer)
+    assert 0.3 <= after_s < 1.0
+    assert router.breakers["original"].state is State.CLOSED, "it was not even asked"
+    slow.go.set()
+    assert one(callers.wait(4)[(3,)])[0].served_by == "original"
+
+
+def test_a_request_that_its_twin_refused_is_not_asked_for_there_again(pool, router, twins):
+    slow = twins.faults["original"] = Slow()
+    twins.faults["onnx"] = refuses
+    callers = Callers()
+    for value in range(4):
+        submit(pool, router, callers, batch_of(value))
+    wait_until(lambda: count(twins, "original") == 2)
+    time.sleep(0.2)
+    slow.go.set()
+    callers.wait(4)
+    assert count(twins, "onnx") == count(twins, "original") == 4
+
+
+def test_late_calls_to_the_fallback_do_not_keep_others_from_falling_back(pool, router, twins):
+    twins.faults["onnx"] = refuses
+    slow = twins.faults["original"] = Slow()
+    callers = Callers()
+    for value in range(2):
+        submit(pool, router, callers, batch_of(value, deadline_s=0.2, primary_budget_s=0.1))
+    callers.wait(2)
+    assert pool.lost == 2
+    del twins.faults["original"]
+    submit(pool, router, callers, batch_of(9))
+    assert one(callers.wait(3)[(9,)])[0].served_by == "original"
+    slow.go.set()
 
 
 def test_budgets_are_kept_to_the_moment(pool, router, twins):
@@ -282,7 +371,7 @@ def test_an_error_that_nobody_foresaw_is_an_answer_too(pool, router, twins):
 
 
 def test_draining_answers_what_is_in_flight(router, twins):
-    pool = Pool(2, Gather(8, 2))
+    pool = Pool(2, Gather(8, 2), 1)
     twins.faults["onnx"] = Slow(0.2)
     callers = Callers()
     submit(pool, router, callers, batch_of(1))
@@ -291,7 +380,7 @@ def test_draining_answers_what_is_in_flight(router, twins):
 
 
 def test_draining_does_not_wait_for_ever(router, twins):
-    pool = Pool(2, Gather(8, 2))
+    pool = Pool(2, Gather(8, 2), 1)
     slow = twins.faults["onnx"] = Slow()
     callers = Callers()
     for value in range(4):
@@ -337,6 +426,7 @@ def test_every_request_is_answered_exactly_once_and_never_wrongly(groups):
         0.3,
         0.08,
         4,
+        2,
         8,
         2,
         64,
@@ -349,7 +439,7 @@ def test_every_request_is_answered_exactly_once_and_never_wrongly(groups):
 
     twins = Twins()
     twins.faults = {"onnx": act(fates, 0), "original": act(fates, 1)}
-    pool, callers = Pool(4, Gather(8, 4)), Callers()
+    pool, callers = Pool(4, Gather(8, 4), 2), Callers()
     aside = []
     router = Router(settings, twins, time.monotonic, aside=aside.append, when_gone=pool.abandon)
     numbers = iter(range(len(fates)))

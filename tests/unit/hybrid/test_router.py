@@ -374,6 +374,7 @@ def test_whatever_happens_an_answer_is_right_or_there_is_none(steps):
         10.0,
         5.0,
         4,
+        2,
         8,
         2,
         64,

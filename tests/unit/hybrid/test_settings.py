@@ -24,7 +24,7 @@ def test_everything_has_a_default():
     settings = read_settings(config())
     assert settings.models == {"onnx": "net_onnx", "original": "net_original"}
     assert settings.prefer == Preference((1,), ("onnx",))
-    assert (settings.fallback_enabled, settings.max_concurrency) == (True, 16)
+    assert (settings.fallback_enabled, settings.max_concurrency, settings.max_fallbacks) == (True, 16, 8)
     assert (settings.deadline_s, settings.primary_budget_s) == (10.0, 5.0)
     assert settings.guarded_inputs == {"x"}
     assert list(settings.outputs) == ["y"]
@@ -49,6 +49,8 @@ def test_non_finite_values_can_be_allowed():
         ("primary_budget_ms", "20000", "must be at most deadline_ms 10000, found '20000'"),
         ("max_concurrency", "0", "must be a whole number from 1 to 1024, found '0'"),
         ("max_concurrency", "2.5", "must be a whole number"),
+        ("max_fallbacks", "0", "must be a whole number from 1 to 16, found '0'"),
+        ("max_fallbacks", "17", "must be a whole number from 1 to 16, found '17'"),
         ("allow_non_finite_inputs", "z", "must be names out of i, x, found 'z'"),
         ("output_ranges", '{"z": [0, 1]}', r"must be a JSON object of \[low, high\] by name, names out of"),
         ("output_ranges", '{"y": [1, 0]}', "must be a JSON object"),
