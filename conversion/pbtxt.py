@@ -16,7 +16,7 @@ from .dtypes import DTYPES
 from .errors import PublishError
 from .interface import Facts
 from .preference import as_parameter, preference
-from .spec import GpuSpec, ModelSpec
+from .spec import GpuSpec, ModelSpec, ServingSpec
 
 __all__ = [
     "ROLES",
@@ -126,7 +126,7 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "deadline_ms": str(serving.deadline_ms),
         "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),
         "max_concurrency": str(serving.max_concurrency),
-        "max_fallbacks": str(serving.max_fallbacks or (serving.max_concurrency + 1) // 2),
+        "max_fallbacks": str(serving.max_fallbacks or _fallbacks(serving, arrangement)),
         "max_pending": str(serving.max_pending),
         "max_pending_mb": str(serving.max_pending_mb),
         "max_joined_rows": str(arrangement.joined_rows),
@@ -145,6 +145,12 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         parameters["output_ranges"] = json.dumps(ranges)
     for key, value in parameters.items():
         config.parameters[key].string_value = value
+
+
+def _fallbacks(serving: ServingSpec, arrangement: Arrangement) -> int:
+    # One call for each instance to work on, and one to follow: more would only wait in the twin's own queue, from which
+    # they cannot be taken back when the other twin is well again.
+    return min(2 * max(serving.original_instances, arrangement.instances), serving.max_concurrency)
 
 
 def _add(field: Any, fact: Facts, spec: ModelSpec, role: str) -> None:

@@ -191,8 +191,8 @@ class ServingSpec:
 
     `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline. `max_joined_rows` bounds the
     calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without.
-    `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is half of them. `prefer` is
-    who is asked first: one of TWINS, "auto" for whichever was measured faster, or a table by ranges of batch sizes.
+    `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is two for each instance of a twin.
+    `prefer` is who is asked first: one of TWINS, "auto" for who was measured faster, or a table by batch sizes.
     `instances`, `threads` and `dynamic_batching` are the twin's; None is what measures best: conversion/arrangements.
     """
 

@@ -22,7 +22,8 @@ class Policy:
 
     It opens when `in_a_row` calls fail one after the other, or `late_in_a_row` are late; when of `least_calls` or more
     in the last `window_s` the share `failure_ratio` failed; and at once when the twin cannot be asked at all. It stays
-    open for `first_pause_s`, twice as long after each failed probe, up to `longest_pause_s`; up to `jitter` of a pause
+    open for `first_pause_s`, twice as long after each failed probe, up to `longest_pause_s`, and for `absent_pause_s`
+    where the twin is not loaded: that costs nothing to find out, and it is often about to be. Up to `jitter` of a pause
     is added or taken away, so that the hybrids of many servers do not probe in step.
     """
 
@@ -33,6 +34,7 @@ class Policy:
     window_s: int = 10
     first_pause_s: float = 1.0
     longest_pause_s: float = 60.0
+    absent_pause_s: float = 0.5
     jitter: float = 0.1
 
 
@@ -53,9 +55,12 @@ class Ticket:
         """The twin answered, in time and rightly."""
         self._breaker.take(self, None)
 
-    def failed(self, cause: str, *, late: bool = False, gone: bool = False) -> None:
-        """The twin did not answer, or wrongly, or not in time (`late`); or it is not there to be asked (`gone`)."""
-        self._breaker.take(self, cause, late=late, gone=gone)
+    def failed(self, cause: str, *, late: bool = False, gone: bool = False, absent: bool = False) -> bool:
+        """The twin did not answer, or wrongly, or not in time (`late`); or it is not there to be asked (`gone`).
+
+        Of those that are gone, the `absent` are not loaded. Gives whether the verdict counts.
+        """
+        return self._breaker.take(self, cause, late=late, gone=gone, absent=absent)
 
     def undecided(self) -> None:
         """The call says nothing about the twin: the request may be to blame."""
@@ -116,22 +121,26 @@ class Breaker:
                 self._until = now + self._pause_s
             return Ticket(self, self._generation)
 
-    def take(self, ticket: Ticket, cause: str | None, *, late: bool = False, gone: bool = False) -> None:
-        """Count the verdict of a ticket: a failure where there is a cause, else a success."""
+    def take(
+        self, ticket: Ticket, cause: str | None, *, late: bool = False, gone: bool = False, absent: bool = False
+    ) -> bool:
+        """Count the verdict of a ticket: a failure where there is a cause, else a success. False if it is old news."""
         with self._lock:
             if not self._is_news(ticket):
-                return
+                return False
             if cause is None:
                 self._count_success()
-                return
+                return True
             self._failed_in_a_row += 1
             self._late_in_a_row += late
             self._window.add(self._clock(), failed=True)
             if self._state is State.HALF_OPEN:
-                self._pause_s = min(2 * self._pause_s, self._policy.longest_pause_s)
-                self._open(cause)
+                if not absent:
+                    self._pause_s = min(2 * self._pause_s, self._policy.longest_pause_s)
+                self._open(cause, absent=absent)
             elif gone or self._is_too_much():
-                self._open(cause)
+                self._open(cause, absent=absent)
+            return True
 
     def drop(self, ticket: Ticket) -> None:
         """No verdict will come of this ticket. A probe is repeated after another pause of the same length."""
@@ -160,10 +169,11 @@ class Breaker:
             or (calls >= policy.least_calls and failures >= policy.failure_ratio * calls)
         )
 
-    def _open(self, cause: str) -> None:
+    def _open(self, cause: str, *, absent: bool = False) -> None:
         self._state = State.OPEN
         self._generation += 1
-        self._until = self._clock() + self._pause_s * (1 + self._policy.jitter * (2 * self._dice() - 1))
+        pause_s = min(self._pause_s, self._policy.absent_pause_s) if absent else self._pause_s
+        self._until = self._clock() + pause_s * (1 + self._policy.jitter * (2 * self._dice() - 1))
         self._failed_in_a_row = self._late_in_a_row = 0
         self.cause = cause
         self._opened()

@@ -18,8 +18,9 @@ from collections.abc import Iterable
 
 # What Triton says of a model that it cannot ask, and of one that takes no more. Triton gives text alone, and the texts
 # change between releases; an unknown one still means that the twin failed, only not that it will fail again.
+_DEAD = "not healthy"
 _TEXTS = {
-    "gone": ("is not ready", "not healthy", "unknown model", "not found", "no version"),
+    "gone": ("is not ready", _DEAD, "unknown model", "not found", "no version"),
     "full": ("unavailable", "maximum queue size"),
 }
 
@@ -85,6 +86,11 @@ class TwinFailed(HybridError):
         self.twin = twin
         self.cause = cause
         self.kind = kind
+
+    @property
+    def absent(self) -> bool:
+        """Whether Triton has it not loaded, which it says at once; of a dead process it says so after a second."""
+        return self.kind == "gone" and _DEAD not in self.cause.lower()
 
     @property
     def unavailable(self) -> bool:

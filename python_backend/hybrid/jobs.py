@@ -41,7 +41,7 @@ class Job:
         # Until it begins, and once the turn to the fallback is taken, only the deadline is left to watch.
         self.expires = self.deadline
         self._budget_s = self.patience_s
-        self._begun = False
+        self._begun = self._falls_back = False
         self._abandoned = False
         self._tickets: Tickets = {}
         self._turn = threading.Lock()
@@ -66,7 +66,9 @@ class Job:
     @property
     def _fair(self) -> bool:
         """Whether a late twin is to blame: a request that waited long for a thread has little time left to give."""
-        return 2 * self._budget_s >= self.patience_s
+        wishes = self.batch.wishes
+        wanted = wishes.deadline_s - wishes.primary_budget_s if self._falls_back else self.patience_s
+        return 2 * self._budget_s >= wanted
 
     @property
     def asked_now(self) -> str:
@@ -82,15 +84,33 @@ class Job:
     def begin(self, now: float) -> None:
         """A thread takes it up: the primary gets its share of the time that is left, the fallback the rest.
 
-        Also a second time, when it may ask again. What comes of the first call to the primary is no news then.
+        After a long wait the rest may be too little for the fallback: the primary gets all of it then. Also a second
+        time, when it may ask again: what comes of the first call to the primary is no news then.
         """
         if self._begun:
-            self._turn, self._tickets, self._abandoned = threading.Lock(), {}, False
-        self._begun = True
+            self._turn, self._tickets = threading.Lock(), {}
+        self._begun, self._falls_back, self._abandoned = True, False, False
         if self._router.falls_back:
             wishes = self.batch.wishes
-            self._budget_s = (self.deadline - now) * wishes.primary_budget_s / wishes.deadline_s
+            left_s = self.deadline - now
+            self._budget_s = left_s * wishes.primary_budget_s / wishes.deadline_s
+            if self._waited_long(now) and left_s - self._budget_s < self._router.quickest_s(other(wishes.prefer)):
+                self._budget_s = left_s
             self.expires = now + self._budget_s
+
+    def is_hopeless(self, now: float, twin: str) -> bool:
+        """Whether it has waited so long that this twin would answer too late, and keep others waiting for nothing."""
+        left_s = self.deadline - now
+        return left_s <= 0 or (self._waited_long(now) and left_s < self._router.quickest_s(twin))
+
+    def _waited_long(self, now: float) -> bool:
+        # A short deadline alone is no reason to give up: a call may turn out quicker than the last ones.
+        return 2 * (now - self.arrived) > self.batch.wishes.deadline_s
+
+    def begin_fallback(self, now: float) -> None:
+        """A thread takes it up to fall back, in what time is left."""
+        self._falls_back = True
+        self._budget_s = self.deadline - now
 
     def may_ask_again(self, cause: TwinFailed) -> bool:
         """Whether the primary, which could not be asked because of `cause`, may be by now."""
@@ -159,7 +179,7 @@ class Job:
         self.answer(DeadlinePassed(wishes.deadline_s, f"{wishes.prefer} was asked first"))
 
     def pass_deadline_in_line(self, cause: TwinFailed | None) -> None:
-        """Answer that time ran out before a thread was free, to ask the fallback because of `cause` if there is one."""
+        """Answer that time ran out, or nearly, before a thread was free; to fall back because of `cause`, if given."""
         found = f"{cause}; as many calls as may fall back do so" if cause else "all threads were busy"
         self.answer(DeadlinePassed(self.batch.wishes.deadline_s, found))
 

@@ -38,6 +38,7 @@ class Pool:
         # The last one to fall idle is woken first: what it needs is still in the processor's caches.
         self._idle = list(self._workers)
         self._line = Line(most_fallbacks)
+        # With the twin that keeps each.
         self._lost: dict[Worker, str] = {}
         self._wake_at = math.inf
         self._alarm = threading.Event()
@@ -74,17 +75,17 @@ class Pool:
 
     @property
     def _calls(self) -> int:
-        """How many calls are under way to twins that were asked first."""
-        return self._size - len(self._idle) - self._line.falling_back
+        return self._size - len(self._idle)
 
     def _task(self, worker: Worker, job: Job, cause: TwinFailed | None = None) -> Task:
         """What this thread does for a job that it takes up. A twin that keeps half as many threads is not asked."""
         worker.job = job
         worker.falls_back = cause is not None
         now = time.monotonic()
-        if now >= job.deadline:
+        if job.is_hopeless(now, job.asked_now):
             return partial(job.pass_deadline_in_line, cause)
         if cause is not None:
+            job.begin_fallback(now)
             return partial(job.fall_back, cause)
         job.begin(now)
         crowded = bool(self._lost) and 2 * list(self._lost.values()).count(job.asked_now) >= self._size
@@ -217,7 +218,8 @@ class Pool:
             if back:
                 # It came back in this very moment, and has gone on.
                 return True
-            self._lost[worker] = twin
+            # Calls to a twin that is gone say nothing of the one that takes its place.
+            self._lost[worker] = "" if cause is not None and cause.kind == "gone" else twin
             self._leave_fallback(worker)
             self._workers.discard(worker)
             self._workers.add(extra)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -22,6 +23,8 @@ from .tally import Tally
 Ask = Callable[[str, Batch], Answer]
 # The ticket of each twin that was asked for a batch: whoever sees it fail tells its verdict.
 Tickets = dict[str, Ticket]
+# How many of a twin's last answers tell how fast it is now.
+_PACE_OF = 16
 
 
 class Router:
@@ -52,6 +55,7 @@ class Router:
         self._aside = aside
         self._when_gone = when_gone
         self.quarantined: dict[str, str] = {}
+        self._took_s = {twin: deque[float](maxlen=_PACE_OF) for twin in TWINS}
         self._lock = threading.Lock()
         self._falling_back = 0
 
@@ -70,6 +74,10 @@ class Router:
         """Whether both twins are well, and no call falls back."""
         well = not self.quarantined and all(each.state is State.CLOSED for each in self.breakers.values())
         return well and not self._falling_back
+
+    def quickest_s(self, twin: str) -> float:
+        """The time that the quickest of this twin's last answers took, its queue included; 0 where there is none."""
+        return min(tuple(self._took_s[twin]), default=0.0)
 
     def admits(self, twin: str) -> bool:
         """Whether this twin would be asked, be it for a probe."""
@@ -192,12 +200,15 @@ class Router:
                 raise TwinFailed(twin, broken, "malformed")
         except TwinFailed as error:
             self._tally.add("ml_inference_failures_total", twin, error.kind)
-            if error.kind == "gone":
-                ticket.failed(error.cause, gone=True)
+            # Of a process that died Triton tells one call after the other, when another one may serve already: only the
+            # first of these is news, and only those that waited with it wait in vain.
+            if error.kind == "gone" and ticket.failed(error.cause, gone=True, absent=error.absent):
                 self._when_gone(twin)
             raise
         finally:
-            self._tally.took(twin, self._clock() - started)
+            took_s = self._clock() - started
+            self._tally.took(twin, took_s)
+        self._took_s[twin].append(took_s)
         return answer
 
     def _selected(self, twin: str, reason: str, batch: Batch, tickets: Tickets) -> None:

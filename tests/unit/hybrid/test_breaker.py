@@ -39,6 +39,25 @@ def test_it_opens_at_once_when_the_twin_is_gone_and_probes_once_a_second_later(b
     assert breaker.admit() is None
 
 
+def test_a_twin_that_is_not_loaded_is_looked_for_twice_a_second(breaker, clock):
+    """It is often about to be loaded, and Triton says at once that it is not."""
+    breaker.admit().failed("it is not ready", gone=True, absent=True)
+    pauses = []
+    for _ in range(5):
+        start = clock.now
+        while (probe := breaker.admit()) is None:
+            clock.now += 0.25
+        pauses.append(clock.now - start)
+        probe.failed("it is not ready", gone=True, absent=True)
+    assert pauses == [0.5] * 5
+    clock.now += 0.5
+    breaker.admit().failed("it is loaded, and fails")
+    clock.now += 1.75
+    assert breaker.admit() is None
+    clock.now += 0.25
+    assert breaker.admit() is not None
+
+
 def test_each_failed_probe_doubles_the_pause_up_to_a_minute(breaker, clock):
     break_open(breaker)
     pauses = []
@@ -217,7 +236,7 @@ class Life(RuleBasedStateMachine):
             assert ticket is not None
         elif ticket is not None:
             # A shortened pause is never shorter than this; the longest one is over by then.
-            assert self.clock.now - self.opened_at >= 0.9 * self.policy.first_pause_s
+            assert self.clock.now - self.opened_at >= 0.9 * self.policy.absent_pause_s
             assert self.breaker.state is State.HALF_OPEN
             self.opened_at = self.clock.now
         elif before is State.OPEN:
@@ -226,7 +245,7 @@ class Life(RuleBasedStateMachine):
             self.pending.append(ticket)
 
     @precondition(lambda self: self.pending)
-    @rule(data=st.data(), verdict=st.sampled_from(["good", "bad", "late", "gone", "undecided"]))
+    @rule(data=st.data(), verdict=st.sampled_from(["good", "bad", "late", "gone", "absent", "undecided"]))
     def a_call_returns(self, data, verdict):
         ticket = self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
         before, is_news = self.breaker.state, ticket.generation == self.breaker._generation
@@ -235,13 +254,14 @@ class Life(RuleBasedStateMachine):
         elif verdict == "undecided":
             ticket.undecided()
         else:
-            ticket.failed(verdict, late=verdict == "late", gone=verdict == "gone")
+            absent = verdict == "absent"
+            ticket.failed(verdict, late=verdict == "late", gone=absent or verdict == "gone", absent=absent)
         after = self.breaker.state
         if not is_news:
             assert after is before
         elif verdict == "good":
             assert after is State.CLOSED
-        elif verdict == "gone" or before is State.HALF_OPEN:
+        elif verdict in ("gone", "absent") or before is State.HALF_OPEN:
             assert after is State.OPEN
         if after is State.OPEN and before is not State.OPEN:
             self.opened_at = self.clock.now

@@ -173,14 +173,15 @@ def test_who_waits_for_a_thread_gets_one_in_the_order_of_arrival(router, twins):
 def test_a_twin_is_not_blamed_where_waiting_took_its_time(router, twins):
     """The request gets a thread when 0.1 s of its 0.5 s are left, and the twin then half of that, for 0.2 s of work."""
     pool, callers = Pool(1, Gather(8, 1), 1), Callers()
+    submit(pool, router, callers, batch_of(0))
+    callers.wait(1)
     twins.faults["onnx"] = Slow(0.4)
-    submit(pool, router, callers, batch_of(1, deadline_s=10.0, primary_budget_s=5.0))
-    while not twins.calls:
-        time.sleep(0.005)
+    submit(pool, router, callers, batch_of(1))
+    wait_until(lambda: len(twins.calls) == 2)
     for value in range(2, 7):
         submit(pool, router, callers, batch_of(value, deadline_s=0.5, primary_budget_s=0.25))
     twins.faults["onnx"] = Slow(0.2)
-    callers.wait(6)
+    callers.wait(7)
     assert one(callers.answers[(2,)])[0].served_by == "original"
     assert router.breakers["onnx"].state is State.CLOSED
     pool.drain(5.0)
@@ -303,6 +304,76 @@ def test_a_request_that_its_twin_refused_is_not_asked_for_there_again(pool, rout
     slow.go.set()
     callers.wait(4)
     assert count(twins, "onnx") == count(twins, "original") == 4
+
+
+def test_calls_to_a_twin_that_was_gone_say_nothing_of_the_one_that_takes_its_place(settings, twins):
+    """The process is killed, and another one serves, before Triton has told all who waited for the first."""
+    pool = Pool(4, Gather(8, 4), 2)
+    router = Router(settings, twins, time.monotonic, when_gone=pool.abandon)
+    slow = Slow()
+    twins.faults["onnx"] = lambda batch, outputs: (
+        down(batch, outputs) if batch.request == (9,) else slow(batch, outputs)
+    )
+    callers = Callers()
+    for value in range(3):
+        submit(pool, router, callers, batch_of(value))
+    wait_until(lambda: count(twins, "onnx") == 3)
+    submit(pool, router, callers, batch_of(9))
+    callers.wait(4)
+    assert pool.lost == 3
+    del twins.faults["onnx"]
+    wait_until(lambda: router.admits("onnx"))
+    submit(pool, router, callers, batch_of(5))
+    assert one(callers.wait(5)[(5,)])[0].served_by == "onnx"
+    slow.go.set()
+    pool.drain(5.0)
+
+
+def test_the_fallback_is_not_blamed_where_waiting_for_it_took_the_time(router, twins):
+    """Four requests get their turn when 0.1 s of their 0.5 s are left, for work of 0.2 s."""
+    pool, callers = Pool(8, Gather(8, 8), 4), Callers()
+    twins.faults = {"onnx": refuses}
+    submit(pool, router, callers, batch_of(9))
+    callers.wait(1)
+    twins.faults["original"] = Slow(0.4)
+    for value in range(4):
+        submit(pool, router, callers, batch_of(value))
+    wait_until(lambda: count(twins, "original") == 5)
+    twins.faults["original"] = Slow(0.2)
+    for value in range(4, 8):
+        submit(pool, router, callers, batch_of(value, deadline_s=0.5, primary_budget_s=0.25))
+    answers = callers.wait(9)
+    assert [isinstance(one(each)[0], DeadlinePassed) for each in answers.values()].count(True) == 4
+    assert count(twins, "original") == 9
+    assert router.breakers["original"].state is State.CLOSED
+    pool.drain(5.0)
+
+
+def test_nobody_is_asked_for_what_would_come_too_late_where_others_wait(pool, router, twins):
+    """The twin takes 0.3 s; of the calls that get a thread after 0.8 s of 1.0, none is worth making."""
+    twins.faults["onnx"] = Slow(0.3)
+    submit(pool, router, callers := Callers(), batch_of(0))
+    callers.wait(1)
+    twins.faults["onnx"] = Slow(0.8)
+    for value in range(1, 5):
+        submit(pool, router, callers, batch_of(value))
+    wait_until(lambda: len(twins.calls) == 5)
+    submit(pool, router, callers, batch_of(5, deadline_s=1.0))
+    submit(pool, router, callers, batch_of(6))
+    answers = callers.wait(7)
+    answer, _ = one(answers[(5,)])
+    assert isinstance(answer, DeadlinePassed)
+    assert ("onnx", [5]) not in twins.calls
+    assert one(answers[(6,)])[0].served_by == "onnx"
+
+
+def test_a_short_deadline_alone_is_no_reason_not_to_ask(pool, router, twins):
+    twins.faults["onnx"] = Slow(0.3)
+    submit(pool, router, callers := Callers(), batch_of(0))
+    callers.wait(1)
+    del twins.faults["onnx"]
+    submit(pool, router, callers, batch_of(1, deadline_s=0.1))
+    assert one(callers.wait(2)[(1,)])[0].served_by == "onnx"
 
 
 def test_late_calls_to_the_fallback_do_not_keep_others_from_falling_back(pool, router, twins):

@@ -166,6 +166,29 @@ def test_who_is_gone_is_told_to_those_that_wait_for_it(settings, twins, clock):
     assert gone == ["onnx"]
 
 
+def test_that_a_twin_was_gone_is_old_news_once_another_one_serves(settings, twins, clock):
+    """Triton tells the calls to a process that died one by one, a second each."""
+    gone = []
+    router = Router(settings, twins, clock, when_gone=gone.append)
+    told_late = []
+
+    def tells_late(batch, outputs):
+        told_late.append(batch)
+        if len(told_late) == 1:
+            # While this call waits, another one hears of it, and the twin is loaded anew.
+            twins.faults["onnx"] = down
+            answer(router, batch_of(2))
+            twins.faults.clear()
+            clock.now += 2
+            answer(router, batch_of(3))
+        return down(batch, outputs)
+
+    twins.faults["onnx"] = tells_late
+    assert answer(router, batch_of(1)).served_by == "original"
+    assert gone == ["onnx"]
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
 def test_a_twin_in_quarantine_is_not_asked_even_where_the_other_one_fails(settings, twins, clock):
     tally = Tally()
     router = Router(settings, twins, clock, tally)
