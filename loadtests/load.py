@@ -1,4 +1,6 @@
-"""`make load`: a hybrid, its ONNX twin and its original under Locust's users, side by side on one server.
+"""`make load`: a hybrid, its ONNX twin and its original under Locust's users, in turn on one server, and their rivals.
+
+The rivals run the twin's file: FastAPI around ONNX Runtime, as one would write it by hand, and ONNX Runtime alone.
 
 Prints a table, and writes build/load.json and the same as a page, build/load.html. Ends with 1 where the hybrid breaks
 a promise of the SLO file.
@@ -20,14 +22,17 @@ from tritonclient.utils import InferenceServerException
 
 from loadtests.arguments import count, say
 from loadtests.circumstances import configuration, machine
+from loadtests.ratios import ratios
 from loadtests.report.page import load_page
 from loadtests.report.plots import KINDS
 from loadtests.slo import Slo, SloError, read_slo
-from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
+from loadtests.stage import FASTAPI, IN_PROCESS, Asked, Load, StageFailed, Where, run_stage
 from serving import ServingError, TritonServer
 from serving.watch.rounds import GOLDEN
 
 _KINDS = tuple(KINDS)
+# Asked if nothing else is said: on a server of our own with the rivals, which run on this machine as well.
+_BY_DEFAULT = _KINDS[:5]
 _EXIT_CODES = """exit codes:
   0  every promise is kept
   1  a promise is broken
@@ -58,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         slo = read_slo(arguments.slo)
         with _server(arguments) as where:
-            asked = Asked(arguments.model, _release(where, arguments), arguments.check_every)
+            asked = _asked(where, arguments)
             circumstances = _circumstances(where, arguments)
             for stage in _stages(where, asked, arguments):
                 stages.append(stage)
@@ -72,10 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     broken = broken_promises(slo, stages)
     command = ["python", "-m", "loadtests.load", *(sys.argv[1:] if argv is None else argv)]
-    found = {"stages": stages, "broken": broken, "command": command, **circumstances}
+    beside = ratios(stages)
+    found = {"stages": stages, "ratios": beside, "broken": broken, "command": command, **circumstances}
     _write(arguments.output, json.dumps(found, indent=1) + "\n")
     page = arguments.output.with_suffix(".html")
     _write(page, load_page(found))
+    for line in _beside_rivals(beside):
+        print(line)
     for line in broken:
         say(f"promise broken: {line}")
     verdict = "BROKEN" if broken else "kept"
@@ -94,6 +102,17 @@ def broken_promises(slo: Slo, stages: Sequence[dict[str, Any]]) -> list[str]:
         limits = slo.without("fallback_rate") if stage["fault"] else slo
         broken += [f"{name}, {line}" for line in limits.broken(stage["users"], stage)]
     return broken
+
+
+def _beside_rivals(beside: Sequence[dict[str, Any]]) -> Iterator[str]:
+    rivals = [one for one in beside if one["to"] in (FASTAPI, IN_PROCESS)]
+    if rivals:
+        yield ""
+    for one in rivals:
+        yield (
+            f"{one['users']} users: the hybrid gives {one['answers_per_second']:.2f} times the answers of"
+            f" {KINDS[one['to']][0]}, with {one['p99_ms']:.2f} times its p99"
+        )
 
 
 def line_of(stage: dict[str, Any]) -> str:
@@ -124,7 +143,7 @@ def _aligned(cells: Sequence[str]) -> str:
 def _stages(where: Where, asked: Asked, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     print(_aligned(_HEADER), flush=True)
     for users in arguments.users:
-        for kind in arguments.kinds:
+        for kind in arguments.kinds or (_BY_DEFAULT if arguments.url is None and asked.graph else _BY_DEFAULT[:3]):
             stage = run_stage(Load(kind, users, arguments.seconds), where, asked)
             print(line_of(stage), flush=True)
             for error in stage["errors"][:3]:
@@ -149,12 +168,20 @@ def _server(arguments: argparse.Namespace) -> Iterator[Where]:
         yield Where(server.grpc_url, server.http_url, server.metrics_url, server.pid)
 
 
-def _release(where: Where, arguments: argparse.Namespace) -> Path | None:
-    """The version folder of what the server serves, where the repository is at hand."""
+def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
+    """What is asked; the release's own files only where the repository is at hand."""
     with InferenceServerClient(where.grpc) as client:
-        versions = client.get_model_metadata(arguments.model).versions
-    folder = Path(arguments.repository, arguments.model, max(versions, key=int))
-    return folder if (folder / GOLDEN).is_file() else None
+        version = max(client.get_model_metadata(arguments.model).versions, key=int)
+        batched = client.get_model_config(arguments.model).config.max_batch_size > 0
+    release = Path(arguments.repository, arguments.model, version)
+    graph = arguments.rival_file or Path(arguments.repository, f"{arguments.model}_onnx", version, "model.onnx")
+    return Asked(
+        arguments.model,
+        release if (release / GOLDEN).is_file() else None,
+        arguments.check_every,
+        # The rivals ask row by row.
+        graph if batched and graph.is_file() else None,
+    )
 
 
 def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -197,10 +224,10 @@ def _parser() -> argparse.ArgumentParser:
         "--kinds",
         nargs="+",
         choices=_KINDS,
-        default=list(_KINDS[:3]),
         metavar="KIND",
-        help=f"whom they ask, and how, out of {', '.join(_KINDS)} (default: the three over gRPC)",
+        help=f"whom they ask, and how, out of {', '.join(_KINDS)} (default: the first five; with --url three)",
     )
+    add("--rival-file", type=Path, metavar="FILE", help="the ONNX file that the rivals run (default: the twin's own)")
     add(
         "--seconds",
         type=float,

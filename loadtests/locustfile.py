@@ -22,6 +22,7 @@ from tritonclient.utils import InferenceServerException
 
 from loadtests.priority import ahead_of_the_server
 from loadtests.questions import NoQuestions, Question, from_release, made_up
+from loadtests.rivals.users import FastApiHttp
 from loadtests.summary import summary_of
 from loadtests.users import (
     CHECK_EVERY,
@@ -36,7 +37,7 @@ from loadtests.users import (
 )
 from loadtests.wire import decode, encode
 
-__all__ = ["HybridGrpc", "HybridHttp", "OriginalGrpc", "OriginalHttp", "TwinGrpc", "TwinHttp"]
+__all__ = ["FastApiHttp", "HybridGrpc", "HybridHttp", "OriginalGrpc", "OriginalHttp", "TwinGrpc", "TwinHttp"]
 
 # Locust has patched the standard library by now; gRPC's core is to follow before its first channel.
 grpc_gevent.init_gevent()

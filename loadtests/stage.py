@@ -1,4 +1,4 @@
-"""One stage of a load test: so many users of one kind for so long, by Locust, while the server is watched."""
+"""One stage of a load test: so many users of one kind for so long, while the server that they ask is watched."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from loadtests.counters import formed, read_counters
 from loadtests.fault import TwinKilled
+from loadtests.rivals.running import RivalFailed, fastapi_server
 from loadtests.watching import Watching
+
+# The kinds that are no Triton's: a hand-written server's, and none at all.
+FASTAPI = "FastApiHttp"
+IN_PROCESS = "InProcess"
 
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 # All users are there after so many seconds; the figures count from then on.
@@ -25,7 +31,7 @@ _START_S = 60
 
 
 class StageFailed(Exception):
-    """Locust did not run to its end: its last words."""
+    """Locust, or a rival, did not run to its end: its last words."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,20 @@ class Where:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked, and how often an answer is compared with what is right (once in `check_every`)."""
+    """What is asked, and how often an answer is compared with what is right (once in `check_every`).
+
+    `graph` is the ONNX file of the rivals.
+    """
 
     model: str
     release: Path | None
     check_every: int
+    graph: Path | None = None
 
 
 @dataclass(frozen=True)
 class Load:
-    """`users` Locust users of the class `kind`, for `seconds` once all are there.
+    """`users` users of the `kind`, Locust's class but for IN_PROCESS, for `seconds` once all are there.
 
     With `kill_twin` the ONNX twin's processes are killed in the middle, and a watch repairs it.
     """
@@ -68,15 +78,15 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
     before = read_counters(where.metrics)
     with tempfile.TemporaryDirectory() as folder:
         summary = Path(folder, "summary.json")
-        command = _command(load, where, asked, summary)
         with contextlib.ExitStack() as stack:
+            where = stack.enter_context(_asked_server(load, where, asked))
             fault = stack.enter_context(_fault(load, where, asked.model)) if load.kill_twin else None
             watching = stack.enter_context(Watching(where.pid))
-            _run(command, _START_S + _RAMP_S + load.seconds + _STOP_S)
+            _run(_command(load, where, asked, summary), _START_S + _RAMP_S + load.seconds + _STOP_S)
         try:
             figures: dict[str, Any] = json.loads(summary.read_text())
         except (OSError, ValueError) as error:
-            raise StageFailed(f"locust wrote no summary: {error}") from error
+            raise StageFailed(f"no summary was written: {error}") from error
     after = read_counters(where.metrics)
     return {
         "kind": load.kind,
@@ -96,6 +106,27 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def _asked_server(load: Load, where: Where, asked: Asked) -> Iterator[Where]:
+    """The server that this load is for: a rival's for a rival's."""
+    if load.kind == IN_PROCESS:
+        yield replace(where, pid=None)
+    elif load.kind == FASTAPI:
+        try:
+            with fastapi_server(_graph(asked), load.users) as rival:
+                yield replace(where, http=rival.url.removeprefix("http://"), pid=rival.pid)
+        except RivalFailed as error:
+            raise StageFailed(str(error)) from error
+    else:
+        yield where
+
+
+def _graph(asked: Asked) -> Path:
+    if asked.graph is None or asked.release is None:
+        raise StageFailed("a rival needs the release's files; give --repository, or leave its kind out")
+    return asked.graph
+
+
 def _fault(load: Load, where: Where, model: str) -> TwinKilled:
     if where.pid is None:
         raise StageFailed("the twin of a server that was not started here cannot be killed; leave --url out")
@@ -104,6 +135,21 @@ def _fault(load: Load, where: Where, model: str) -> TwinKilled:
 
 
 def _command(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
+    return _alone(load, asked, summary) if load.kind == IN_PROCESS else _locust(load, where, asked, summary)
+
+
+def _alone(load: Load, asked: Asked, summary: Path) -> list[str]:
+    options = {
+        "--release": asked.release,
+        "--users": load.users,
+        "--seconds": load.seconds,
+        "--check-every": asked.check_every,
+        "--summary": summary,
+    }
+    return [sys.executable, "-m", "loadtests.rivals.in_process", str(_graph(asked)), *_flat(options)]
+
+
+def _locust(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
     host = where.grpc if load.kind.endswith("Grpc") else f"http://{where.http}"
     options = {
         "--locustfile": _LOCUSTFILE,
@@ -121,8 +167,11 @@ def _command(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]
     }
     if asked.release is not None:
         options["--release"] = asked.release.resolve()
-    flat = [text for name, value in options.items() for text in (name, str(value))]
-    return [sys.executable, "-m", "locust", *flat, "--headless", "--only-summary", "--reset-stats", load.kind]
+    return [sys.executable, "-m", "locust", *_flat(options), "--headless", "--only-summary", "--reset-stats", load.kind]
+
+
+def _flat(options: Mapping[str, object]) -> list[str]:
+    return [text for name, value in options.items() for text in (name, str(value))]
 
 
 def _run(command: list[str], limit_s: float) -> None:
@@ -133,11 +182,11 @@ def _run(command: list[str], limit_s: float) -> None:
     try:
         _, said = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired as error:
-        raise StageFailed(f"locust did not end within {limit_s:.0f} s") from error
+        raise StageFailed(f"{command[2]} did not end within {limit_s:.0f} s") from error
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             process.communicate()
     if process.returncode:
         lines = [line for line in said.splitlines() if line.strip()]
-        raise StageFailed(lines[-1] if lines else f"locust ended with {process.returncode}")
+        raise StageFailed(lines[-1] if lines else f"{command[2]} ended with {process.returncode}")

@@ -48,6 +48,7 @@ class Shared:
         self.check_every = check_every
         self._grpc: dict[str, list[bytes]] = {}
         self._http: dict[str, list[tuple[bytes, int]]] = {}
+        self._plain: list[bytes] = []
         self._calls: dict[str, Any] = {}
 
     def grpc_requests(self, model: str) -> list[bytes]:
@@ -61,6 +62,12 @@ class Shared:
         if model not in self._http:
             self._http[model] = [_http_body(question) for question in self.questions]
         return self._http[model]
+
+    def plain_requests(self) -> list[bytes]:
+        """Each question as the bytes of its inputs."""
+        if not self._plain:
+            self._plain = [b"".join(array.tobytes() for array in q.inputs.values()) for q in self.questions]
+        return self._plain
 
     def call(self, host: str) -> Any:
         """The gRPC call that sends bytes to `host`."""
@@ -147,17 +154,14 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
     def ask(self) -> None:
         """Send one question."""
         number = self.choice()
-        body, json_length = self.shared.http_requests(self.model)[number]
+        path, body, headers = self.request(number)
         started = time.perf_counter()
         try:
             response = self.client.client.urlopen(
-                f"{self.host}/v2/models/{self.model}/infer",
+                f"{self.host}{path}",
                 method="POST",
                 payload=body,
-                headers={
-                    "Inference-Header-Content-Length": str(json_length),
-                    "Content-Type": "application/octet-stream",
-                },
+                headers={"Content-Type": "application/octet-stream", **headers},
             )
         except FAILURE_EXCEPTIONS as error:
             # Any other status than 200 is one as well, and brings its response along.
@@ -171,7 +175,16 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
                 number, started, 0, None, _failure(str(response.status_code), content[:300].decode("utf-8", "replace"))
             )
             return
-        self.told(number, started, len(content), _http_answer(content, response.headers), None)
+        self.told(number, started, len(content), self.answer(number, content, response.headers), None)
+
+    def request(self, number: int) -> tuple[str, bytes, dict[str, str]]:
+        """Path, body and headers of a question."""
+        body, json_length = self.shared.http_requests(self.model)[number]
+        return f"/v2/models/{self.model}/infer", body, {"Inference-Header-Content-Length": str(json_length)}
+
+    def answer(self, number: int, content: bytes, headers: Any) -> Answer:  # noqa: ARG002
+        """What was answered to a question."""
+        return _http_answer(content, headers)
 
 
 class HybridGrpc(GrpcUser):

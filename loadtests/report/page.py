@@ -27,6 +27,7 @@ def load_page(found: Mapping[str, Any]) -> str:
         stages=found["stages"],
         killed=killed,
         killed_plot=answers_plot(killed) if killed else None,
+        rivals=[one for one in found["ratios"] if one["to"] in ("FastApiHttp", "InProcess")],
         kinds={kind: name for kind, (name, _) in KINDS.items()},
         busiest=busiest,
         throughput_plot=curve_plot(stages, "answers_per_second", "a second", throughput),

@@ -12,11 +12,13 @@ from pages.figures import megabytes, milliseconds, number
 __all__ = ["KINDS", "answers_plot", "curve_plot", "memory_plot", "waiting_plot"]
 
 Stage = Mapping[str, Any]
-# Locust's classes, as they are called on the page, and the class of style.css that colours them.
+# The kinds of users, as they are called on the page, and the class of style.css that colours them.
 KINDS = {
     "HybridGrpc": ("hybrid", "hybrid"),
     "TwinGrpc": ("ONNX twin", "twin"),
     "OriginalGrpc": ("original", "original"),
+    "FastApiHttp": ("FastAPI by hand", "rival"),
+    "InProcess": ("ONNX Runtime alone", "alone"),
     "HybridHttp": ("hybrid, HTTP", "hybrid"),
     "TwinHttp": ("ONNX twin, HTTP", "twin"),
     "OriginalHttp": ("original, HTTP", "original"),

@@ -38,6 +38,10 @@ FOUND = {
     "model": "m",
     "seconds": 10.0,
     "stages": [stage("HybridGrpc", 1), stage("TwinGrpc", 1), stage("HybridGrpc", 500, answers_per_second=99.9)],
+    "ratios": [
+        {"users": 8, "to": "TwinGrpc", "answers_per_second": 0.95, "p99_ms": 1.1},
+        {"users": 8, "to": "FastApiHttp", "answers_per_second": 1.875, "p99_ms": 0.625},
+    ],
     "broken": ["HybridGrpc, 500 users: <p99> is late"],
     "command": ["python", "-m", "loadtests.load"],
     "machine": {"processor": "AMD EPYC", "cores": 2},
@@ -66,6 +70,15 @@ def test_the_page_needs_nothing_from_anywhere():
     page = load_page(FOUND)
     assert "default-src 'none'" in page
     assert not re.search(r"(src|href)\s*=|url\(|@import", page)
+
+
+def test_what_one_would_write_instead_stands_beside_the_hybrid():
+    page = load_page(FOUND)
+    assert "1.88 times" in page
+    assert "0.62 times" in page
+    assert page.count("FastAPI by hand") == 1
+    assert "0.95 times" not in page
+    assert "What one would write instead" not in load_page(FOUND | {"ratios": []})
 
 
 def test_what_the_killed_twin_cost_stands_by_itself():

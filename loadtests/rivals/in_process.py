@@ -1,0 +1,108 @@
+"""`python -m loadtests.rivals.in_process FILE`: ONNX Runtime and nothing else, which no server can be faster than.
+
+Its users are threads that call it, each again when it has its answer; writes what Locust's summary would hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadtests.figures import percentile
+from loadtests.questions import NoQuestions, Question, from_release
+from loadtests.rivals.session import calls_for, open_session
+from loadtests.wire import Answer
+
+
+@dataclass
+class _Counted:
+    """What all users together saw. Times are in seconds; `ended` are those of the answers, since the epoch."""
+
+    took: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
+    wrong: Counter[str] = field(default_factory=Counter)
+
+
+def ask(path: Path, questions: Sequence[Question], users: int, seconds: float, check_every: int) -> dict[str, Any]:
+    """Load from `users` threads for `seconds`; gives figures as `loadtests.summary` does."""
+    calls = calls_for(users)
+    session = open_session(path, calls)
+    names = [each.name for each in session.get_outputs()]
+    room = threading.Semaphore(calls)
+    counted = _Counted()
+    session.run(names, dict(questions[0].inputs))
+    started = time.perf_counter()
+    end = started + seconds
+
+    def user(first: int) -> None:
+        number = first
+        while (asked := time.perf_counter()) < end:
+            question = questions[number % len(questions)]
+            with room:
+                outputs = session.run(names, dict(question.inputs))
+            counted.took.append(time.perf_counter() - asked)
+            counted.ended.append(time.time())
+            number += 1
+            if number % check_every == 0:
+                wrong = question.wrong(Answer(dict(zip(names, outputs, strict=True)), frozenset()))
+                counted.wrong.update([wrong] if wrong else [])
+
+    threads = [threading.Thread(target=user, args=(number,)) for number in range(users)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return _figures(counted, time.perf_counter() - started)
+
+
+def _figures(counted: _Counted, seconds: float) -> dict[str, Any]:
+    answers = len(counted.took)
+    by_second = Counter(int(when) for when in counted.ended)
+    times = {f"p{round(part * 100)}_ms": percentile(counted.took, part) * 1e3 for part in (0.5, 0.95, 0.99)}
+    return {
+        "answers": answers,
+        "refused": 0,
+        "failed": 0,
+        "wrong": counted.wrong.total(),
+        "served_by": {"": answers},
+        "seconds": seconds,
+        "answers_per_second": answers / seconds,
+        **times,
+        "slowest_ms": max(counted.took) * 1e3,
+        "refused_p50_ms": None,
+        "errors": [{"of": "in process", "said": said, "times": times} for said, times in counted.wrong.items()],
+        "by_second": {"": {str(second): by_second[second] for second in sorted(by_second)}},
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask, and write the summary."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.rivals.in_process", description=__doc__)
+    add = parser.add_argument
+    add("file", type=Path, help="the graph")
+    add("--release", type=Path, required=True, help="the hybrid's version folder, for its golden samples")
+    add("--users", type=int, required=True)
+    add("--seconds", type=float, required=True)
+    add("--check-every", type=int, required=True, help="one answer in so many is compared with what is right")
+    add("--summary", type=Path, required=True, help="a file to write the figures to, as JSON")
+    arguments = parser.parse_args(argv)
+    try:
+        questions = from_release(arguments.release, batched=True)
+    except NoQuestions as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    figures = ask(arguments.file, questions, arguments.users, arguments.seconds, arguments.check_every)
+    arguments.summary.write_text(json.dumps(figures, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

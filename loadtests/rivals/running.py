@@ -1,0 +1,68 @@
+"""The FastAPI server as a process, for as long as it is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.rivals.session import calls_for
+from serving.ports import LOOPBACK, choose
+
+_START_S = 60.0
+_STOP_S = 10.0
+_LOOK_EVERY_S = 0.1
+
+
+class RivalFailed(Exception):
+    """The server did not start: its last words."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Where it listens, and its process id."""
+
+    url: str
+    pid: int
+
+
+@contextlib.contextmanager
+def fastapi_server(graph: Path, users: int) -> Iterator[Rival]:
+    """Serve `graph` with as many calls at a time as suit so many users. Raises RivalFailed."""
+    port = choose({"http": None})["http"]
+    command = [sys.executable, "-m", "loadtests.rivals.fastapi_server", str(graph)]
+    command += ["--port", str(port), "--calls", str(calls_for(users))]
+    with tempfile.TemporaryFile("w+") as said:
+        # A group of its own: Ctrl-C is ours to pass on, once.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, process_group=0)
+        try:
+            url = f"http://{LOOPBACK}:{port}"
+            if not _answers(url, process):
+                said.seek(0)
+                raise RivalFailed(f"the FastAPI server did not start: {(said.read().splitlines() or ['no word'])[-1]}")
+            yield Rival(url, process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
+    end = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/healthz", timeout=1.0):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(_LOOK_EVERY_S)
+    return False

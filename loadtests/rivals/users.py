@@ -1,0 +1,28 @@
+"""The Locust user of the hand-written server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loadtests.users import HttpUser
+from loadtests.wire import Answer
+
+
+class FastApiHttp(HttpUser):
+    """A hand-written server around the same graph: `loadtests.rivals.fastapi_server`."""
+
+    protocol = "bytes"
+
+    def request(self, number: int) -> tuple[str, bytes, dict[str, str]]:
+        """The inputs' bytes, one after the other."""
+        return "/infer", self.shared.plain_requests()[number], {}
+
+    def answer(self, number: int, content: bytes, headers: Any) -> Answer:  # noqa: ARG002
+        """The outputs' bytes, which are shaped like those of the right answer."""
+        outputs, place = {}, 0
+        for name, right in self.shared.questions[number].right.outputs.items():
+            outputs[name] = np.frombuffer(content, right.dtype, right.size, place).reshape(right.shape)
+            place += right.nbytes
+        return Answer(outputs, frozenset())

@@ -1,0 +1,39 @@
+"""The hybrid beside whatever else as many users asked."""
+
+from loadtests.ratios import ratios
+
+
+def stage(kind, users, rate, p99, *, fault=None, answers=100):
+    return {
+        "kind": kind,
+        "users": users,
+        "answers": answers,
+        "answers_per_second": rate,
+        "p99_ms": p99,
+        "fault": fault,
+    }
+
+
+def test_the_hybrid_is_compared_with_each_other_kind_at_the_same_number_of_users():
+    stages = [
+        stage("HybridGrpc", 8, 90.0, 100.0),
+        stage("FastApiHttp", 8, 100.0, 80.0),
+        stage("InProcess", 8, 120.0, 50.0),
+        stage("HybridGrpc", 500, 80.0, 4000.0),
+        stage("FastApiHttp", 500, 40.0, 8000.0),
+    ]
+    assert ratios(stages) == [
+        {"users": 8, "to": "FastApiHttp", "answers_per_second": 0.9, "p99_ms": 1.25},
+        {"users": 8, "to": "InProcess", "answers_per_second": 0.75, "p99_ms": 2.0},
+        {"users": 500, "to": "FastApiHttp", "answers_per_second": 2.0, "p99_ms": 0.5},
+    ]
+
+
+def test_a_stage_with_a_fault_or_without_an_answer_is_no_measure():
+    stages = [
+        stage("HybridGrpc", 8, 90.0, 100.0, fault={"killed_at": 1.0}),
+        stage("HybridGrpc", 1, 90.0, 100.0),
+        stage("OriginalGrpc", 1, 0.0, None, answers=0),
+        stage("FastApiHttp", 8, 100.0, 80.0),
+    ]
+    assert ratios(stages) == []
