@@ -9,9 +9,9 @@ import time
 from types import TracebackType
 
 from serving import ModelControl
+from serving.stubs import Stubs
 from serving.watch.care import Policy
 from serving.watch.rounds import Watch
-from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 

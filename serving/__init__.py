@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from serving.control import ModelControl, ModelStatus
     from serving.errors import (
         LoadFailed,
+        LoadHangs,
         MachineError,
         ModelError,
         ModelNotFound,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "LoadFailed": "errors",
+    "LoadHangs": "errors",
     "MachineError": "errors",
     "ModelControl": "control",
     "ModelError": "errors",
@@ -54,6 +56,7 @@ _HOME = {
 
 __all__ = [
     "LoadFailed",
+    "LoadHangs",
     "MachineError",
     "ModelControl",
     "ModelError",

@@ -11,6 +11,7 @@
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
     │   ├── ModelNotFound
     │   ├── LoadFailed
+    │   │   └── LoadHangs      exit 6   a process of it died, and Triton waits for it
     │   ├── UnloadFailed
     │   └── ProbeFailed
     └── ServerUnreachable          exit 7   nothing answers at that address
@@ -114,6 +115,13 @@ class LoadFailed(ModelError):
     """A model, or one of its versions, did not load. What was serving before still serves."""
 
     verb = "load"
+
+
+class LoadHangs(LoadFailed):
+    """A process of the model died while it was loaded, and Triton, which should say so, waits for it."""
+
+    def __init__(self, name: str, waited_s: float) -> None:
+        super().__init__(name, f"a process of it died, and Triton has waited for it for {waited_s:.0f} s since")
 
 
 class UnloadFailed(ModelError):

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from serving.control import ModelControl
-from serving.errors import ModelError, ServerFailed, ServerUnreachable
+from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable
 from serving.launch import Launched, Order, launch
 from serving.ports import LOOPBACK
 from serving.repository import load_stages, read_repository
 from serving.shared_memory import MIB
 from serving.state import RunningServer, clear_state, started_ticks, write_state
+from serving.stubs import Stubs
 
 _KILL_AFTER_DRAIN_S = 5.0
 _LOADERS = 4
+_LOOK_EVERY_S = 1.0
+_HANGS_AFTER_S = 8.0
 
 
 class TritonServer:
@@ -113,6 +117,13 @@ class TritonServer:
             raise RuntimeError("the server is already started")
         self.failures.clear()
         stages = load_stages(read_repository(self.repository), self._load)
+        try:
+            self._start(stages)
+        except LoadHangs:
+            # Now and then 24.10 loses a process to a lock of its own, and that server then loads nothing any more.
+            self._start(stages)
+
+    def _start(self, stages: list[list[str]]) -> None:
         self._launched = launch(self._order)
         try:
             self._load_models(stages)
@@ -165,10 +176,17 @@ class TritonServer:
         return self._launched
 
     def _load_models(self, stages: list[list[str]]) -> None:
+        stubs = Stubs(self.pid)
         with self.control() as control, ThreadPoolExecutor(_LOADERS) as pool:
             for stage in stages:
-                loading = [(name, pool.submit(control.load, name)) for name in stage]
-                for name, done in loading:
+                loading = {name: pool.submit(control.load, name) for name in stage}
+                try:
+                    _wait_for(loading, stubs)
+                except LoadHangs:
+                    # The calls under way would be waited for; without a server they end.
+                    self._running().stop(0.0)
+                    raise
+                for name, done in loading.items():
                     try:
                         done.result()
                     except ModelError as error:
@@ -202,3 +220,20 @@ class TritonServer:
             log=str(launched.log_path.resolve()),
         )
         write_state(self._state_path, state)
+
+
+def _wait_for(loading: Mapping[str, Future[None]], stubs: Stubs) -> None:
+    """Wait until all loads have ended, well or badly. Raises LoadHangs for one that will not.
+
+    Triton itself tells of a process that died while its model was loaded, after four seconds.
+    """
+    died: dict[str, float] = {}
+    pending = {name for name, done in loading.items() if not done.done()}
+    while pending:
+        wait([loading[name] for name in pending], _LOOK_EVERY_S)
+        now = time.monotonic()
+        died.update((name, now) for name in stubs.died() if name not in died)
+        pending = {name for name in pending if not loading[name].done()}
+        for name in pending & died.keys():
+            if now - died[name] > _HANGS_AFTER_S:
+                raise LoadHangs(name, now - died[name])

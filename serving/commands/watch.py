@@ -11,9 +11,9 @@ from pathlib import Path
 
 from serving.commands.shared import Commands, add_command, control, running, say, with_address
 from serving.ports import LOOPBACK, choose
+from serving.stubs import Stubs
 from serving.watch.care import Policy
 from serving.watch.rounds import Watch
-from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 __all__ = ["add", "policy_of", "told_on", "with_watching"]

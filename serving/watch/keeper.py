@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from serving.errors import ServerFailed
 from serving.server import TritonServer
+from serving.stubs import Stubs
 from serving.watch.care import Policy
 from serving.watch.rounds import Watch
-from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 # A server that ends so often within so long is not worth another start.

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from serving.control import ModelStatus
 from serving.errors import ModelError, ProbeFailed, ServerUnreachable, ServingError
+from serving.stubs import Stubs
 from serving.watch.care import DIED, Care, Policy
-from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 _AT_ONCE = 8

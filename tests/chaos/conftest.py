@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from serving.stubs import Stubs
 from serving.watch.care import Policy
 from serving.watch.rounds import Watch
-from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 from tests.live.conftest import LiveTriton, pytest_runtest_makereport, serving_triton
 from tests.live.hybrid_net import Net, Shape

@@ -16,7 +16,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from serving import LoadFailed, ModelNotFound, PortTaken, ProbeFailed, ServerFailed, TritonServer, read_state
+from serving import LoadFailed, LoadHangs, ModelNotFound, PortTaken, ProbeFailed, ServerFailed, TritonServer, read_state
 from serving.shared_memory import SHM
 
 MODELS = Path(__file__).parent / "serving_models"
@@ -285,3 +285,47 @@ def test_a_port_held_by_somebody_else_is_not_stolen(repository: Path) -> None:
         port = held.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"port {port} \(http\) is taken by process {os.getpid()}"):
             TritonServer(repository, http_port=port).start()
+
+
+HANGING = """import os, pathlib, signal, time
+
+class TritonPythonModel:
+    def initialize(self, args):
+        seen = pathlib.Path(__file__).with_name("seen")
+        if {again} or not seen.exists():
+            if args["model_instance_name"].endswith("_1"):
+                time.sleep(600)
+            time.sleep(1)
+            seen.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def execute(self, requests):
+        raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def hanging(repository: Path) -> Callable[[bool], Path]:
+    """A model of which one process dies while the other one goes on loading, at the first load or at each."""
+
+    def write(again: bool) -> Path:
+        config = repository / "echo" / "config.pbtxt"
+        config.write_text(config.read_text().replace("count: 1", "count: 2"))
+        (repository / "echo" / "1" / "model.py").write_text(HANGING.format(again=again))
+        return repository
+
+    return write
+
+
+def test_a_server_that_waits_for_a_dead_process_is_started_once_more(hanging: Callable[[bool], Path]) -> None:
+    start = time.monotonic()
+    with TritonServer(hanging(False)) as server, server.control() as control:
+        assert control.ready("echo")
+    assert time.monotonic() - start < 60
+
+
+def test_one_that_waits_for_ever_is_told_of_and_leaves_nothing_behind(hanging: Callable[[bool], Path]) -> None:
+    before = regions()
+    with pytest.raises(LoadHangs, match="could not load model 'echo': a process of it died, and Triton has waited"):
+        TritonServer(hanging(True)).start()
+    assert not regions() - before

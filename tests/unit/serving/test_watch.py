@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ProbeFailed, ServerUnreachable
+from serving.stubs import Stubs
 from serving.watch.care import Policy, is_dead
 from serving.watch.rounds import Watch
-from serving.watch.stubs import Stubs
 from serving.watch.telling import Telling
 
 DEAD = "Stub process 'net_onnx_0_0' is not healthy."
