@@ -44,6 +44,10 @@ bench: $(VENV)/.installed ## published twins against their originals: time, memo
 	@$(PY) -m conversion bench $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
 		--repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
+.PHONY: tune
+tune: setup ## how a published model is served best, written to its model.toml (MODEL=path/to/folder, P99_MS=100, CLIENTS="1 8 32")
+	@$(PY) -m conversion tune $(MODEL) --repository $(REPOSITORY) $(if $(P99_MS),--p99-ms $(P99_MS)) $(if $(CLIENTS),--clients $(CLIENTS))
+
 .PHONY: preflight
 preflight: $(VENV)/.installed ## load what is served in the ONNX Runtime of Triton releases (TARGET="24.10 26.08", MODEL=name)
 	@$(PY) -m conversion preflight $(MODEL) --repository $(REPOSITORY) $(if $(TARGET),--target $(TARGET))

@@ -12,12 +12,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import bench, convert, files, preflight, prune, releases, replay, report
+from .commands import bench, convert, files, preflight, prune, releases, replay, report, tune
 from .commands.shared import say
 from .errors import ConversionError
 
 # In the order in which help lists them.
-_COMMANDS = (convert, bench, releases, replay, report, prune, preflight, files)
+_COMMANDS = (convert, bench, tune, releases, replay, report, prune, preflight, files)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,8 @@ from .errors import Unsupported
 from .graph import describe, load_onnx, validate_file
 from .interface import BATCH
 from .rewrite import save
-from .spec import InputSpec, ModelSpec, SearchSpec, ServingSpec, SourceSpec
+from .serving_spec import ServingSpec
+from .spec import InputSpec, ModelSpec, SearchSpec, SourceSpec
 from .spec_reader import SUFFIXES
 from .worker import Task, run_worker
 

@@ -16,7 +16,8 @@ from .dtypes import DTYPES
 from .errors import PublishError
 from .interface import Facts
 from .preference import as_parameter, preference
-from .spec import GpuSpec, ModelSpec, ServingSpec
+from .serving_spec import GpuSpec, ServingSpec
+from .spec import ModelSpec
 
 __all__ = [
     "ROLES",
@@ -72,9 +73,8 @@ def model_configs(
         if arrangement.dynamic_batching:
             configs["onnx"].dynamic_batching.SetInParent()
         # The hybrid joins requests by itself; a queue of Triton's is for those who would rather wait for company.
-        if serving.max_queue_delay_microseconds:
-            delay = serving.max_queue_delay_microseconds
-            configs["hybrid"].dynamic_batching.max_queue_delay_microseconds = delay
+        if arrangement.queue_delay_us:
+            configs["hybrid"].dynamic_batching.max_queue_delay_microseconds = arrangement.queue_delay_us
     _fill_twin(configs["onnx"], arrangement)
     _fill_gpu(configs["onnx"], serving.gpu, content)
     _fill_original(configs["original"], spec)

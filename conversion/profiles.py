@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .spec import GpuSpec
+from .serving_spec import GpuSpec
 
 __all__ = ["CPU", "CUDA", "ON_CPU", "PROFILES", "Profile", "Provider", "TENSORRT", "profile_for"]
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .serving_spec import ServingSpec
+
 __all__ = [
-    "ACCELERATORS",
     "AccuracySpec",
     "EXPORTERS",
     "ExportSpec",
-    "GPU_PRECISIONS",
-    "GpuSpec",
     "InputSpec",
     "LEVELS",
     "ModelSpec",
@@ -21,7 +20,6 @@ __all__ = [
     "ParitySpec",
     "SamplesSpec",
     "SearchSpec",
-    "ServingSpec",
     "SourceSpec",
     "TWINS",
     "ToleranceSpec",
@@ -41,8 +39,6 @@ EXPORTERS = {
 LEVELS = ("off", "fast", "full")
 PRECISIONS = ("fp32", "int8", "int8_dynamic")
 TWINS = ("onnx", "original")
-ACCELERATORS = ("cuda", "tensorrt")
-GPU_PRECISIONS = ("fp32", "fp16")
 
 
 @dataclass(frozen=True)
@@ -157,68 +153,6 @@ class ExportSpec:
 
 
 @dataclass(frozen=True)
-class GpuSpec:
-    """How instances on a GPU run the twin; those on a CPU read none of it, so that both serve the same graph.
-
-    `accelerator` is one of ACCELERATORS; the rest is TensorRT's: `precision`, one of GPU_PRECISIONS, to which it
-    converts by itself, `workspace_bytes`, and `engine_cache`, a folder of the server's for built engines, "" for none.
-    """
-
-    accelerator: str = "cuda"
-    precision: str = "fp32"
-    workspace_bytes: int = 1 << 30
-    engine_cache: str = ""
-
-
-@dataclass(frozen=True)
-class ShadowSpec:
-    """How the twins are compared in service: the `share` of the answers that is asked for again at the other twin.
-
-    More than `max_differing` of those compared, and the ONNX twin is asked no more, if `quarantine`. The newest `keep`
-    requests on which the twins differed lie in `folder` on the server; "" is understudy/NAME in its temporary folder.
-    """
-
-    share: float = 0.01
-    max_differing: float = 0.1
-    quarantine: bool = True
-    keep: int = 8
-    folder: str = ""
-
-
-@dataclass(frozen=True)
-class ServingSpec:
-    """How Triton serves the release. Milliseconds for budgets, microseconds for the queue delay, as in Triton.
-
-    `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline. `max_joined_rows` bounds the
-    calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without.
-    `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is two for each instance of a twin.
-    `prefer` is who is asked first: one of TWINS, "auto" for who was measured faster, or a table by batch sizes.
-    `instances`, `threads` and `dynamic_batching` are the twin's; None is what measures best: conversion/arrangements.
-    """
-
-    max_batch_size: int = 32
-    dynamic_batching: bool | None = None
-    max_queue_delay_microseconds: int = 0
-    max_joined_rows: int = 0
-    instances: int | None = None
-    threads: int | None = None
-    original_instances: int = 1
-    original_threads: int = 2
-    prefer: str | dict[str, str] = "auto"
-    fallback_enabled: bool = True
-    deadline_ms: int = 10000
-    primary_budget_ms: int = 0
-    max_concurrency: int = 16
-    max_fallbacks: int = 0
-    max_pending: int = 640
-    max_pending_mb: int = 512
-    allow_non_finite_inputs: tuple[str, ...] = ()
-    allow_non_finite_outputs: tuple[str, ...] = ()
-    gpu: GpuSpec = GpuSpec()
-    shadow: ShadowSpec = ShadowSpec()
-
-
-@dataclass(frozen=True)
 class ModelSpec:
     """One model. `folder` is where its model.toml lies.
 
@@ -237,7 +171,7 @@ class ModelSpec:
     accuracy: AccuracySpec = AccuracySpec()
     search: SearchSpec = SearchSpec()
     export: ExportSpec = ExportSpec()
-    serving: ServingSpec = ServingSpec()
+    serving: ServingSpec = field(default_factory=ServingSpec)
 
     @property
     def exporters(self) -> tuple[str, ...]:

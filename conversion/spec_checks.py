@@ -10,17 +10,8 @@ from pathlib import Path, PurePosixPath
 from .dtypes import DTYPES
 from .errors import KeyMissing, UnsupportedDtype, WrongValue
 from .preference import batch_range
-from .spec import (
-    ACCELERATORS,
-    EXPORTERS,
-    GPU_PRECISIONS,
-    LEVELS,
-    PRECISIONS,
-    TWINS,
-    AccuracySpec,
-    GpuSpec,
-    ModelSpec,
-)
+from .serving_spec import ACCELERATORS, GPU_PRECISIONS, GpuSpec
+from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
 from .targets import TARGETS, known_targets
 
 __all__ = ["check"]
@@ -95,6 +86,10 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
         "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
         "serving.max_fallbacks": (serving.max_fallbacks, 0, serving.max_concurrency),
+        "serving.tuned.instances": (serving.tuned.instances, 0, 1024),
+        "serving.tuned.threads": (serving.tuned.threads, 1, 1024),
+        "serving.tuned.max_joined_rows": (serving.tuned.max_joined_rows, 0, 1 << 16),
+        "serving.tuned.max_queue_delay_microseconds": (serving.tuned.max_queue_delay_microseconds, 0, 1e9),
         "serving.gpu.workspace_bytes": (serving.gpu.workspace_bytes, 1, 1e12),
         "serving.max_pending": (serving.max_pending, 1, 1 << 16),
         "serving.max_pending_mb": (serving.max_pending_mb, 1, 1 << 20),

@@ -27,8 +27,10 @@ SUFFIXES = {
 }
 
 
-def read_spec(folder: Path, target: str | None = None, search: str | None = None) -> ModelSpec:
+def read_spec(folder: Path, target: str | None = None, search: str | None = None, *, tuned: bool = True) -> ModelSpec:
     """Read `folder`/model.toml (or the file itself); `target` and the level of `search` take the place of its own.
+
+    What was tuned fills in what [serving] leaves open, unless `tuned` is false.
 
     Raises a subclass of SpecError, UnsupportedDtype.
     """
@@ -49,6 +51,7 @@ def read_spec(folder: Path, target: str | None = None, search: str | None = None
     if search is not None:
         spec = replace(spec, search=replace(spec.search, level=search))
     spec = _with_format(spec, path)
+    spec = _with_tuned(spec) if tuned else spec
     check(spec, path)
     return spec
 
@@ -123,3 +126,21 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
         if not found:
             raise WrongValue(path, "source.path", f"a {', '.join(SUFFIXES)} file or a SavedModel folder", source.path)
     return replace(spec, source=replace(source, format=found))
+
+
+def _with_tuned(spec: ModelSpec) -> ModelSpec:
+    """Fill in what was tuned, where [serving] leaves it open."""
+    serving = spec.serving
+    tuned = serving.tuned
+    if not tuned.instances:
+        return spec
+    batching = tuned.dynamic_batching if serving.dynamic_batching is None else serving.dynamic_batching
+    filled = replace(
+        serving,
+        instances=serving.instances or tuned.instances,
+        threads=serving.threads or tuned.threads,
+        dynamic_batching=batching,
+        max_joined_rows=serving.max_joined_rows or tuned.max_joined_rows,
+        max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
+    )
+    return replace(spec, serving=filled)

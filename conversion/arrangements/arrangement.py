@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..spec import ServingSpec
+from ..serving_spec import ServingSpec
 
 __all__ = ["Arrangement", "arrangements", "default_arrangement", "fixed", "in_words"]
 
@@ -22,18 +22,21 @@ class Arrangement:
     """How Triton serves a twin: `threads` of ONNX Runtime for each of its `instances`, and who joins requests, if any.
 
     The hybrid joins requests while all instances are busy, up to `joined_rows` in a call; with `dynamic_batching` the
-    twin's own queue joins what reaches it, the calls of those who ask it directly among them. The text, such as
-    "2x1_batching", is fit for a model's name.
+    twin's own queue joins what reaches it, the calls of those who ask it directly among them. Triton's queue before the
+    hybrid may wait `queue_delay_us` microseconds for company. The text, such as "1x2_joining4", is fit for a model's
+    name.
     """
 
     instances: int
     threads: int
     dynamic_batching: bool
     joined_rows: int
+    queue_delay_us: int = 0
 
     def __str__(self) -> str:
-        how = "_batching" if self.dynamic_batching else "_joining" if self.joined_rows > 1 else ""
-        return f"{self.instances}x{self.threads}{how}"
+        by_hybrid = f"_joining{self.joined_rows}" if self.joined_rows > 1 else ""
+        delay = f"_after{self.queue_delay_us}us" if self.queue_delay_us else ""
+        return f"{self.instances}x{self.threads}{'_batching' if self.dynamic_batching else by_hybrid}{delay}"
 
 
 def default_arrangement(serving: ServingSpec) -> Arrangement:
@@ -41,7 +44,8 @@ def default_arrangement(serving: ServingSpec) -> Arrangement:
 
     A model without rows is never batched.
     """
-    return Arrangement(serving.instances or _INSTANCES, serving.threads or _THREADS, *_usual(serving))
+    delay = serving.max_queue_delay_microseconds
+    return Arrangement(serving.instances or _INSTANCES, serving.threads or _THREADS, *_usual(serving), delay)
 
 
 def fixed(serving: ServingSpec) -> bool:
@@ -64,7 +68,7 @@ def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
         found.append(Arrangement(*shapes[-1], dynamic_batching=False, joined_rows=1))
     else:
         found += [Arrangement(*shape, *usual) for shape in shapes]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(replace(one, queue_delay_us=serving.max_queue_delay_microseconds) for one in found))
 
 
 def in_words(served: Mapping[str, Any]) -> str:
@@ -73,9 +77,10 @@ def in_words(served: Mapping[str, Any]) -> str:
     # Older releases do not say.
     joined = served.get("joined_rows", 1)
     batching = "on" if served["dynamic_batching"] else f"by the hybrid, {joined} rows at most" if joined > 1 else "off"
+    delay = served.get("queue_delay_us", 0)
     return (
         f"{instances} instance{'' if instances == 1 else 's'} of {threads} thread{'' if threads == 1 else 's'}, "
-        f"batching {batching}"
+        f"batching {batching}{f', after {delay / 1e3:g} ms' if delay else ''}"
     )
 
 

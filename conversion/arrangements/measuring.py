@@ -25,6 +25,8 @@ __all__ = ["Effort", "lay_out", "measure"]
 
 _CODE = Path(__file__).parents[2] / "python_backend" / "hybrid"
 _SERVED = ("onnx", "hybrid")
+# What a release has besides, by which it would be held to the place where it was published.
+_PUBLISHED = shutil.ignore_patterns("__pycache__", "SHA256SUMS", "config.pbtxt")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def lay_out(
         for role in _SERVED:
             model = scratch / f"{named.name}{ROLES[role]}"
             source, copy = (twin, link_or_copy) if role == "onnx" else (_CODE, shutil.copyfile)
-            shutil.copytree(source, model / "1", copy_function=copy, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, model / "1", copy_function=copy, ignore=_PUBLISHED)
             write_config(configs[role], model / "config.pbtxt")
         names[arrangement] = named.name
     return names

@@ -19,7 +19,7 @@ from .callers import callers
 from .choice import MARGIN, Figures, best, summarised
 from .measuring import Effort, lay_out, measure
 
-__all__ = ["Machine", "Settled", "settle"]
+__all__ = ["Machine", "Settled", "first_row", "refuse_too_much", "settle"]
 
 _EFFORT = Effort()
 # What one instance takes beside the model, and how often it holds the file: as read, as packed, and what it computes.
@@ -36,7 +36,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Settled:
-    """How it is served, and how that was found: "measured", "spec", or "default" for the reason given.
+    """How it is served, and how that was found: "measured", "tuned", "spec", or "default" for the reason given.
 
     `figures` has every arrangement that was measured, with so many `clients` at once on so many `cores`.
     """
@@ -76,7 +76,7 @@ def settle(
     """
     default = default_arrangement(spec.serving)
     if fixed(spec.serving):
-        return Settled(default, "spec")
+        return Settled(default, "tuned" if spec.serving.tuned.instances else "spec")
     if spec.search.level == "off":
         return Settled(default, "default", "the search is off")
     if machine is None:
@@ -85,7 +85,7 @@ def settle(
     if len(wanted) == 1:
         return Settled(wanted[0], "default", "the cores leave no choice", machine.cores)
     try:
-        _refuse_too_much(work / "onnx", sum(one.instances for one in wanted))
+        refuse_too_much(work / "onnx", sum(one.instances for one in wanted))
         report(f"measuring {len(wanted)} ways to serve it, for one client and for many")
         return _measured(spec, built, work, machine, wanted=wanted, effort=effort)
     except (RehearsalImpossible, ReleaseRefused, OSError) as error:
@@ -106,7 +106,7 @@ def _measured(
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
     scratch = work / "arrangements"
     names = lay_out(spec, work / "onnx", inputs, outputs, wanted=wanted, scratch=scratch)
-    row = _row(work / GOLDEN, inputs, batched=spec.serving.max_batch_size > 0)
+    row = first_row(work / GOLDEN, inputs, batched=spec.serving.max_batch_size > 0)
     with machine.serve(scratch) as server, callers(server.address, effort.clients, row) as asking:
         rounds, failures = measure(asking, names, effort)
     figures = summarised(rounds, failures)
@@ -116,7 +116,7 @@ def _measured(
     return Settled(chosen, "measured", "", machine.cores, effort.clients, figures)
 
 
-def _row(path: Path, inputs: tuple[Facts, ...], *, batched: bool) -> Batch:
+def first_row(path: Path, inputs: tuple[Facts, ...], *, batched: bool) -> Batch:
     """The first golden row, or all of a model without rows, as it is announced: no tensor is without dimensions."""
     found = read_golden(path).inputs
     rows = {fact.name: found[fact.name][:1] if batched else found[fact.name] for fact in inputs}
@@ -124,7 +124,7 @@ def _row(path: Path, inputs: tuple[Facts, ...], *, batched: bool) -> Batch:
     return {name: row if row.ndim >= least else row.reshape(*row.shape, 1) for name, row in rows.items()}
 
 
-def _refuse_too_much(twin: Path, instances: int) -> None:
+def refuse_too_much(twin: Path, instances: int) -> None:
     """All of them are loaded at once: a machine that runs short would kill others too. Raises RehearsalImpossible."""
     held = sum(path.stat().st_size for path in twin.rglob("*") if path.is_file())
     needed = instances * (_INSTANCE_BYTES + _TIMES_HELD * held)

@@ -114,6 +114,8 @@ def _served(serving: dict[str, Any]) -> str:
     found = in_words(serving)
     if serving["how"] == "spec":
         return f"{found}: as model.toml says"
+    if serving["how"] == "tuned":
+        return f"{found}: as `tune` found"
     if serving["how"] == "default":
         return f"{found}: not measured, {serving['reason']}"
     tried = serving["arrangements"]

@@ -19,7 +19,7 @@ from ..live import Live, LiveServer
 from ..samples import Batch
 from .shared import note
 
-__all__ = ["TritonOverGrpc", "live_of", "machine_of", "rehearsal_server", "tell_files_only", "with_server"]
+__all__ = ["TritonOverGrpc", "here", "live_of", "machine_of", "rehearsal_server", "tell_files_only", "with_server"]
 
 _INFER_TIMEOUT_S = 60.0
 _Answer = TypeVar("_Answer")
@@ -59,8 +59,11 @@ def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Liv
 
 def machine_of(arguments: argparse.Namespace) -> Machine | None:
     """Where it is measured how a twin is best served: here, unless servers of its own are unwanted."""
-    if arguments.no_rehearsal:
-        return None
+    return None if arguments.no_rehearsal else here()
+
+
+def here() -> Machine:
+    """This machine."""
     from serving.command import available_cores
 
     return Machine(rehearsal_server, available_cores())

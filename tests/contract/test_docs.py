@@ -32,7 +32,7 @@ def keys(cls):
     "key",
     sorted(
         set(keys(spec.ModelSpec))
-        - {"folder", "source", "samples", "parity", "accuracy", "search", "export", "serving", "gpu", "shadow"}
+        - {"folder", "source", "samples", "parity", "accuracy", "search", "export", "serving", "gpu", "shadow", "tuned"}
     ),
 )
 def test_every_key_of_a_spec_is_described(key):
@@ -91,7 +91,7 @@ def options(parser):
 
 @pytest.mark.parametrize("option", sorted(set(options(_parser()))))
 def test_every_option_of_the_conversion_is_described(option):
-    assert f"`{option}" in (DOCS / "conversion.md").read_text()
+    assert f"`{option}" in (DOCS / "conversion.md").read_text() + (DOCS / "tuning.md").read_text()
 
 
 def test_every_exit_code_of_the_conversion_is_described():

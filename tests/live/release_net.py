@@ -24,7 +24,8 @@ from conversion.live import Live
 from conversion.parity import Case
 from conversion.pbtxt import ROLES, model_configs
 from conversion.repository import Repository
-from conversion.spec import ModelSpec, ServingSpec, SourceSpec
+from conversion.serving_spec import ServingSpec
+from conversion.spec import ModelSpec, SourceSpec
 from python_backend.original.bundle import Bundle, Tensor
 
 from .conftest import LiveTriton

@@ -12,7 +12,7 @@ from conversion.config_rules import config_refusals, twin_refusals, written_sign
 from conversion.graph import load_onnx
 from conversion.interface import Facts
 from conversion.pbtxt import model_configs, read_config
-from conversion.spec import ServingSpec
+from conversion.serving_spec import ServingSpec
 from conversion.targets import TARGETS
 
 TARGET = TARGETS["24.10"]

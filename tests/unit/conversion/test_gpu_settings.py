@@ -9,7 +9,7 @@ from conversion.config_rules import config_refusals, twin_refusals
 from conversion.interface import Facts
 from conversion.pbtxt import model_configs
 from conversion.profiles import CPU, CUDA, ON_CPU, TENSORRT, profile_for
-from conversion.spec import GpuSpec, ServingSpec
+from conversion.serving_spec import GpuSpec, ServingSpec
 from conversion.targets import TARGETS
 from python_backend.onnxruntime.settings import CPU as CPU_ALONE
 from python_backend.onnxruntime.settings import read_providers

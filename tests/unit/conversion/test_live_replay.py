@@ -11,7 +11,8 @@ from conversion.interface import Facts
 from conversion.live_replay import golden_of, replay_hybrid
 from conversion.parity import Case
 from conversion.pbtxt import model_configs, write_config
-from conversion.spec import ModelSpec, ServingSpec, SourceSpec
+from conversion.serving_spec import ServingSpec
+from conversion.spec import ModelSpec, SourceSpec
 
 
 @pytest.fixture

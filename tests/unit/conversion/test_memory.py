@@ -7,7 +7,7 @@ import pytest
 from conversion.errors import MeasuringFailed
 from conversion.memory import peak_memory_mb
 from conversion.profiles import profile_for
-from conversion.spec import GpuSpec
+from conversion.serving_spec import GpuSpec
 
 ROW = {"x": np.ones((1, 4), np.float32)}
 

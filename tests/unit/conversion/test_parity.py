@@ -5,7 +5,8 @@ import pytest
 from conversion.errors import ProviderMissing
 from conversion.parity import Case, Twin, compare, prove
 from conversion.profiles import CPU, profile_for
-from conversion.spec import GpuSpec, ParitySpec
+from conversion.serving_spec import GpuSpec
+from conversion.spec import ParitySpec
 
 TOLERANCE = ParitySpec(atol=1e-3, rtol=1e-2)
 

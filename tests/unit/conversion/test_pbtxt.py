@@ -5,7 +5,8 @@ import pytest
 from conversion.errors import PublishError
 from conversion.interface import Facts
 from conversion.pbtxt import interface_difference, model_configs, pinned, read_config, replace_file, write_config
-from conversion.spec import OutputSpec, ServingSpec
+from conversion.serving_spec import ServingSpec
+from conversion.spec import OutputSpec
 from python_backend.hybrid.preference import read_preference
 from python_backend.integrity import pins
 

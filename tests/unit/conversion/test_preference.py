@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from conversion.preference import as_parameter, asked_first, at_best, batch_range, in_words, preference
-from conversion.spec import ServingSpec
+from conversion.serving_spec import ServingSpec
 
 
 def ranges(spec, prefer, ratios=None, largest=100):

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from conversion.errors import WrongValue
-from conversion.spec import GpuSpec, ModelSpec
+from conversion.serving_spec import GpuSpec
+from conversion.spec import ModelSpec
 from conversion.spec_reader import read_spec
 
 

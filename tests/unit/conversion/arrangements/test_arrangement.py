@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversion.arrangements.arrangement import Arrangement, arrangements, default_arrangement, fixed, in_words
-from conversion.spec import ServingSpec
+from conversion.serving_spec import ServingSpec
 
 COUNTS = st.none() | st.integers(1, 20)
 SERVING = st.builds(
@@ -21,20 +21,20 @@ def tried(cores, **serving):
 
 
 def test_two_cores_offer_two_instances_or_one_with_two_threads_and_the_twin_or_the_hybrid_joins_requests():
-    assert tried(2) == ["2x1_batching", "2x1_joining", "1x2_joining", "1x2_batching", "1x2"]
+    assert tried(2) == ["2x1_batching", "2x1_joining4", "1x2_joining4", "1x2_batching", "1x2"]
 
 
 def test_one_core_leaves_one_instance_of_one_thread():
-    assert tried(1) == ["1x1_batching", "1x1_joining", "1x1"]
+    assert tried(1) == ["1x1_batching", "1x1_joining4", "1x1"]
     assert tried(1, max_batch_size=0) == ["1x1"]
 
 
 def test_more_cores_are_filled_by_instances_or_by_threads_and_two_instances_stay_the_safe_one():
     assert tried(4) == [
         "2x1_batching",
-        "2x1_joining",
-        *("4x1_joining", "4x1_batching"),
-        *("1x4_joining", "1x4_batching", "1x4"),
+        "2x1_joining4",
+        *("4x1_joining4", "4x1_batching"),
+        *("1x4_joining4", "1x4_batching", "1x4"),
     ]
 
 
@@ -46,7 +46,7 @@ def test_what_the_spec_fixes_does_not_vary():
     assert tried(2, dynamic_batching=True) == ["2x1_batching", "1x2_batching"]
     assert tried(4, instances=2, dynamic_batching=False) == ["2x1", "2x2"]
     assert tried(4, threads=2, dynamic_batching=False) == ["2x2", "1x2"]
-    assert tried(2, instances=3, threads=5) == ["3x5_batching", "3x5_joining", "3x5"]
+    assert tried(2, instances=3, threads=5) == ["3x5_batching", "3x5_joining4", "3x5"]
     assert tried(2, threads=2, max_joined_rows=1) == ["1x2_batching", "1x2"]
 
 

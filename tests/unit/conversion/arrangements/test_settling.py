@@ -13,7 +13,8 @@ from conversion.errors import RehearsalImpossible, ReleaseRefused
 from conversion.golden import GOLDEN, write_golden
 from conversion.interface import Facts
 from conversion.parity import Case
-from conversion.spec import SearchSpec, ServingSpec
+from conversion.serving_spec import ServingSpec
+from conversion.spec import SearchSpec
 
 BUILT = {
     "inputs": [asdict(Facts("x", "float32", ("batch", 4))), asdict(Facts("t", "int64", ("batch",)))],
@@ -112,12 +113,12 @@ def test_an_interrupt_is_no_failure_of_measuring(spec, work):
 
 def test_one_golden_row_is_sent_and_a_scalar_a_row_has_one_dimension(work):
     facts = tuple(Facts(**one) for one in BUILT["inputs"])
-    row = settling._row(work / GOLDEN, facts, batched=True)
+    row = settling.first_row(work / GOLDEN, facts, batched=True)
     assert {name: array.shape for name, array in row.items()} == {"x": (1, 4), "t": (1, 1)}
 
 
 def test_without_rows_all_is_sent_as_it_is_announced(tmp_path):
     write_golden(Case({"x": np.ones((3, 4)), "t": np.array(7)}, {}), tmp_path / GOLDEN)
     facts = tuple(Facts(**one) for one in BUILT["inputs"])
-    row = settling._row(tmp_path / GOLDEN, facts, batched=False)
+    row = settling.first_row(tmp_path / GOLDEN, facts, batched=False)
     assert {name: array.shape for name, array in row.items()} == {"x": (3, 4), "t": (1,)}

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conversion.interface import Facts
 from conversion.parity import Twin
-from conversion.spec import InputSpec, ModelSpec, ServingSpec, SourceSpec
+from conversion.serving_spec import ServingSpec
+from conversion.spec import InputSpec, ModelSpec, SourceSpec
 from conversion.subject import Subject
 
 SIZE = (3, 12, 12)

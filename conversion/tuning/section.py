@@ -1,0 +1,45 @@
+"""The section `[serving.tuned]` of a model.toml: written behind what people wrote, or in place of an older one."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+from ..errors import WrongValue
+from ..serving_spec import TunedSpec
+
+__all__ = ["write_section"]
+
+# Up to the next table, or the end.
+_SECTION = re.compile(r"\n*^\[serving\.tuned\][^\n]*\n(?:(?!\[)[^\n]*\n?)*", re.MULTILINE)
+
+
+def write_section(path: Path, tuned: TunedSpec, comment: str) -> None:
+    """Write it in one step; all else stays as it is. Raises WrongValue where it cannot stand there, OSError."""
+    text = path.read_text(encoding="utf-8")
+    lines = [f"{field.name} = {_toml(getattr(tuned, field.name))}" for field in fields(tuned)]
+    rest = _SECTION.sub("\n", text).rstrip("\n")
+    made = "\n".join([rest, "", f"[serving.tuned]  # {comment}", *lines, ""])
+    try:
+        tomllib.loads(made)
+    except tomllib.TOMLDecodeError as error:
+        raise WrongValue(
+            path, "serving", "a table [serving], so that [serving.tuned] can follow", str(error)
+        ) from error
+    handle, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(made)
+        os.chmod(new, path.stat().st_mode & 0o777)
+        os.replace(new, path)
+    except BaseException:
+        Path(new).unlink(missing_ok=True)
+        raise
+
+
+def _toml(value: bool | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,133 @@
+"""Tune one published model: walk from what is served to what is best, then prove the gain in a run of their own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..arrangements.arrangement import Arrangement, default_arrangement
+from ..arrangements.settling import Machine
+from ..errors import ReleaseUnknown
+from ..evidence import EVIDENCE, machine, read_evidence
+from ..interface import facts_of
+from ..repository import Repository
+from ..serving_spec import TunedSpec
+from ..spec import ModelSpec
+from .run import Run, best_level, gains, quartiles
+from .trial import Load, Subject, Trial
+from .walk import MARGIN, Room, walk
+
+__all__ = ["Wanted", "section_of", "tune"]
+
+_FINAL_ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The limit on the 99th percentile of what callers wait, in milliseconds, and the load that it is to hold under."""
+
+    p99_ms: float
+    load: Load
+
+
+def tune(
+    spec: ModelSpec,
+    repository: Repository,
+    wanted: Wanted,
+    machine_: Machine,
+    *,
+    work: Path,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Everything that was measured, as build/tune/NAME.json has it. `spec` is what model.toml says without its tuning.
+
+    Raises ReleaseUnknown where nothing is published, RehearsalImpossible, ReleaseRefused.
+    """
+    version = repository.served(spec.name)
+    if version is None:
+        raise ReleaseUnknown(spec.name, None, [])
+    folders = {role: repository.release_folder(spec.name, role, version) for role in ("onnx", "hybrid")}
+    evidence = read_evidence(folders["hybrid"] / EVIDENCE)
+    subject = Subject(
+        spec,
+        folders["onnx"],
+        folders["hybrid"],
+        *(tuple(facts_of(fact) for fact in evidence[key]) for key in ("inputs", "outputs")),
+    )
+    served = _served(evidence["serving"])
+    room = Room(machine_.cores, spec.serving.max_batch_size, spec.serving)
+    scratch = work / "arrangements"
+    trial = Trial(subject, wanted.load, machine_, scratch, report)
+    try:
+        best, steps = served, []
+        for step in walk(served, room, wanted.p99_ms, trial.measure):
+            best = step.best
+            steps.append({"varied": step.varied, "runs": [_facts(run, wanted.p99_ms) for run in step.runs]})
+        others = dict.fromkeys((best, served, default_arrangement(spec.serving)))
+        final = {run.arrangement: run for run in trial.measure("the best, once more", list(others), _FINAL_ROUNDS)}
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    won = final[best]
+    return {
+        "name": spec.name,
+        "release": version,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "p99_ms": wanted.p99_ms,
+        "clients": list(wanted.load.clients),
+        "margin": MARGIN,
+        "runs": trial.runs,
+        "steps": steps,
+        "final": [_facts(run, wanted.p99_ms) for run in final.values()],
+        "best": asdict(best),
+        "served": asdict(served),
+        "default": asdict(default_arrangement(spec.serving)),
+        "within": best_level(won, wanted.p99_ms) is not None,
+        "gain": quartiles(gains(won, final[served], wanted.p99_ms)),
+        "gain_over_default": quartiles(gains(won, final[default_arrangement(spec.serving)], wanted.p99_ms)),
+    }
+
+
+def section_of(found: Mapping[str, Any]) -> TunedSpec | None:
+    """What is to be written into model.toml; None where nothing is better than what is served, or keeps the limit."""
+    gain = found["gain"]
+    if found["best"] == found["served"] or not found["within"]:
+        return None
+    # Where what is served keeps the limit nowhere, there is nothing to compare with.
+    if gain is not None and gain["median"] <= 1 + found["margin"]:
+        return None
+    best = found["best"]
+    return TunedSpec(
+        instances=best["instances"],
+        threads=best["threads"],
+        dynamic_batching=best["dynamic_batching"],
+        max_joined_rows=best["joined_rows"],
+        max_queue_delay_microseconds=best["queue_delay_us"],
+        p99_ms=float(found["p99_ms"]),
+        gain=float(gain["median"] if gain else 0.0),
+    )
+
+
+def _served(serving: Mapping[str, Any]) -> Arrangement:
+    # Older releases say nothing of rows joined, nor of how long the queue waits.
+    return Arrangement(
+        instances=serving["instances"],
+        threads=serving["threads"],
+        dynamic_batching=serving["dynamic_batching"],
+        joined_rows=serving.get("joined_rows", 1),
+        queue_delay_us=serving.get("queue_delay_us", 0),
+    )
+
+
+def _facts(run: Run, p99_ms: float) -> dict[str, Any]:
+    level = best_level(run, p99_ms)
+    return {
+        **asdict(run.arrangement),
+        "levels": [asdict(one) for one in run.levels],
+        "best_clients": None if level is None else level.clients,
+        "failure": run.failure,
+    }

@@ -1,0 +1,101 @@
+"""Which arrangements are tried, and in which order: shapes first, then joining, then waiting. Nothing is run here."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..arrangements.arrangement import Arrangement
+from ..serving_spec import ServingSpec
+from .run import Run, gains, rank
+
+__all__ = ["MARGIN", "Room", "Step", "walk"]
+
+# By so much another arrangement has to be better than the best one so far.
+MARGIN = 0.05
+_DELAYS_US = (500, 2_000)
+_MOST_SHAPES = 8
+
+# Measures arrangements in turn; gives a run for each, in their order.
+Measure = Callable[[str, Sequence[Arrangement]], list[Run]]
+
+
+@dataclass(frozen=True)
+class Room:
+    """What machine, model and spec leave open: cores, and rows of the largest batch, 0 where there are none.
+
+    `serving` is what model.toml says itself: that stays.
+    """
+
+    cores: int
+    rows: int
+    serving: ServingSpec
+
+    def has(self, arrangement: Arrangement) -> bool:
+        """Whether it contradicts nothing that model.toml says."""
+        serving = self.serving
+        return (
+            serving.instances in (None, arrangement.instances)
+            and serving.threads in (None, arrangement.threads)
+            and serving.dynamic_batching in (None, arrangement.dynamic_batching)
+            and serving.max_joined_rows in (0, arrangement.joined_rows)
+            and serving.max_queue_delay_microseconds in (0, arrangement.queue_delay_us)
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the walk: what was varied, the runs, the best so far among them, and who is the best after it."""
+
+    varied: str
+    runs: tuple[Run, ...]
+    best: Arrangement
+
+
+def walk(base: Arrangement, room: Room, p99_ms: float, measure: Measure) -> Iterator[Step]:
+    """Walk from `base` to the best arrangement, a step at a time; less than thirty runs in all.
+
+    In each step what is new is measured in turn with the best so far: a machine drifts.
+    """
+    best = base
+    for name, others in (("instances and threads", _shapes), ("joining", _joinings), ("waiting", _delays)):
+        wanted = list(dict.fromkeys((best, *filter(room.has, others(best, room)))))
+        if len(wanted) == 1:
+            continue
+        runs = measure(name, wanted)
+        best = _winner(runs, p99_ms)
+        yield Step(name, tuple(runs), best)
+
+
+def _winner(runs: Sequence[Run], p99_ms: float) -> Arrangement:
+    """The first, unless another one is clearly better."""
+    first, most = runs[0], max(runs, key=lambda run: rank(run, p99_ms))
+    found = gains(most, first, p99_ms)
+    if found:
+        return most.arrangement if statistics.median(found) > 1 + MARGIN else first.arrangement
+    # One of the two keeps the limit nowhere.
+    return most.arrangement if rank(most, p99_ms) > rank(first, p99_ms) else first.arrangement
+
+
+def _shapes(best: Arrangement, room: Room) -> list[Arrangement]:
+    """Instances and threads that together take half of the cores at least, and never more than all."""
+    powers = [1 << n for n in range(room.cores.bit_length())]
+    sizes = sorted({*powers, room.cores})
+    shapes = [(i, t) for i in sizes for t in sizes if room.cores / 2 <= i * t <= room.cores]
+    return [replace(best, instances=i, threads=t) for i, t in shapes[:_MOST_SHAPES]]
+
+
+def _joinings(best: Arrangement, room: Room) -> list[Arrangement]:
+    if not room.rows:
+        return []
+    rows = [rows for rows in (1, 2, 4, 8, 32) if rows <= room.rows]
+    by_hybrid = [replace(best, dynamic_batching=False, joined_rows=each) for each in rows]
+    return [*by_hybrid, replace(best, dynamic_batching=True, joined_rows=room.rows)]
+
+
+def _delays(best: Arrangement, room: Room) -> list[Arrangement]:
+    # Without company in a call there is nothing to wait for.
+    if not room.rows or best.joined_rows == 1:
+        return []
+    return [replace(best, queue_delay_us=delay) for delay in _DELAYS_US]

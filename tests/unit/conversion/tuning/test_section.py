@@ -1,0 +1,70 @@
+"""`[serving.tuned]` in a model.toml that people wrote."""
+
+import tomllib
+
+import pytest
+
+from conversion.errors import WrongValue
+from conversion.serving_spec import TunedSpec
+from conversion.spec_reader import read_spec
+from conversion.tuning.section import write_section
+
+TUNED = TunedSpec(2, 4, dynamic_batching=True, max_joined_rows=16, max_queue_delay_microseconds=500, p99_ms=80.0)
+SPEC = """# ours
+name = "net"
+[source]
+path = "net.keras"  # kept
+
+[serving]
+max_batch_size = 16
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "model.toml"
+    path.write_text(SPEC)
+    return path
+
+
+def test_it_stands_behind_what_people_wrote_and_fills_in_what_they_left_open(path):
+    write_section(path, TUNED, "by hand")
+    text = path.read_text()
+    assert text.startswith(SPEC)
+    assert "[serving.tuned]  # by hand\ninstances = 2\nthreads = 4\ndynamic_batching = true\n" in text
+    serving = read_spec(path).serving
+    assert serving.tuned == TUNED
+    assert (serving.instances, serving.threads, serving.dynamic_batching) == (2, 4, True)
+    assert (serving.max_joined_rows, serving.max_queue_delay_microseconds) == (16, 500)
+    alone = read_spec(path, tuned=False).serving
+    assert (alone.instances, alone.threads, alone.dynamic_batching, alone.max_joined_rows) == (None, None, None, 0)
+
+
+def test_what_people_say_counts_more(path):
+    path.write_text(SPEC + "threads = 1\ndynamic_batching = false\n")
+    write_section(path, TUNED, "by hand")
+    serving = read_spec(path).serving
+    assert (serving.instances, serving.threads, serving.dynamic_batching) == (2, 1, False)
+
+
+def test_an_older_one_is_replaced_wherever_it_stands(path):
+    path.write_text(SPEC + "[serving.tuned] # old\ninstances = 8\nthreads = 8\n\n[export]\nopset = 18\n")
+    path.chmod(0o640)
+    write_section(path, TUNED, "new")
+    write_section(path, TUNED, "newer")
+    text = path.read_text()
+    assert text.count("[serving.tuned]") == 1
+    assert "[serving.tuned]  # newer" in text
+    table = tomllib.loads(text)
+    assert table["export"] == {"opset": 18}
+    assert table["serving"]["tuned"]["instances"] == 2
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in path.parent.iterdir()] == ["model.toml"]
+
+
+def test_where_it_cannot_stand_nothing_is_written(path):
+    inline = SPEC.replace("[serving]\nmax_batch_size = 16\n", "")
+    path.write_text("serving = { max_batch_size = 16 }\n" + inline)
+    with pytest.raises(WrongValue, match=r"'serving' must be a table \[serving\]"):
+        write_section(path, TUNED, "by hand")
+    assert path.read_text() == "serving = { max_batch_size = 16 }\n" + inline
