@@ -25,6 +25,7 @@ COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = DEPLOY / "Dockerfile"
 # The first release without the known remote holes of 2026.
 OLDEST = (26, 7)
+MONITORING = DEPLOY / "monitoring"
 IMAGE = re.compile(r"[a-z0-9./-]+:(\d\d)\.(\d\d)-[a-z0-9-]+")
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?:(?P<how>:-|:\?)(?P<text>[^}]*))?\}")
 UNITS = {"s": 1, "m": 60, "mb": 1 << 20, "gb": 1 << 30, "g": 1 << 30}
@@ -68,6 +69,11 @@ def services(**variables: str) -> dict[str, dict]:
     return filled(YAML(typ="safe").load(COMPOSE.read_text()), variables)["services"]
 
 
+def tritons(**variables: str) -> dict[str, dict]:
+    """The services that are Triton, and not what watches it."""
+    return {name: service for name, service in services(**variables).items() if name.startswith("triton-")}
+
+
 def amount(text: str) -> int:
     """'45s' in seconds, '2gb' in bytes."""
     match = re.fullmatch(r"(\d+)([a-z]+)", text)
@@ -103,6 +109,7 @@ def requirements(path: Path) -> dict[str, str]:
 
 
 BOTH = pytest.mark.parametrize("name", ["triton-cpu", "triton-gpu"])
+WATCHERS = pytest.mark.parametrize("name", ["prometheus", "grafana"])
 
 
 def test_the_compose_file_follows_the_specification() -> None:
@@ -137,13 +144,15 @@ def test_images_are_pinned_to_a_release_without_known_holes() -> None:
     [base] = instructions("FROM")
     assert base.startswith("nvcr.io/nvidia/tritonserver:")
     assert release(base) >= OLDEST
-    assert {release(service["image"]) for service in services().values()} == {release(base)}
+    assert {release(service["image"]) for service in tritons().values()} == {release(base)}
 
 
 def test_there_is_one_profile_for_each_machine_and_no_service_without() -> None:
     assert {name: service["profiles"] for name, service in services().items()} == {
         "triton-cpu": ["cpu"],
         "triton-gpu": ["gpu"],
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
     }
 
 
@@ -170,7 +179,7 @@ def test_a_service_may_do_no_more_than_it_must(name: str) -> None:
 
 
 def test_both_profiles_mount_the_same_repository_read_only_where_the_script_serves_it() -> None:
-    cpu, gpu = (service["volumes"] for service in services().values())
+    cpu, gpu = (service["volumes"] for service in tritons().values())
     assert cpu == gpu
     [mount] = cpu
     assert (ROOT / mount["source"]).resolve() == ROOT / "model_repository"
@@ -205,7 +214,7 @@ def test_nothing_starts_without_a_control_key() -> None:
 
 def test_the_container_is_started_with_the_same_numbers_as_the_embedded_server() -> None:
     installation = Installation(Path("t"), Path("b"), Path("c"), (), None)
-    [shm] = {amount(service["shm_size"]) for service in services().values()}
+    [shm] = {amount(service["shm_size"]) for service in tritons().values()}
     embedded = server_arguments(
         installation,
         repository=Path("/models"),
@@ -253,7 +262,7 @@ def test_every_framework_that_can_be_chosen_has_its_list() -> None:
     lists = {path.stem for path in (DEPLOY / "frameworks").glob("*.txt")} - {"base"}
     [default] = re.findall(r'^FRAMEWORKS="(.+)"$', "\n".join(instructions("ARG")), re.MULTILINE)
     assert set(default.split()) == lists
-    for service in services().values():
+    for service in tritons().values():
         assert set(service["build"]["args"]["FRAMEWORKS"].split()) == lists
 
 
@@ -277,8 +286,83 @@ def test_the_health_check_needs_the_standard_library_alone() -> None:
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
 
 
+@WATCHERS
+def test_what_watches_may_do_no_more_than_it_must(name: str) -> None:
+    service = services()[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert not {"privileged", "network_mode", "ipc", "pid", "cap_add", "user"} & service.keys()
+    for volume in service["volumes"]:
+        assert volume["type"] == "volume" or volume["read_only"] is True
+    assert [volume["target"] for volume in service["volumes"] if volume["type"] == "volume"] == [
+        {"prometheus": "/prometheus", "grafana": "/var/lib/grafana"}[name]
+    ]
+
+
+@WATCHERS
+def test_what_watches_is_pinned_limited_and_watched_itself(name: str) -> None:
+    service = services()[name]
+    assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"])
+    limits = service["deploy"]["resources"]["limits"]
+    assert float(limits["cpus"]) <= 1
+    assert re.fullmatch(r"1g|\d+m", limits["memory"])
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["restart"] == "unless-stopped"
+    assert service["logging"] == services()["triton-cpu"]["logging"]
+
+
+@WATCHERS
+def test_what_watches_is_open_to_this_machine_alone_unless_told(name: str) -> None:
+    port = {"prometheus": 9090, "grafana": 3000}[name]
+    assert services()[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert services(UNDERSTUDY_MONITORING_BIND="10.0.0.1")[name]["ports"] == [f"10.0.0.1:{port}:{port}"]
+
+
+def test_what_is_mounted_is_there_and_lies_where_it_is_looked_for() -> None:
+    mounts = {
+        volume["target"]: ROOT / volume["source"]
+        for name in ("prometheus", "grafana")
+        for volume in services()[name]["volumes"]
+        if volume["type"] == "bind"
+    }
+    for source in mounts.values():
+        assert source.exists(), source
+    command = dict(word.lstrip("-").split("=") for word in services()["prometheus"]["command"])
+    configuration = command["config.file"]
+    assert mounts[configuration] == MONITORING / "prometheus.yml"
+    # Rules and targets are named relative to it.
+    home = Path(configuration).parent
+    assert mounts[str(home / "rules")] == MONITORING / "rules"
+    assert mounts[str(home / "targets")] == MONITORING / "compose"
+    read = YAML(typ="safe").load
+    [provider] = read((MONITORING / "grafana/provisioning/dashboards/understudy.yml").read_text())["providers"]
+    assert mounts[provider["options"]["path"]] == MONITORING / "grafana" / "dashboards"
+    assert services()["grafana"]["entrypoint"][-1] in mounts
+
+
+def test_prometheus_finds_triton_by_the_name_that_both_profiles_give_it() -> None:
+    [entry] = YAML(typ="safe").load((MONITORING / "compose" / "triton.yml").read_text())
+    [host] = {alias for service in tritons().values() for alias in service["networks"]["default"]["aliases"]}
+    assert entry["targets"] == [f"{host}:8002"]
+
+
+def test_grafana_lets_nobody_in_without_a_password() -> None:
+    given = services(UNDERSTUDY_GRAFANA_PASSWORD="of the operator's own")["grafana"]["environment"]
+    assert given["GF_SECURITY_ADMIN_PASSWORD"] == "of the operator's own"
+    assert given["GF_AUTH_ANONYMOUS_ENABLED"] == given["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    # No default: start.sh refuses an empty one.
+    assert services()["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == ""
+    for key in ("", "too short"):
+        result = run(
+            MONITORING / "grafana" / "start.sh", env={"PATH": "/usr/bin:/bin", "GF_SECURITY_ADMIN_PASSWORD": key}
+        )
+        assert result.returncode == 2
+        assert f"has {len(key)} characters, expected at least 12" in result.stderr
+
+
 def test_the_how_to_names_every_setting() -> None:
-    text = (ROOT / "docs" / "production.md").read_text()
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("production.md", "monitoring.md"))
     names = {match["name"] for match in VARIABLE.finditer(COMPOSE.read_text())}
     assert names
     assert {name for name in names if f"`{name}`" not in text} == set()
