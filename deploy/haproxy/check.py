@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""HAProxy's external check: does this replica answer? Each model named in the file `models` gets one row of zeros.
+
+HAProxy runs it as `check.py - - ADDRESS PORT`, PORT being Triton's HTTP, and gives it no environment. Exit code 0: all
+answered; 1: one did not, and standard error says why. It needs ../healthcheck.py and the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# Below HAProxy's `timeout check`, so that the reason is told.
+_TIMEOUT_S = 12.0
+
+
+def required(text: str) -> list[str]:
+    """The names in the file."""
+    return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
+
+
+def ask(server: str, models: Sequence[str]) -> None:
+    """Ask each model, over one connection. Raises OSError or HTTPException, and ValueError for a refusal."""
+    from healthcheck import zeros
+
+    connection = HTTPConnection(server, timeout=_TIMEOUT_S)
+    try:
+        for model in models:
+            config = json.loads(_answer(connection, "GET", f"/v2/models/{model}/config"))
+            body, header_bytes = zeros(config)
+            headers = {"Inference-Header-Content-Length": str(header_bytes)}
+            _answer(connection, "POST", f"/v2/models/{model}/infer", body, headers)
+    finally:
+        connection.close()
+
+
+def _answer(
+    connection: HTTPConnection, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> bytes:
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    content = response.read()
+    if response.status != 200:
+        raise ValueError(f"{path}: status {response.status}: {content.decode(errors='replace')}")
+    return content
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the replica that HAProxy names; return the exit code."""
+    sys.path.insert(0, str(HERE.parent))
+    try:
+        models = required((HERE / "models").read_text(encoding="utf-8"))
+        if not models:
+            raise ValueError(f"{HERE / 'models'} names no model")
+        ask(f"{arguments[2]}:{arguments[3]}", models)
+    except (OSError, HTTPException, ValueError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
