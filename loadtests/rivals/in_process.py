@@ -1,6 +1,6 @@
 """`python -m loadtests.rivals.in_process FILE`: ONNX Runtime and nothing else, which no server can be faster than.
 
-Its users are threads that call it, each again when it has its answer; writes what Locust's summary would hold.
+Its users wait in a line, and stand in it again when they have their answer; writes what Locust's summary would hold.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from loadtests.figures import percentile
@@ -32,30 +33,37 @@ class _Counted:
 
 
 def ask(path: Path, questions: Sequence[Question], users: int, seconds: float, check_every: int) -> dict[str, Any]:
-    """Load from `users` threads for `seconds`; gives figures as `loadtests.summary` does."""
+    """`users` ask for `seconds`, and are all answered; gives figures as `loadtests.summary` does."""
     calls = calls_for(users)
     session = open_session(path, calls)
     names = [each.name for each in session.get_outputs()]
-    room = threading.Semaphore(calls)
-    counted = _Counted()
     session.run(names, dict(questions[0].inputs))
+    counted = _Counted()
+    # Who waits, and since when: a user stands here again as soon as it is answered.
+    line: SimpleQueue[tuple[int, float]] = SimpleQueue()
     started = time.perf_counter()
+    for user in range(users):
+        line.put((user, started))
     end = started + seconds
 
-    def user(first: int) -> None:
-        number = first
-        while (asked := time.perf_counter()) < end:
+    def serve() -> None:
+        while True:
+            number, asked = line.get()
+            if asked >= end:
+                # For the others to see as well.
+                line.put((number, asked))
+                return
             question = questions[number % len(questions)]
-            with room:
-                outputs = session.run(names, dict(question.inputs))
-            counted.took.append(time.perf_counter() - asked)
+            outputs = session.run(names, dict(question.inputs))
+            now = time.perf_counter()
+            counted.took.append(now - asked)
             counted.ended.append(time.time())
-            number += 1
-            if number % check_every == 0:
+            line.put((number + 1, now))
+            if len(counted.took) % check_every == 0:
                 wrong = question.wrong(Answer(dict(zip(names, outputs, strict=True)), frozenset()))
                 counted.wrong.update([wrong] if wrong else [])
 
-    threads = [threading.Thread(target=user, args=(number,)) for number in range(users)]
+    threads = [threading.Thread(target=serve) for _ in range(calls)]
     for thread in threads:
         thread.start()
     for thread in threads:
