@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml $(wildcard requirements/*.txt)
 	@test -n "$(PYTHON)" || { echo "make: no Python was found; install Python 3.11, or name one with PYTHON=…" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/pinned.txt \
-		--editable '.[convert,tensorflow,torch,serve,load,demo,dev]'
+		--editable '.[convert,tensorflow,torch,serve,load,examples,demo,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/model_packages.txt
 	touch $@
 
