@@ -103,14 +103,14 @@ class ModelControl:
         self.load(name)
 
     def switch(self, name: str) -> list[str]:
-        """Serve what the configurations of a published model pin now: both twins first, then the hybrid.
+        """Serve what the configurations of a published model pin now: the ONNX twin, the hybrid, then the original.
 
-        Returns the names in the order loaded. The first that fails ends it, and what served before still serves.
-        Raises as `load`.
+        A hybrid asks twins of its own release alone, so at each moment one twin of the hybrid that serves is there: the
+        old original, until the new hybrid, which has the new ONNX twin by then. Returns the names in the order loaded.
+        The first that fails ends it. Raises as `load`.
         """
         known = {one.name for one in self.index()}
-        names = [other for other in (f"{name}_onnx", f"{name}_original") if other in known]
-        names.append(name)
+        names = [one for one in (f"{name}_onnx", name, f"{name}_original") if one == name or one in known]
         for one in names:
             self.load(one)
         return names

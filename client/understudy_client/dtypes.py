@@ -62,7 +62,10 @@ def to_array(value: object, spec: TensorSpec, model: str) -> Array:
     """
     if isinstance(value, np.ma.MaskedArray):
         raise _wrong(spec, model, "a masked array", "fill it first, array.filled(value): a tensor has no mask")
-    plain = _is_plain(value)
+    try:
+        plain = _is_plain(value)
+    except RecursionError as error:
+        raise _wrong(spec, model, "lists within lists without an end", "no tensor has so many dimensions") from error
     # As strings of one length, which NumPy would make of a list, bytes lose the zeros at their end.
     as_objects = spec.datatype == "BYTES" and isinstance(value, list | tuple | str | bytes)
     try:

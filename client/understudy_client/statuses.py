@@ -69,7 +69,7 @@ HTTP_ERRORS: dict[int, ErrorFromStatus] = {
     499: RequestCancelled,
     500: ServerError,
     501: InvalidRequest,
-    502: ServerError,
+    502: ServerUnavailable,  # a proxy lost the server; over gRPC it says UNAVAILABLE
     503: ServerUnavailable,
     504: DeadlineExceeded,
 }
@@ -77,13 +77,18 @@ HTTP_ERRORS: dict[int, ErrorFromStatus] = {
 
 # What Triton says of a Python model whose process died, as an internal error: it may be back in a moment.
 _DEAD = "is not healthy"
+# What gRPC says, as UNKNOWN, of an answer that was cut off in the middle.
+_CUT = "Stream removed"
 
 
 def grpc_error(status: str | None, where: str, detail: str) -> UnderstudyClientError:
     """Return the error for a gRPC status such as "StatusCode.UNAVAILABLE"; None is a refusal by tritonclient itself."""
     if status is None:
         return InvalidRequest(where, detail)
-    return _alive(GRPC_ERRORS.get(status.removeprefix("StatusCode."), ServerError), detail)(where, detail)
+    name = status.removeprefix("StatusCode.")
+    if name == "UNKNOWN" and detail.startswith(_CUT):
+        return ConnectionLost(where, detail)
+    return _alive(GRPC_ERRORS.get(name, ServerError), detail)(where, detail)
 
 
 def http_error(status: int, where: str, detail: str) -> UnderstudyClientError:

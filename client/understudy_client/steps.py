@@ -18,6 +18,9 @@ from .errors import DeadlineExceeded, InvalidRequest, ModelNotFound, ServerUnava
 
 __all__ = ["Backoff", "Clock", "Deadline", "Effect", "Meaning", "Pause", "Send", "Steps", "Together", "advance", "send"]
 
+# How the hybrid says that time ran out. For itself it is unavailable then: with more time it may well answer.
+_DEADLINE = "no answer within the deadline of"
+
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT")
 
@@ -123,6 +126,9 @@ def send(
         except (ServerUnavailable, ModelNotFound) as error:
             told, passes = yield from _meaning(error, attempt, meaning)
             pause = backoff.pause(attempt)
+            if _DEADLINE in error.detail and pause >= deadline.remaining():
+                # The server's clock was a moment ahead of ours.
+                raise DeadlineExceeded(error.where, error.detail, deadline.seconds) from error
             if not passes or attempt > backoff.retries or pause >= deadline.remaining():
                 raise told from error
         else:

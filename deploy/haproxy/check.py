@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from runpy import run_path
 
 HERE = Path(__file__).resolve().parent
 # Below HAProxy's `timeout check`, so that the reason is told.
@@ -25,8 +26,7 @@ def required(text: str) -> list[str]:
 
 def ask(server: str, models: Sequence[str]) -> None:
     """Ask each model, over one connection. Raises OSError or HTTPException, and ValueError for a refusal."""
-    from healthcheck import zeros
-
+    zeros = run_path(str(HERE.parent / "healthcheck.py"))["zeros"]
     connection = HTTPConnection(server, timeout=_TIMEOUT_S)
     try:
         for model in models:
@@ -51,7 +51,6 @@ def _answer(
 
 def main(arguments: Sequence[str]) -> int:
     """Check the replica that HAProxy names; return the exit code."""
-    sys.path.insert(0, str(HERE.parent))
     try:
         models = required((HERE / "models").read_text(encoding="utf-8"))
         if not models:

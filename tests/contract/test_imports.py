@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("conversion", "python_backend", "serving", "understudy_client", "loadtests", "pages", "demo")
-HOMES = {"understudy_client": ROOT / "client" / "understudy_client"}
+OURS = ("conversion", "python_backend", "serving", "understudy_client", "loadtests", "pages", "demo", "fastapi_app")
+HOMES = {
+    "understudy_client": ROOT / "client" / "understudy_client",
+    "fastapi_app": ROOT / "client" / "examples" / "fastapi_app",
+}
 LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "conversion.serving_spec", "conversion.spec"}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
@@ -31,6 +34,7 @@ ALLOWED = {
     "python_backend.strings": set(),
     "python_backend.tolerance": {"python_backend.strings"},
     "loadtests": {"pages", "understudy_client", "serving"},
+    "fastapi_app": {"understudy_client"},
     "pages": set(),
     "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},
 }

@@ -201,7 +201,7 @@ def test_stopping_does_not_wait_for_a_model_whose_stub_was_killed(repository: Pa
 
 
 def test_switch_serves_the_newly_pinned_version_of_all_three(triton) -> None:
-    names = ["trio_onnx", "trio_original", "trio"]
+    names = ["trio_onnx", "trio", "trio_original"]
     for name in names:
         triton.add(MODELS / "echo", name)
         folder = triton.repository / name

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Is every release below /models what was published? Triton's C++ ONNX Runtime backend looks at no checksum, so a pod that
-# would serve a damaged or half copied twin ends here, before it has taken the place of one that is well.
+# Is every release below /models what was published? Triton's C++ ONNX Runtime backend looks at no checksum, so a pod
+# that would serve a damaged or half copied twin ends here, before it has taken the place of one that is well.
 set -eu
 models="${UNDERSTUDY_MODELS:-/models}"
 found=0

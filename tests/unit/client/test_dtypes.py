@@ -137,3 +137,11 @@ def test_what_is_no_string_is_refused(values: object) -> None:
 
 def test_the_shape_of_strings_is_kept() -> None:
     assert to_array([["a", "b"], ["c", "d"]], _spec("BYTES"), "m").shape == (2, 2)
+
+
+def test_lists_without_an_end_are_refused() -> None:
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(WrongDtype, match="lists within lists without an end"):
+        to_array(deep, _spec("FP32"), "m")

@@ -1,5 +1,6 @@
 import pytest
 from understudy_client import (
+    ConnectionLost,
     DeadlineExceeded,
     InvalidRequest,
     ModelNotFound,
@@ -28,9 +29,16 @@ def test_a_grpc_status_becomes_its_error(status: str | None, kind: type[Understu
     assert "words" in str(error)
 
 
+def test_an_answer_that_was_cut_off_is_a_lost_connection() -> None:
+    cut = grpc_error("StatusCode.UNKNOWN", "here", "Stream removed (Socket closed)")
+    assert type(cut) is ConnectionLost
+    assert type(grpc_error("StatusCode.UNKNOWN", "here", "words")) is ServerError
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
+        (502, ServerUnavailable),
         (400, InvalidRequest),
         (404, ModelNotFound),
         (418, InvalidRequest),

@@ -94,6 +94,18 @@ def test_no_pause_goes_beyond_the_deadline() -> None:
     assert clock.now == pytest.approx(100.1)
 
 
+def test_a_hybrid_whose_clock_was_a_moment_ahead_says_that_time_is_up() -> None:
+    """It says UNAVAILABLE, as of anything that may well work later; with time left it is asked again."""
+    over = ServerUnavailable("here", "no answer within the deadline of 250 ms (onnx was asked first)")
+    clock = Clock()
+    with pytest.raises(DeadlineExceeded, match="no answer within the deadline of 250 ms"):
+        _play(clock, Deadline(0.25, clock), _steady(), [_fail(over)] * 9)
+    answer, _, _ = _play(clock, Deadline(10, clock), _steady(), [_fail(over), lambda: "answer"])
+    assert answer == "answer"
+    with pytest.raises(ServerUnavailable):
+        _play(clock, Deadline(10, clock), _steady(retries=0), [_fail(over)])
+
+
 @pytest.mark.parametrize("error", [ServerError("here", "x"), InvalidRequest("here", "x")])
 def test_no_other_error_is_sent_again(error: UnderstudyClientError) -> None:
     clock = Clock()

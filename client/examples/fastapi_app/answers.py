@@ -1,0 +1,140 @@
+"""From what the client gives back to the bytes of an answer, and what the OpenAPI schema says of both directions."""
+
+from __future__ import annotations
+
+import io
+import json
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+from understudy_client import ModelDescription, Prediction
+
+from .bodies import JSON, NPY
+from .problems import Refusal
+from .request_ids import REQUEST_ID
+
+__all__ = ["REQUEST_BODY", "ModelShown", "PredictionShown", "TensorShown", "json_answer", "npy_answer", "shown"]
+
+_EXAMPLE = {"inputs": {"x": [[1.0, 2.0], [3.0, 4.0]]}}
+REQUEST_BODY = {
+    "required": True,
+    "content": {
+        JSON: {
+            "schema": {
+                "type": "object",
+                "required": ["inputs"],
+                "additionalProperties": False,
+                "properties": {
+                    "inputs": {
+                        "description": "Nested lists by input name; the lists alone for a model with one input. "
+                        "The batch comes first. Numbers become the model's dtype.",
+                        "anyOf": [{"type": "object", "additionalProperties": True}, {"type": "array", "items": {}}],
+                    }
+                },
+            },
+            "examples": {
+                "by name": {"value": _EXAMPLE},
+                "one input": {"value": {"inputs": [[1.0, 2.0], [3.0, 4.0]]}},
+            },
+        },
+        NPY: {
+            "schema": {"type": "string", "format": "binary"},
+            "example": "the bytes that np.save writes: one array, of the dtype of a model's only input",
+        },
+    },
+}
+
+
+class PredictionShown(BaseModel):
+    """What the model answered."""
+
+    model: str = Field(examples=["efficientnet_lite0"])
+    model_version: str = Field(description="The version that answered", examples=["1"])
+    served_by: str | None = Field(
+        description='"onnx" or "original", "mixed" where rows differ, null where the model is no hybrid',
+        examples=["onnx"],
+    )
+    served_by_rows: list[str] = Field(description="The same for each row", examples=[["onnx", "onnx"]])
+    outputs: dict[str, Any] = Field(
+        description='Nested lists by output name. Not-a-number and infinities are "NaN", "Infinity", "-Infinity"',
+        examples=[{"y": [[3.0, 5.0], [7.0, 9.0]]}],
+    )
+    inference_time_ms: float = Field(description="What the call to Triton took", examples=[8.6])
+    request_id: str = Field(examples=["0b6c3c5e"])
+
+
+class TensorShown(BaseModel):
+    """An input or output; -1 in the shape is any size."""
+
+    name: str = Field(examples=["x"])
+    dtype: str = Field(description="As Triton names it", examples=["FP32"])
+    shape: list[int] = Field(examples=[[-1, 2]])
+
+
+class ModelShown(BaseModel):
+    """What a model takes and gives."""
+
+    model: str = Field(examples=["efficientnet_lite0"])
+    versions: list[str] = Field(examples=[["1"]])
+    inputs: list[TensorShown]
+    outputs: list[TensorShown]
+
+
+def shown(model: ModelDescription) -> ModelShown:
+    """Return a description as callers read it."""
+    inputs, outputs = (
+        [TensorShown(name=spec.name, dtype=spec.datatype, shape=list(spec.shape)) for spec in tensors]
+        for tensors in (model.inputs, model.outputs)
+    )
+    return ModelShown(model=model.name, versions=list(model.versions), inputs=inputs, outputs=outputs)
+
+
+def json_answer(prediction: Prediction) -> Response:
+    """Return all of a prediction. It is written here, as no validation of our own values is worth its time."""
+    content = {
+        "model": prediction.model,
+        "model_version": prediction.model_version,
+        "served_by": prediction.served_by,
+        "served_by_rows": prediction.served_by_rows,
+        "outputs": {name: _plain(array) for name, array in prediction.outputs.items()},
+        "inference_time_ms": round(prediction.inference_time_ms, 3),
+        "request_id": prediction.request_id,
+    }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Response(text.encode(), headers={REQUEST_ID: prediction.request_id}, media_type=JSON)
+
+
+def npy_answer(prediction: Prediction) -> Response:
+    """Return the only output as a .npy, with the rest in headers; raises `Refusal` where there are several."""
+    if len(prediction.outputs) != 1:
+        names = ", ".join(map(repr, prediction.outputs))
+        sentence = f"A .npy holds one array and the model answered with {names}; ask for one with ?outputs=NAME."
+        raise Refusal(HTTPStatus.NOT_ACCEPTABLE, "NoSingleOutput", sentence)
+    array = prediction.output
+    if array.dtype.kind == "O":
+        array = np.array(array.tolist(), np.bytes_)  # .npy has no objects
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    headers = {"x-model-version": prediction.model_version, REQUEST_ID: prediction.request_id}
+    if prediction.served_by is not None:
+        headers["x-served-by"] = prediction.served_by
+    return Response(stream.getvalue(), media_type=NPY, headers=headers)
+
+
+def _plain(array: np.ndarray[Any, Any]) -> Any:
+    """Return nested lists of what JSON has."""
+    if array.dtype.kind == "O":
+        return np.array([_text(item) for item in array.reshape(-1)], np.object_).reshape(array.shape).tolist()
+    if array.dtype.kind in "biu" or np.isfinite(array).all():
+        return array.tolist()
+    values = array.astype(np.object_)
+    for wrong, word in ((np.isnan(array), "NaN"), (np.isposinf(array), "Infinity"), (np.isneginf(array), "-Infinity")):
+        values[wrong] = word
+    return values.tolist()
+
+
+def _text(item: object) -> str:
+    return item.decode("utf-8", "backslashreplace") if isinstance(item, bytes) else str(item)

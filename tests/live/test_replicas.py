@@ -1,0 +1,401 @@
+"""Two real Tritons behind a real HAProxy, with the files of deploy/haproxy: what callers meet when one goes."""
+
+import os
+import queue
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+from understudy_client import HybridClient, ServerUnavailable, UnderstudyClientError
+
+from serving import TritonServer
+from serving.ports import LOOPBACK, choose
+
+from ..programs import program
+from .conftest import LiveTriton
+from .hybrid_net import Net, Shape, right, series
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+NAMES = ("one", "two")
+LIBRARIES = ("liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
+# A row of 40 KB: more than HAProxy would keep of a request if nothing else were said, and answered in several frames.
+WIDE = 10_000
+
+
+@dataclass
+class Replicas:
+    """The servers by name, each on a repository of its own, and HAProxy in front of them."""
+
+    servers: dict[str, TritonServer]
+    nets: dict[str, Net]
+    folder: Path
+    ports: dict[str, int]
+    haproxy: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def socket(self) -> str:
+        return str(self.folder / "s")
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "haproxy.log").read_text()
+
+    def url(self, protocol: str) -> str:
+        return f"{LOOPBACK}:{self.ports[protocol]}"
+
+    def tool(self, *arguments: str, code: int = 0) -> str:
+        """Run replicas.py as its user would."""
+        assert self.haproxy.poll() is None, self.log
+        command = [sys.executable, str(DEPLOY / "haproxy" / "replicas.py"), *arguments, "--socket", self.socket]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def state(self, name: str) -> str:
+        return next(line.split("\t")[1] for line in self.tool("status").splitlines() if line.startswith(f"{name}\t"))
+
+    def until(self, name: str, state: str, timeout_s: float = 30.0) -> None:
+        end = time.monotonic() + timeout_s
+        while not self.state(name).startswith(state):
+            assert time.monotonic() < end, self.tool("status") + self.log
+            time.sleep(0.1)
+
+    def answered(self, name: str) -> float:
+        """How many requests the hybrid of a replica has answered, itself and since it was loaded."""
+        found = series(self.nets[name].triton, "replica_net")
+        return sum(value for key, value in found.items() if key[0] == "ml_inference_total")
+
+
+def configuration(replicas: Replicas) -> str:
+    """The shipped file, with the ports and the interpreter that are free here."""
+    text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+    for name, (http, grpc) in zip(NAMES, (("8000", "8001"), ("8010", "8011")), strict=True):
+        server = replicas.servers[name]
+        for shipped, url in ((http, server.http_url), (grpc, server.grpc_url)):
+            text, count = re.subn(rf"(server {name} )127\.0\.0\.1:{shipped} ", rf"\g<1>{url} ", text)
+            assert count == 1
+    text, count = re.subn(r'(external-check path )".*"', rf'\1"{Path(sys.executable).parent}:/usr/bin:/bin"', text)
+    assert count == 1
+    return text
+
+
+def start_haproxy(replicas: Replicas) -> None:
+    """Lay the files out as the how-to says, let HAProxy check its configuration, and start it."""
+    installed = replicas.folder / "understudy"
+    shutil.copytree(DEPLOY / "haproxy", installed / "haproxy")
+    shutil.copy(DEPLOY / "healthcheck.py", installed)
+    (installed / "haproxy" / "models").write_text("# what must answer\nreplica_net\n")
+    (replicas.folder / "haproxy.cfg").write_text(configuration(replicas))
+    environment = {
+        **os.environ,
+        "UNDERSTUDY_HAPROXY_SOCKET": replicas.socket,
+        "UNDERSTUDY_HAPROXY_CHECK": str(installed / "haproxy" / "check.py"),
+        **{f"UNDERSTUDY_HAPROXY_{name.upper()}": replicas.url(name) for name in ("grpc", "http")},
+    }
+    binary = program("haproxy", "haproxy", libraries=LIBRARIES)
+    command = [str(binary), "-f", str(replicas.folder / "haproxy.cfg")]
+    checked = subprocess.run([*command, "-c"], check=False, env=environment, capture_output=True, text=True, timeout=30)
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
+    with (replicas.folder / "haproxy.log").open("wb") as log:
+        replicas.haproxy = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    _until(lambda: Path(replicas.socket).exists() or replicas.haproxy.poll() is not None)
+
+
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    # A socket's path is 107 characters at most, which pytest's folders may exceed.
+    folder = Path(tempfile.mkdtemp(prefix="understudy-"))
+    servers, nets = {}, {}
+    made = None
+    try:
+        for name in NAMES:
+            root = tmp_path_factory.mktemp(name)
+            (root / "repository").mkdir()
+            servers[name] = TritonServer(root / "repository", log_path=root / "triton.log", **_fixed())
+            servers[name].start()
+            control = servers[name].control()
+            nets[name] = Net(LiveTriton(servers[name], root / "repository", control), "replica_net", Shape()).load()
+            control.close()
+        made = Replicas(servers, nets, folder, choose({"grpc": None, "http": None}))
+        start_haproxy(made)
+        for name in NAMES:
+            made.until(name, "UP")
+        yield made
+        assert made.haproxy.poll() is None, made.log
+    finally:
+        if made is not None and hasattr(made, "haproxy"):
+            made.haproxy.terminate()
+            made.haproxy.wait(20)
+        for name, server in servers.items():
+            if name in nets:
+                nets[name].client.close()
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fixed() -> Any:
+    """Ports that stay when a server is stopped and started again, as HAProxy knows no others."""
+    return {f"{name}_port": port for name, port in choose({"http": None, "grpc": None, "metrics": None}).items()}
+
+
+@pytest.fixture(params=["grpc", "http"])
+def protocol(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+class Callers:
+    """Clients that ask through HAProxy on and on, and check every answer. A context manager."""
+
+    def __init__(self, replicas: Replicas, protocol: Any, callers: int = 8, width: int = 4) -> None:
+        self._client = HybridClient(replicas.url(protocol), protocol=protocol, model="replica_net", timeout_s=20)
+        self._threads = [threading.Thread(target=self._ask_on, args=(n, width)) for n in range(callers)]
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self.answered = 0
+        self.failures: list[str] = []
+
+    def __enter__(self) -> "Callers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: types.TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._client.close()
+
+    def more(self, count: int, timeout_s: float = 60.0) -> None:
+        """Wait for so many more answers."""
+        goal, end = self.answered + count, time.monotonic() + timeout_s
+        while self.answered < goal:
+            assert time.monotonic() < end, self.failures[:3]
+            time.sleep(0.01)
+
+    def _ask_on(self, caller: int, width: int) -> None:
+        random = np.random.default_rng(caller)
+        while not self._stop.is_set():
+            x = random.random((int(random.integers(1, 4)), width), dtype=np.float32)
+            try:
+                wrong = "" if np.array_equal(self._client.predict(x).output, right(x)) else "wrong values"
+            except UnderstudyClientError as error:
+                wrong = f"{type(error).__name__}: {error}"
+            with self._lock:
+                self.answered += 1
+                if wrong:
+                    self.failures.append(wrong)
+
+
+@contextmanager
+def under_load(replicas: Replicas, protocol: Any, lost: int = 0, **options: int) -> Iterator[Callers]:
+    """Callers before, while and after. None may fail, but for `lost` of them at most that lose their connection."""
+    with Callers(replicas, protocol, **options) as callers:
+        callers.more(100)
+        yield callers
+        callers.more(100)
+    failures = callers.failures
+    told = f"{len(failures)} of {callers.answered}"
+    assert len(failures) <= lost, (told, failures)
+    assert all(failure.startswith(("ConnectionLost", "ServerError")) for failure in failures), (told, failures)
+
+
+def test_the_requests_of_one_client_spread_over_both(replicas: Replicas, protocol: Any) -> None:
+    before = {name: replicas.answered(name) for name in NAMES}
+    with under_load(replicas, protocol) as callers:
+        callers.more(300)
+    time.sleep(1.5)  # the hybrid tells its metrics once a second
+    given = {name: replicas.answered(name) - before[name] for name in NAMES}
+    assert min(given.values()) > callers.answered / 4, given
+
+
+def test_what_is_longer_than_the_buffer_passes(replicas: Replicas, protocol: Any) -> None:
+    x = np.random.default_rng(0).random((3, 400_000), dtype=np.float32)
+    with HybridClient(replicas.url(protocol), protocol=protocol, model="replica_net") as client:
+        for _ in range(4):
+            np.testing.assert_array_equal(client.predict(x).output, right(x))
+
+
+def test_a_stream_is_answered_while_it_is_open(replicas: Replicas) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    x = np.ones((1, 4), np.float32)
+    tensor = tritonclient.grpc.InferInput("x", [1, 4], "FP32")
+    tensor.set_data_from_numpy(x)
+    with tritonclient.grpc.InferenceServerClient(replicas.url("grpc")) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for _ in range(5):
+            client.async_stream_infer("replica_net", [tensor])
+            result, error = answers.get(timeout=5)
+            assert error is None
+            np.testing.assert_array_equal(result.as_numpy("y"), right(x))
+
+
+@pytest.mark.parametrize("width", [4, WIDE], ids=["small", "wide"])
+def test_a_replica_that_is_killed_under_load_costs_nothing_over_grpc_and_what_was_there_over_http(
+    replicas: Replicas, protocol: Any, width: int
+) -> None:
+    # An HTTP client that keeps its connection is left without an answer where the replica broke off, and ours does not
+    # send again what may have run: each caller may lose the one request that it had there.
+    with under_load(replicas, protocol, lost=8 if protocol == "http" else 0, width=width) as callers:
+        os.kill(replicas.servers["one"].pid, signal.SIGKILL)
+        callers.more(100)
+        replicas.until("one", "DOWN")
+        replicas.servers["one"].restart()
+        replicas.until("one", "UP")
+        before = replicas.answered("one")
+        _until(lambda: replicas.answered("one") > before)
+
+
+def test_a_replica_that_is_drained_costs_no_request_and_gets_none(replicas: Replicas, protocol: Any) -> None:
+    with under_load(replicas, protocol) as callers:
+        replicas.tool("drain", "two")
+        time.sleep(1.5)
+        before = replicas.answered("two")
+        callers.more(200)
+        time.sleep(1.5)
+        # Its check goes on, and asks once in two seconds.
+        assert replicas.answered("two") - before <= 3
+        replicas.tool("enable", "two")
+        _until(lambda: replicas.answered("two") - before > 50)
+
+
+def test_a_rolling_replacement_costs_no_request(replicas: Replicas, protocol: Any) -> None:
+    with under_load(replicas, protocol) as callers:
+        for name in NAMES:
+            server = replicas.servers[name]
+            pid = server.pid
+            replicas.tool("drain", name)
+            server.stop()
+            callers.more(50)
+            server.start()
+            assert server.pid != pid
+            replicas.tool("enable", name)
+            callers.more(50)
+
+
+def test_requests_in_flight_are_answered_before_a_replica_counts_as_drained(replicas: Replicas, protocol: Any) -> None:
+    for net in replicas.nets.values():
+        for twin in ("onnx", "original"):
+            net.behave(twin, sleep_s={"9.0": 1.2})
+    try:
+        with HybridClient(replicas.url(protocol), protocol=protocol, model="replica_net") as client:
+            client.describe()
+            answers: list[Any] = []
+            x = np.full((1, 4), 9, np.float32)
+            slow = [threading.Thread(target=lambda: answers.append(client.predict(x).output)) for _ in range(4)]
+            for thread in slow:
+                thread.start()
+            time.sleep(0.4)
+            replicas.tool("drain", "one")
+            assert "in flight 0" in replicas.tool("status").splitlines()[0]
+            for thread in slow:
+                thread.join()
+            replicas.tool("enable", "one")
+        assert [answer.tolist() for answer in answers] == [right(x).tolist()] * 4
+    finally:
+        for net in replicas.nets.values():
+            for twin in ("onnx", "original"):
+                net.behave(twin)
+
+
+def test_a_replica_whose_hybrid_has_died_is_taken_out_though_triton_says_that_it_is_ready(replicas: Replicas) -> None:
+    net, server = replicas.nets["two"], replicas.servers["two"]
+    net.signal("hybrid", signal.SIGKILL)
+    replicas.until("two", "DOWN")
+    with server.control() as control:
+        assert control.ready("replica_net")
+    with under_load(replicas, "grpc") as callers:
+        callers.more(100)
+    with server.control() as control:
+        control.reload("replica_net")
+    replicas.until("two", "UP")
+
+
+def test_a_replica_that_lost_a_twin_stays(replicas: Replicas) -> None:
+    net, server = replicas.nets["one"], replicas.servers["one"]
+    with server.control() as control:
+        control.unload("replica_net_onnx")
+        with under_load(replicas, "grpc") as callers:
+            callers.more(200)
+            time.sleep(4.5)  # two checks
+            assert replicas.state("one").startswith("UP")
+        control.load("replica_net_onnx")
+    net.settle()
+
+
+def test_without_any_replica_callers_hear_of_it_at_once(replicas: Replicas, protocol: Any) -> None:
+    for name in NAMES:
+        replicas.tool("drain", name)
+    try:
+        with HybridClient(replicas.url(protocol), protocol=protocol, model="replica_net", retries=1) as client:
+            started = time.monotonic()
+            with pytest.raises(ServerUnavailable):
+                client.predict([[1.0]])
+            assert time.monotonic() - started < 10
+    finally:
+        for name in NAMES:
+            replicas.tool("enable", name)
+
+
+def test_what_cannot_be_done_is_one_sentence(replicas: Replicas, tmp_path: Path) -> None:
+    assert "No such server" in replicas.tool("drain", "three", code=2)
+    command = [sys.executable, str(DEPLOY / "haproxy" / "replicas.py"), "status", "--socket", str(tmp_path / "none")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert re.fullmatch(r".*/none: expected HAProxy's socket, found FileNotFoundError: .*\n", done.stderr)
+
+
+def check(folder: Path, address: str) -> subprocess.CompletedProcess[str]:
+    host, port = address.split(":")
+    command = [sys.executable, str(folder / "check.py"), "-", "-", host, port]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30, env={})
+
+
+def test_the_check_says_what_does_not_answer(replicas: Replicas, tmp_path: Path) -> None:
+    installed, url = replicas.folder / "understudy" / "haproxy", replicas.servers["one"].http_url
+    assert (check(installed, url).returncode, check(installed, url).stderr) == (0, "")
+    with socket.create_server((LOOPBACK, 0)) as free:
+        port = free.getsockname()[1]
+    refused = check(installed, f"{LOOPBACK}:{port}")
+    assert (refused.returncode, "ConnectionRefusedError" in refused.stderr) == (1, True)
+    shutil.copytree(installed.parent, tmp_path / "other")
+    models = tmp_path / "other" / "haproxy" / "models"
+    for names, sentence in (
+        ("replica_net\nnowhere\n", "/v2/models/nowhere/config: status 404"),
+        ("# none\n", "names no"),
+    ):
+        models.write_text(names)
+        found = check(models.parent, url)
+        assert found.returncode == 1
+        assert sentence in found.stderr
+
+
+def test_haproxy_waits_longer_than_a_hybrid() -> None:
+    text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+    limits = {name: int(value) for name, value in re.findall(r"timeout (\w+) +(\d+)s", text)}
+    hybrid = re.search(r'"deadline_ms", ([\d_.]+)\)', (ROOT / "python_backend" / "hybrid" / "settings.py").read_text())
+    assert hybrid is not None
+    assert limits["server"] * 1000 > float(hybrid[1])
+    assert limits["check"] > 12
+
+
+def _until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.2)
