@@ -280,7 +280,7 @@ def claiming(*shape: int) -> bytes:
         (b"{}", JSON, 400, "MalformedBody", "and has nothing"),
         (b'{"inputs": 1, "deadline": 1}', JSON, 400, "MalformedBody", "and has 'inputs', 'deadline'"),
         (b'{"inputs":' + b"[" * 90_000 + b"]" * 90_000 + b"}", JSON, 400, "MalformedBody", "nested too deeply"),
-        (b'{"inputs":' + b"[" * 700 + b"]" * 700 + b"}", JSON, 400, "MalformedBody", "nested too deeply"),
+        (b'{"inputs":' + b"[" * 700 + b"]" * 700 + b"}", JSON, 422, "WrongDtype", "lists within lists without an end"),
         (b"not an array", NPY, 400, "MalformedBody", r"no \.npy file"),
         (b"", NPY, 400, "MalformedBody", r"no \.npy file"),
         (npy(rows(1))[:-1], NPY, 400, "MalformedBody", r"15 bytes of values, .* shape \[1, 4\] of float32"),
