@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["Patience", "Race", "Timing", "race"]
+__all__ = ["Patience", "Race", "Timing", "in_turn", "race"]
+
+_Item = TypeVar("_Item")
 
 # A call that takes longer is warmed up once, and its race is not run again.
 _SLOW_S = 1.0
@@ -92,6 +95,12 @@ def race(runners: Mapping[str, Callable[[], object]], how: Race, patience: Patie
     return {name: _timing(first, own, others) for name, own in times.items()}
 
 
+def in_turn(items: Sequence[_Item], number: int) -> list[_Item]:
+    """All of them in the order of round `number`: each round starts with another one."""
+    first = number % len(items)
+    return [*items[first:], *items[:first]]
+
+
 def _warm_up(runners: Mapping[str, Callable[[], object]]) -> bool:
     """Run each a few times; gives whether one of them is so slow that once must do."""
     slow = False
@@ -111,8 +120,7 @@ def _rounds(runners: Mapping[str, Callable[[], object]], how: Race) -> dict[str,
     end = time.perf_counter() + how.seconds
     rounds = 0
     while rounds < how.most and (rounds < how.least or time.perf_counter() < end):
-        turn = rounds % len(names)
-        for name in (*names[turn:], *names[:turn]):
+        for name in in_turn(names, rounds):
             time.sleep(_PAUSE_S)
             start = time.perf_counter()
             runners[name]()

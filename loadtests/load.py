@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from tritonclient.utils import InferenceServerException
 
 from loadtests.arguments import count, say
 from loadtests.circumstances import configuration, machine
-from loadtests.ratios import ratios
+from loadtests.ratios import beside_rivals, ratios
 from loadtests.report.page import load_page
-from loadtests.report.plots import KINDS
+from loadtests.report.plots import KINDS, users_told
 from loadtests.slo import Slo, SloError, read_slo
-from loadtests.stage import FASTAPI, IN_PROCESS, Asked, Load, StageFailed, Where, run_stage
+from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
 from serving import ServingError, TritonServer
 from serving.watch.rounds import GOLDEN
 
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write(arguments.output, json.dumps(found, indent=1) + "\n")
     page = arguments.output.with_suffix(".html")
     _write(page, load_page(found))
-    for line in _beside_rivals(beside):
+    for line in _beside(beside):
         print(line)
     for line in broken:
         say(f"promise broken: {line}")
@@ -104,13 +104,13 @@ def broken_promises(slo: Slo, stages: Sequence[dict[str, Any]]) -> list[str]:
     return broken
 
 
-def _beside_rivals(beside: Sequence[dict[str, Any]]) -> Iterator[str]:
-    rivals = [one for one in beside if one["to"] in (FASTAPI, IN_PROCESS)]
+def _beside(beside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    rivals = beside_rivals(beside)
     if rivals:
         yield ""
     for one in rivals:
         yield (
-            f"{one['users']} users: the hybrid gives {one['answers_per_second']:.2f} times the answers of"
+            f"{users_told(one)}: the hybrid gives {one['answers_per_second']:.2f} times the answers of"
             f" {KINDS[one['to']][0]}, with {one['p99_ms']:.2f} times its p99"
         )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ratios"]
+from loadtests.rivals import RIVALS
+
+__all__ = ["beside_rivals", "ratios"]
 
 _HYBRID = "HybridGrpc"
 
@@ -29,3 +31,8 @@ def ratios(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     }
                 )
     return found
+
+
+def beside_rivals(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of these ratios, those to what one would take instead."""
+    return [one for one in found if one["to"] in RIVALS]

@@ -15,12 +15,9 @@ from typing import Any
 
 from loadtests.counters import formed, read_counters
 from loadtests.fault import TwinKilled
+from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import RivalFailed, fastapi_server
 from loadtests.watching import Watching
-
-# The kinds that are no Triton's: a hand-written server's, and none at all.
-FASTAPI = "FastApiHttp"
-IN_PROCESS = "InProcess"
 
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 # All users are there after so many seconds; the figures count from then on.
@@ -114,7 +111,7 @@ def _asked_server(load: Load, where: Where, asked: Asked) -> Iterator[Where]:
     elif load.kind == FASTAPI:
         try:
             with fastapi_server(_graph(asked), load.users) as rival:
-                yield replace(where, http=rival.url.removeprefix("http://"), pid=rival.pid)
+                yield replace(where, http=rival.address, pid=rival.pid)
         except RivalFailed as error:
             raise StageFailed(str(error)) from error
     else:

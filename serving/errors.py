@@ -11,7 +11,7 @@
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
     │   ├── ModelNotFound
     │   ├── LoadFailed
-    │   │   └── LoadHangs      exit 6   a process of it died, and Triton waits for it
+    │   │   └── LoadHangs                   a process of it died, and Triton waits for it
     │   ├── UnloadFailed
     │   └── ProbeFailed
     └── ServerUnreachable          exit 7   nothing answers at that address

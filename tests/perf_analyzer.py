@@ -6,17 +6,16 @@ libb64 are those of the embedded Triton, which has them under names of its own: 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from .programs import alone
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / "build" / "perf_analyzer"
@@ -57,7 +56,7 @@ class PerfAnalyzer:
 def perf_analyzer(home: Path = HOME, lender: Path = TRITON_LIBRARIES) -> PerfAnalyzer:
     """Bring perf_analyzer once into `home`; safe to call in several processes at once. Raises PerfAnalyzerMissing."""
     found = PerfAnalyzer(home / "perf_analyzer", home / "lib")
-    with _alone(home):
+    with alone(home):
         if not found.binary.is_file():
             with tempfile.TemporaryDirectory(dir=home) as made:
                 _unpack(_wheel(Path(made)), Path(made) / "perf_analyzer")
@@ -66,14 +65,6 @@ def perf_analyzer(home: Path = HOME, lender: Path = TRITON_LIBRARIES) -> PerfAna
     if missing := _missing(found):
         raise PerfAnalyzerMissing(f"the system lacks {', '.join(missing)}")
     return found
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _wheel(folder: Path) -> Path:

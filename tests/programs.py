@@ -43,7 +43,7 @@ def program(package: str, name: str, *, libraries: Sequence[str] = ()) -> Path:
 def unpacked(package: str, name: str, *, libraries: Sequence[str] = (), home: Path = HOME) -> Path:
     """The same, from Debian in any case, in a folder of `home`. Safe to call in several processes at once."""
     folder = home / package
-    with _alone(home):
+    with alone(home):
         if not folder.is_dir():
             if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
                 raise ProgramMissing(name, package, "there is no apt-get and dpkg-deb here")
@@ -57,8 +57,8 @@ def unpacked(package: str, name: str, *, libraries: Sequence[str] = (), home: Pa
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Only one process at a time; one lock for all packages, since apt-get reads its lists for one caller alone."""
+def alone(home: Path) -> Iterator[None]:
+    """Only one process at a time in a folder, which is made. apt-get, too, reads its lists for one caller alone."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

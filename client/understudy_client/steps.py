@@ -126,10 +126,11 @@ def send(
         except (ServerUnavailable, ModelNotFound) as error:
             told, passes = yield from _meaning(error, attempt, meaning)
             pause = backoff.pause(attempt)
-            if _DEADLINE in error.detail and pause >= deadline.remaining():
+            too_late = pause >= deadline.remaining()
+            if too_late and _DEADLINE in error.detail:
                 # The server's clock was a moment ahead of ours.
                 raise DeadlineExceeded(error.where, error.detail, deadline.seconds) from error
-            if not passes or attempt > backoff.retries or pause >= deadline.remaining():
+            if not passes or attempt > backoff.retries or too_late:
                 raise told from error
         else:
             return answer

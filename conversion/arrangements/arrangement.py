@@ -33,6 +33,17 @@ class Arrangement:
     joined_rows: int
     queue_delay_us: int = 0
 
+    @classmethod
+    def of(cls, served: Mapping[str, Any]) -> Arrangement:
+        """Out of plain data, as evidence has it: older releases say nothing of rows joined, nor of a delay."""
+        return cls(
+            instances=served["instances"],
+            threads=served["threads"],
+            dynamic_batching=served["dynamic_batching"],
+            joined_rows=served.get("joined_rows", 1),
+            queue_delay_us=served.get("queue_delay_us", 0),
+        )
+
     def __str__(self) -> str:
         by_hybrid = f"_joining{self.joined_rows}" if self.joined_rows > 1 else ""
         delay = f"_after{self.queue_delay_us}us" if self.queue_delay_us else ""
@@ -73,14 +84,13 @@ def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
 
 def in_words(served: Mapping[str, Any]) -> str:
     """For people: "2 instances of 1 thread, batching off", out of the plain data of an Arrangement."""
-    instances, threads = served["instances"], served["threads"]
-    # Older releases do not say.
-    joined = served.get("joined_rows", 1)
-    batching = "on" if served["dynamic_batching"] else f"by the hybrid, {joined} rows at most" if joined > 1 else "off"
-    delay = served.get("queue_delay_us", 0)
+    one = Arrangement.of(served)
+    by_hybrid = f"by the hybrid, {one.joined_rows} rows at most" if one.joined_rows > 1 else "off"
     return (
-        f"{instances} instance{'' if instances == 1 else 's'} of {threads} thread{'' if threads == 1 else 's'}, "
-        f"batching {batching}{f', after {delay / 1e3:g} ms' if delay else ''}"
+        f"{one.instances} instance{'' if one.instances == 1 else 's'} of"
+        f" {one.threads} thread{'' if one.threads == 1 else 's'},"
+        f" batching {'on' if one.dynamic_batching else by_hybrid}"
+        f"{f', after {one.queue_delay_us / 1e3:g} ms' if one.queue_delay_us else ''}"
     )
 
 

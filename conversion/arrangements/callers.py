@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,15 @@ class Window:
 
     ms: tuple[float, ...]
     seconds: float
+
+    @property
+    def per_s(self) -> float:
+        """Answers a second."""
+        return len(self.ms) / self.seconds
+
+    def percentile(self, part: float) -> float:
+        """The least time, in milliseconds, within which this part of the requests was answered."""
+        return sorted(self.ms)[math.ceil(part * len(self.ms)) - 1]
 
 
 class Callers:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .arrangement import Arrangement
 
-__all__ = ["MARGIN", "Figures", "Met", "best", "summarised"]
+__all__ = ["MARGIN", "Figures", "Met", "best", "quartiles", "summarised"]
 
 # By so much another arrangement has to be better than the safe one.
 MARGIN = 0.05
@@ -57,7 +57,7 @@ def summarised(rounds: Mapping[Arrangement, Sequence[Met]], failures: Mapping[Ar
             found.append(Figures(arrangement, len(met), None, None, None, failures[arrangement]))
             continue
         gains = [_gain(base, own) for base, own in zip(first, met, strict=True)]
-        found.append(Figures(arrangement, len(met), _medians(met), statistics.median(gains), _quartiles(gains), ""))
+        found.append(Figures(arrangement, len(met), _medians(met), statistics.median(gains), quartiles(gains), ""))
     return tuple(found)
 
 
@@ -98,7 +98,8 @@ def _medians(rounds: Sequence[Met]) -> Met:
     )
 
 
-def _quartiles(values: Sequence[float]) -> tuple[float, float]:
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """The lower and the upper one; of a single value both are that."""
     if len(values) == 1:
         return values[0], values[0]
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")

@@ -5,7 +5,6 @@ They ask the hybrid, as callers do: how many requests it joins and how many call
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from ..interface import Facts
 from ..linking import link_or_copy
 from ..pbtxt import ROLES, model_configs, write_config
 from ..spec import ModelSpec
+from ..timing import in_turn
 from .arrangement import Arrangement
 from .callers import Callers, Window
 from .choice import Met
@@ -106,10 +106,8 @@ def _round(
     number: int,
 ) -> dict[Arrangement, Met]:
     """One turn for each that has not failed; what fails now is added to `failures`."""
-    order = list(names)
-    turn = number % len(order)
     found = {}
-    for arrangement in (*order[turn:], *order[:turn]):
+    for arrangement in in_turn(list(names), number):
         if arrangement in failures:
             continue
         model = names[arrangement]
@@ -125,14 +123,9 @@ def _round(
 
 def _met(one: Window, many: Window) -> Met:
     return Met(
-        one_p50_ms=_percentile(one, 0.5),
-        one_p99_ms=_percentile(one, 0.99),
-        per_s=len(many.ms) / many.seconds,
-        p50_ms=_percentile(many, 0.5),
-        p99_ms=_percentile(many, 0.99),
+        one_p50_ms=one.percentile(0.5),
+        one_p99_ms=one.percentile(0.99),
+        per_s=many.per_s,
+        p50_ms=many.percentile(0.5),
+        p99_ms=many.percentile(0.99),
     )
-
-
-def _percentile(window: Window, part: float) -> float:
-    """The least time within which this part of the requests was answered."""
-    return sorted(window.ms)[math.ceil(part * len(window.ms)) - 1]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from ..arrangements.arrangement import Arrangement
 from ..arrangements.callers import Window
+from ..arrangements.choice import quartiles
 
-__all__ = ["Level", "Run", "best_level", "gains", "quartiles", "rank"]
+__all__ = ["Level", "Run", "best_level", "gains", "rank", "spread"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Run:
 
     def per_s(self, clients: int) -> list[float]:
         """Answers a second in each round."""
-        return [len(window.ms) / window.seconds for window in self.windows[clients]]
+        return [window.per_s for window in self.windows[clients]]
 
 
 def best_level(run: Run, p99_ms: float) -> Level | None:
@@ -67,17 +68,14 @@ def gains(run: Run, base: Run, p99_ms: float) -> list[float]:
 
 
 def _level(clients: int, windows: Sequence[Window]) -> Level:
-    ms = sorted(time for window in windows for time in window.ms)
-    return Level(
-        clients,
-        statistics.median(len(window.ms) / window.seconds for window in windows),
-        *(ms[math.ceil(part * len(ms)) - 1] for part in (0.5, 0.99)),
-    )
+    together = Window(tuple(ms for window in windows for ms in window.ms), sum(window.seconds for window in windows))
+    per_s = statistics.median(window.per_s for window in windows)
+    return Level(clients, per_s, together.percentile(0.5), together.percentile(0.99))
 
 
-def quartiles(values: Sequence[float]) -> Mapping[str, float] | None:
+def spread(values: Sequence[float]) -> Mapping[str, float] | None:
     """Median and quartiles; None of nothing."""
     if not values:
         return None
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return {"median": median, "low": low, "high": high}
+    low, high = quartiles(values)
+    return {"median": statistics.median(values), "low": low, "high": high}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 
 from ..errors import WrongValue
+from ..pbtxt import replace_file, unfinished
 from ..serving_spec import TunedSpec
 
 __all__ = ["write_section"]
@@ -30,14 +29,12 @@ def write_section(path: Path, tuned: TunedSpec, comment: str) -> None:
         raise WrongValue(
             path, "serving", "a table [serving], so that [serving.tuned] can follow", str(error)
         ) from error
-    handle, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    mode = path.stat().st_mode
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(made)
-        os.chmod(new, path.stat().st_mode & 0o777)
-        os.replace(new, path)
+        replace_file(made.encode(), path)
+        path.chmod(mode)
     except BaseException:
-        Path(new).unlink(missing_ok=True)
+        unfinished(path).unlink(missing_ok=True)
         raise
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..arrangements.arrangement import Arrangement, in_words
-from ..arrangements.callers import callers
+from ..arrangements.callers import Callers, Window, callers
 from ..arrangements.measuring import lay_out
 from ..arrangements.settling import Machine, first_row, refuse_too_much
 from ..errors import ReleaseRefused
 from ..golden import GOLDEN
 from ..interface import Facts
 from ..spec import ModelSpec
+from ..timing import in_turn
 from .run import Run
 
 __all__ = ["Load", "Subject", "Trial"]
@@ -72,24 +73,29 @@ class Trial:
         most = max(load.clients)
         with self._machine.serve(self._scratch) as server, callers(server.address, most, row) as asking:
             for run in runs:
-                asking.ask(names[run.arrangement], most, seconds=_WARM_UP_S, least=1)
+                _window(asking, names, run, most, _WARM_UP_S)
             for number in range(rounds):
-                turn = number % len(runs)
-                for run in (*runs[turn:], *runs[:turn]):
-                    if run.failure:
-                        continue
-                    try:
-                        for clients in load.clients:
-                            window = asking.ask(names[run.arrangement], clients, seconds=load.window_s, least=1)
+                for run in in_turn(runs, number):
+                    for clients in load.clients:
+                        if window := _window(asking, names, run, clients, load.window_s):
                             run.windows.setdefault(clients, []).append(window)
-                    except ReleaseRefused as error:
-                        run.failure = str(error)
         for run in runs:
             self._report(f"  {in_words(asdict(run.arrangement))}: {_told(run)}")
         return runs
 
     def _seconds(self, ways: int, rounds: int) -> float:
         return ways * (rounds * len(self._load.clients) * self._load.window_s + 1.5) + 4
+
+
+def _window(asking: Callers, names: Mapping[Arrangement, str], run: Run, clients: int, seconds: float) -> Window | None:
+    """What so many clients meet; None once a request has failed."""
+    if run.failure:
+        return None
+    try:
+        return asking.ask(names[run.arrangement], clients, seconds=seconds, least=1)
+    except ReleaseRefused as error:
+        run.failure = str(error)
+        return None
 
 
 def _told(run: Run) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arrangements.arrangement import Arrangement, default_arrangement
+from ..arrangements.choice import MARGIN
 from ..arrangements.settling import Machine
 from ..errors import ReleaseUnknown
 from ..evidence import EVIDENCE, machine, read_evidence
@@ -17,9 +18,9 @@ from ..interface import facts_of
 from ..repository import Repository
 from ..serving_spec import TunedSpec
 from ..spec import ModelSpec
-from .run import Run, best_level, gains, quartiles
+from .run import Run, best_level, gains, spread
 from .trial import Load, Subject, Trial
-from .walk import MARGIN, Room, walk
+from .walk import Room, walk
 
 __all__ = ["Wanted", "section_of", "tune"]
 
@@ -38,12 +39,14 @@ def tune(
     spec: ModelSpec,
     repository: Repository,
     wanted: Wanted,
-    machine_: Machine,
+    where: Machine,
     *,
     work: Path,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Everything that was measured, as build/tune/NAME.json has it. `spec` is what model.toml says without its tuning.
+    """Everything that was measured, as build/tune/NAME.json has it.
+
+    `spec` is what model.toml says without its tuning; `work` is a folder for this alone, gone afterwards.
 
     Raises ReleaseUnknown where nothing is published, RehearsalImpossible, ReleaseRefused.
     """
@@ -58,19 +61,19 @@ def tune(
         folders["hybrid"],
         *(tuple(facts_of(fact) for fact in evidence[key]) for key in ("inputs", "outputs")),
     )
-    served = _served(evidence["serving"])
-    room = Room(machine_.cores, spec.serving.max_batch_size, spec.serving)
-    scratch = work / "arrangements"
-    trial = Trial(subject, wanted.load, machine_, scratch, report)
+    served = Arrangement.of(evidence["serving"])
+    default = default_arrangement(spec.serving)
+    room = Room(where.cores, spec.serving.max_batch_size, spec.serving)
+    trial = Trial(subject, wanted.load, where, work, report)
     try:
         best, steps = served, []
         for step in walk(served, room, wanted.p99_ms, trial.measure):
             best = step.best
             steps.append({"varied": step.varied, "runs": [_facts(run, wanted.p99_ms) for run in step.runs]})
-        others = dict.fromkeys((best, served, default_arrangement(spec.serving)))
+        others = dict.fromkeys((best, served, default))
         final = {run.arrangement: run for run in trial.measure("the best, once more", list(others), _FINAL_ROUNDS)}
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     won = final[best]
     return {
         "name": spec.name,
@@ -85,10 +88,10 @@ def tune(
         "final": [_facts(run, wanted.p99_ms) for run in final.values()],
         "best": asdict(best),
         "served": asdict(served),
-        "default": asdict(default_arrangement(spec.serving)),
+        "default": asdict(default),
         "within": best_level(won, wanted.p99_ms) is not None,
-        "gain": quartiles(gains(won, final[served], wanted.p99_ms)),
-        "gain_over_default": quartiles(gains(won, final[default_arrangement(spec.serving)], wanted.p99_ms)),
+        "gain": spread(gains(won, final[served], wanted.p99_ms)),
+        "gain_over_default": spread(gains(won, final[default], wanted.p99_ms)),
     }
 
 
@@ -109,17 +112,6 @@ def section_of(found: Mapping[str, Any]) -> TunedSpec | None:
         max_queue_delay_microseconds=best["queue_delay_us"],
         p99_ms=float(found["p99_ms"]),
         gain=float(gain["median"] if gain else 0.0),
-    )
-
-
-def _served(serving: Mapping[str, Any]) -> Arrangement:
-    # Older releases say nothing of rows joined, nor of how long the queue waits.
-    return Arrangement(
-        instances=serving["instances"],
-        threads=serving["threads"],
-        dynamic_batching=serving["dynamic_batching"],
-        joined_rows=serving.get("joined_rows", 1),
-        queue_delay_us=serving.get("queue_delay_us", 0),
     )
 
 

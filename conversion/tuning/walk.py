@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..arrangements.arrangement import Arrangement
+from ..arrangements.choice import MARGIN
 from ..serving_spec import ServingSpec
 from .run import Run, gains, rank
 
-__all__ = ["MARGIN", "Room", "Step", "walk"]
+__all__ = ["Room", "Step", "walk"]
 
-# By so much another arrangement has to be better than the best one so far.
-MARGIN = 0.05
 _DELAYS_US = (500, 2_000)
 _MOST_SHAPES = 8
 

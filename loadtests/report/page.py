@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loadtests.ratios import beside_rivals
 from pages.page import render
 
 from .plots import KINDS, answers_plot, curve_plot, memory_plot, waiting_plot
@@ -27,7 +28,7 @@ def load_page(found: Mapping[str, Any]) -> str:
         stages=found["stages"],
         killed=killed,
         killed_plot=answers_plot(killed) if killed else None,
-        rivals=[one for one in found["ratios"] if one["to"] in ("FastApiHttp", "InProcess")],
+        rivals=beside_rivals(found["ratios"]),
         kinds={kind: name for kind, (name, _) in KINDS.items()},
         busiest=busiest,
         throughput_plot=curve_plot(stages, "answers_per_second", "a second", throughput),

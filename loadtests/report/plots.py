@@ -9,7 +9,7 @@ from typing import Any
 from pages.drawing import Axis, Bar, Drawing, Line, Mark, Text
 from pages.figures import megabytes, milliseconds, number
 
-__all__ = ["KINDS", "answers_plot", "curve_plot", "memory_plot", "waiting_plot"]
+__all__ = ["KINDS", "answers_plot", "curve_plot", "memory_plot", "users_told", "waiting_plot"]
 
 Stage = Mapping[str, Any]
 # The kinds of users, as they are called on the page, and the class of style.css that colours them.
@@ -50,7 +50,7 @@ def curve_plot(
         points = [(across.at(stage["users"]), up.at(stage[key])) for stage in of]
         lines += [Line(f"curve {colour}", *one, *other) for one, other in pairwise(points)]
         for stage, (x, y) in zip(of, points, strict=True):
-            marks.append(Mark(colour, x, y, f"{name}, {_users(stage)}: {number(float(stage[key]))} {unit}"))
+            marks.append(Mark(colour, x, y, f"{name}, {users_told(stage)}: {number(float(stage[key]))} {unit}"))
         ends.append((points[-1][1], colour, f"{name} {number(float(of[-1][key]))} {unit}"))
     texts = [Text(colour, right + 12, y + 4, told) for y, colour, told in _spread_out(ends)]
     users = dict.fromkeys(int(stage["users"]) for stage in known)
@@ -71,7 +71,7 @@ def waiting_plot(stages: Sequence[Stage], model: str) -> Drawing | None:
         y = 4.0 + place * 24
         queue, compute = (round((right - left) * one[key] / most, 2) for key in ("queue_ms", "compute_ms"))
         bars += [Bar("slower", left, y, queue, 16), Bar("twin", left + queue, y, compute, 16)]
-        texts.append(Text("name", 0, y + 12, f"{KINDS[stage['kind']][0]}, {_users(stage)}"))
+        texts.append(Text("name", 0, y + 12, f"{KINDS[stage['kind']][0]}, {users_told(stage)}"))
         told = f"{milliseconds(one['queue_ms'])} + {milliseconds(one['compute_ms'])}"
         texts.append(Text("figure", left + queue + compute + 8, y + 12, told))
     label = f"Milliseconds in the queue and of computing, a request of {model}"
@@ -134,5 +134,6 @@ def _spread_out(ends: list[tuple[float, str, str]]) -> list[tuple[float, str, st
     return placed
 
 
-def _users(stage: Stage) -> str:
+def users_told(stage: Stage) -> str:
+    """How many users there were: "1 user", "8 users"."""
     return f"{stage['users']} user{'s' if stage['users'] > 1 else ''}"

@@ -27,9 +27,9 @@ class RivalFailed(Exception):
 
 @dataclass(frozen=True)
 class Rival:
-    """Where it listens, and its process id."""
+    """Where it listens, as host:port, and its process id."""
 
-    url: str
+    address: str
     pid: int
 
 
@@ -37,17 +37,17 @@ class Rival:
 def fastapi_server(graph: Path, users: int) -> Iterator[Rival]:
     """Serve `graph` with as many calls at a time as suit so many users. Raises RivalFailed."""
     port = choose({"http": None})["http"]
+    address = f"{LOOPBACK}:{port}"
     command = [sys.executable, "-m", "loadtests.rivals.fastapi_server", str(graph)]
     command += ["--port", str(port), "--calls", str(calls_for(users))]
     with tempfile.TemporaryFile("w+") as said:
         # A group of its own: Ctrl-C is ours to pass on, once.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, process_group=0)
         try:
-            url = f"http://{LOOPBACK}:{port}"
-            if not _answers(url, process):
+            if not _answers(f"http://{address}/healthz", process):
                 said.seek(0)
                 raise RivalFailed(f"the FastAPI server did not start: {(said.read().splitlines() or ['no word'])[-1]}")
-            yield Rival(url, process.pid)
+            yield Rival(address, process.pid)
         finally:
             process.terminate()
             try:
@@ -61,7 +61,7 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
     end = time.monotonic() + _START_S
     while process.poll() is None and time.monotonic() < end:
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/healthz", timeout=1.0):
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=1.0):
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(_LOOK_EVERY_S)

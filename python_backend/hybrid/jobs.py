@@ -98,9 +98,14 @@ class Job:
                 self._budget_s = left_s
             self.expires = now + self._budget_s
 
-    def is_hopeless(self, now: float, twin: str) -> bool:
-        """Whether it has waited so long that this twin would answer too late, and keep others waiting for nothing."""
+    def is_hopeless(self, now: float, cause: TwinFailed | None) -> bool:
+        """Whether it has waited so long that an answer would come too late, and keep others waiting for nothing.
+
+        With a `cause`, it is the fallback that would be asked.
+        """
         left_s = self.deadline - now
+        prefer = self.batch.wishes.prefer
+        twin = prefer if cause is None else other(prefer)
         return left_s <= 0 or (self._waited_long(now) and left_s < self._router.quickest_s(twin))
 
     def _waited_long(self, now: float) -> bool:

@@ -51,13 +51,11 @@ class Line:
             del self._failed[0]
         if self._failed:
             job, cause = self._failed[0]
-            if job.may_ask_again(cause):
+            again = job.may_ask_again(cause)
+            if again or self.falling_back < self._most_fallbacks:
                 del self._failed[0]
-                return job, None
-            if self.falling_back < self._most_fallbacks:
-                del self._failed[0]
-                self.falling_back += 1
-                return job, cause
+                self.falling_back += not again
+                return job, None if again else cause
         return (self._fresh.popleft(), None) if self._fresh else None
 
     def take_overdue(self, now: float) -> list[Next]:

@@ -82,7 +82,7 @@ class Pool:
         worker.job = job
         worker.falls_back = cause is not None
         now = time.monotonic()
-        if job.is_hopeless(now, job.asked_now):
+        if job.is_hopeless(now, cause):
             return partial(job.pass_deadline_in_line, cause)
         if cause is not None:
             job.begin_fallback(now)
@@ -208,7 +208,6 @@ class Pool:
 
         Gives False where too many are lost already.
         """
-        extra = Worker(self.finished)
         with self._lock:
             back = worker.job is not job
             if not back and len(self._lost) >= 2 * self._size:
@@ -222,6 +221,7 @@ class Pool:
             self._lost[worker] = "" if cause is not None and cause.kind == "gone" else twin
             self._leave_fallback(worker)
             self._workers.discard(worker)
+            extra = Worker(self.finished)
             self._workers.add(extra)
             task = self._next(extra)
             if task is None:

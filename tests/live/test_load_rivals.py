@@ -8,8 +8,9 @@ import numpy as np
 import onnx.parser
 import pytest
 
+from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import fastapi_server
-from loadtests.stage import FASTAPI, IN_PROCESS, Asked, Load, StageFailed, Where, run_stage
+from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
 
 GRAPH = """<ir_version: 9, opset_import: ["" : 18]>
 two (float[batch, {size}] x, int64[batch, 2] n) => (float[batch, {size}] y, int64[batch, 2] m) {{
@@ -78,12 +79,12 @@ def test_wrong_answers_of_a_rival_are_seen(where, asked):
 def test_the_server_is_there_while_it_is_measured_and_no_longer(asked):
     with fastapi_server(asked.graph, 8) as rival:
         body = np.ones(3, np.float32).tobytes() + np.arange(2).tobytes()
-        with urllib.request.urlopen(f"{rival.url}/infer", body, timeout=10) as response:
+        with urllib.request.urlopen(f"http://{rival.address}/infer", body, timeout=10) as response:
             content = response.read()
     assert np.frombuffer(content, np.float32, 3).tolist() == [2, 2, 2]
     assert np.frombuffer(content, np.int64, 2, 12).tolist() == [0, 2]
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"{rival.url}/healthz", timeout=10)
+        urllib.request.urlopen(f"http://{rival.address}/healthz", timeout=10)
 
 
 def test_what_a_rival_cannot_run_is_told_in_one_sentence(where, asked, tmp_path):

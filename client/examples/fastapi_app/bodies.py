@@ -62,6 +62,8 @@ def _inputs(body: bytearray) -> object:
         content = json.loads(body, parse_constant=_no_number)
     except ValueError as error:
         raise _malformed(f"The body is no JSON ({error})") from error
+    except RecursionError as error:
+        raise _malformed("The body is nested too deeply, an array has 32 dimensions at most") from error
     if not isinstance(content, dict) or set(content) != {"inputs"}:
         found = ", ".join(map(repr, content)) or "nothing" if isinstance(content, dict) else type(content).__name__
         raise _malformed(f"The body must be an object with the key 'inputs' alone, and has {found}")

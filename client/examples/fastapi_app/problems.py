@@ -104,7 +104,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UnderstudyClientError, _client_error)
     app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RecursionError, _too_deep)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -154,12 +153,6 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     answer = _problem(request, error.status_code, HTTPStatus(error.status_code).phrase.replace(" ", ""), sentence)
     answer.headers.update(error.headers or {})
     return answer
-
-
-async def _too_deep(request: Request, _: Exception) -> JSONResponse:
-    # Lists are looked through level by level, so that of nothing else here.
-    sentence = "The body is nested too deeply; an array has 32 dimensions at most."
-    return _problem(request, HTTPStatus.BAD_REQUEST, "MalformedBody", sentence)
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:

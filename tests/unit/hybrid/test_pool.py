@@ -367,6 +367,21 @@ def test_nobody_is_asked_for_what_would_come_too_late_where_others_wait(pool, ro
     assert one(answers[(6,)])[0].served_by == "onnx"
 
 
+def test_who_goes_back_to_its_twin_is_not_given_up_because_the_other_one_is_slow(router, twins):
+    twins.faults = {"onnx": refuses, "original": Slow(0.3)}
+    callers = Callers()
+    pool = Pool(1, Gather(8, 1), 1)
+    submit(pool, router, callers, batch_of(0))
+    callers.wait(1)
+    now = time.monotonic()
+    job = Job(batch_of(1, deadline_s=1.0), router, callers, now - 0.8)
+    job.begin(now)
+    assert job.turn(), "it was to fall back"
+    assert job.is_hopeless(now, TwinFailed("onnx", "gone", "gone"))
+    assert not job.is_hopeless(now, None)
+    pool.drain(5.0)
+
+
 def test_a_short_deadline_alone_is_no_reason_not_to_ask(pool, router, twins):
     twins.faults["onnx"] = Slow(0.3)
     submit(pool, router, callers := Callers(), batch_of(0))

@@ -6,7 +6,7 @@ import pytest
 
 from conversion.arrangements.arrangement import Arrangement
 from conversion.arrangements.callers import Window
-from conversion.tuning.run import Run, best_level, gains, quartiles, rank
+from conversion.tuning.run import Run, best_level, gains, rank, spread
 
 ONE = Arrangement(1, 2, dynamic_batching=False, joined_rows=4)
 
@@ -57,4 +57,4 @@ def test_runs_are_compared_round_by_round_each_at_its_best_number_of_clients():
     ],
 )
 def test_quartiles(values, expected):
-    assert quartiles(values) == expected
+    assert spread(values) == expected
