@@ -14,6 +14,16 @@ from serving.probe import golden_inputs, probe_inputs
 
 _Answer = TypeVar("_Answer")
 _GONE = frozenset({"", "UNAVAILABLE"})
+# By itself gRPC waits up to two minutes before it connects again to a server that has come back, fails every call until
+# then, and lets a new connection inherit that wait from an old one to the same address. -1 is no limit.
+_CHANNEL = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class ModelControl:
         self.grpc_url = grpc_url
         self._timeout_s = timeout_s
         self._load_timeout_s = load_timeout_s
-        self._client = InferenceServerClient(grpc_url)
+        self._client = InferenceServerClient(grpc_url, channel_args=_CHANNEL)
 
     def __enter__(self) -> ModelControl:
         return self

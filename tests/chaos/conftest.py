@@ -15,19 +15,24 @@ from serving.stubs import Stubs
 from serving.watch.care import Policy
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
-from tests.live.conftest import LiveTriton, pytest_runtest_makereport, serving_triton
+from tests.live.conftest import (
+    LiveTriton,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+    serving_triton,
+)
 from tests.live.hybrid_net import Net, Shape
 
-__all__ = ["pytest_runtest_makereport"]
+__all__ = ["pytest_runtest_makereport", "pytest_terminal_summary"]
 
 REPORT = Path("build/chaos.json")
 Figures = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveTriton]:
+def triton(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[LiveTriton]:
     """The session's server, on a repository that starts empty."""
-    with serving_triton(tmp_path_factory.mktemp("chaos")) as running:
+    with serving_triton(tmp_path_factory.mktemp("chaos"), pytestconfig) as running:
         yield running
 
 

@@ -1,4 +1,8 @@
-"""One real Triton for all tests of this folder. Where there is none the tests fail: a skip would hide that."""
+"""One real Triton for all tests of this folder. Where there is none the tests fail: a skip would hide that.
+
+A Triton that ends by itself takes the test under way with it and no other: it is started again, with what it served.
+That test is run once more (`--only-rerun` in pyproject.toml), and the end of the report names it.
+"""
 
 import contextlib
 import shutil
@@ -10,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from serving import ModelControl, TritonServer
+from serving.errors import ServingError
 
 HERE = Path(__file__).parent
+ENDED = "tritonserver ended"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,15 +26,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.live)
 
 
-@pytest.hookimpl(wrapper=True)
+class TritonEnded(Exception):
+    """The server of all tests ended while one of them ran."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    running = item.config.stash.get(RUNNING, None)
+    # Its end is seen a moment after the calls that it cut.
+    ended = running.revive(within_s=3.0 if call.excinfo else 0.0) if running else None
+    if ended is not None:
+        ended = f"{item.nodeid} ({call.when}): {ended}"
+        try:
+            raise TritonEnded(ended) from (call.excinfo.value if call.excinfo else None)
+        except TritonEnded as told:
+            call.excinfo = pytest.ExceptionInfo.from_exception(told)
     report = yield
+    if ended is not None:
+        report.user_properties.append((ENDED, ended))
     if report.skipped and item.path.is_relative_to(HERE):
         report.outcome = "failed"
         report.longrepr = f"a live test never skips: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    told = [
+        text
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for key, text in getattr(report, "user_properties", ())
+        if key == ENDED
+    ]
+    if told:
+        terminalreporter.section("Triton ended by itself, and was started again", yellow=True)
+        for text in dict.fromkeys(told):
+            terminalreporter.line(text)
 
 
 @dataclass(frozen=True)
@@ -38,6 +73,18 @@ class LiveTriton:
     server: TritonServer
     repository: Path
     control: ModelControl
+
+    def revive(self, within_s: float) -> str | None:
+        """Start the server again if it ends within this time. How it ended and its log's last lines, else None."""
+        status = self.server.wait(within_s)
+        if status is None:
+            return None
+        told = "\n  ".join((f"tritonserver ended with {status}", *self.server.log_tail()))
+        try:
+            self.server.restart()
+        except ServingError as error:
+            pytest.exit(f"{told}\nand does not start again: {error}", returncode=3)
+        return told
 
     def add(self, folder: Path, name: str | None = None) -> str:
         """Copy a model folder into the repository, under `name` or its own, and load it. Returns the name."""
@@ -59,16 +106,24 @@ class LiveTriton:
             shutil.rmtree(self.repository / name)
 
 
+RUNNING = pytest.StashKey[LiveTriton]()
+
+
 @contextlib.contextmanager
-def serving_triton(root: Path) -> Iterator[LiveTriton]:
-    """A server on an empty repository in `root`."""
+def serving_triton(root: Path, config: pytest.Config | None = None) -> Iterator[LiveTriton]:
+    """A server on an empty repository in `root`. With `config` it is the one of all tests, which has to live."""
     (root / "repository").mkdir()
     with TritonServer(root / "repository", log_path=root / "triton.log") as server, server.control() as control:
-        yield LiveTriton(server, root / "repository", control)
+        running = LiveTriton(server, root / "repository", control)
+        if config is not None:
+            config.stash[RUNNING] = running
+        yield running
+        if config is not None:
+            del config.stash[RUNNING]
 
 
 @pytest.fixture(scope="session")
-def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveTriton]:
+def triton(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[LiveTriton]:
     """The session's server, on a repository that starts empty: a test adds what it needs and drops it again."""
-    with serving_triton(tmp_path_factory.mktemp("triton")) as running:
+    with serving_triton(tmp_path_factory.mktemp("triton"), pytestconfig) as running:
         yield running

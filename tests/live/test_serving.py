@@ -17,7 +17,17 @@ import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from serving import LoadFailed, LoadHangs, ModelNotFound, PortTaken, ProbeFailed, ServerFailed, TritonServer, read_state
+from serving import (
+    LoadFailed,
+    LoadHangs,
+    ModelNotFound,
+    PortTaken,
+    ProbeFailed,
+    ServerFailed,
+    ServerUnreachable,
+    TritonServer,
+    read_state,
+)
 from serving.shared_memory import SHM
 
 MODELS = Path(__file__).parent / "serving_models"
@@ -110,6 +120,20 @@ def test_a_taken_port_is_said_before_anything_starts(repository: Path, triton) -
     port = int(triton.server.grpc_url.rpartition(":")[2])
     with pytest.raises(PortTaken, match=rf"port {port} \(grpc\) is taken by process {triton.server.pid} \(tritonserv"):
         TritonServer(repository, grpc_port=port).start()
+
+
+def test_whoever_asked_a_dead_server_all_the_time_finds_it_once_it_is_back(repository: Path) -> None:
+    """gRPC itself would wait ever longer, and make those wait who connect anew."""
+    with TritonServer(repository) as server, server.control() as control:
+        os.kill(server.pid, signal.SIGKILL)
+        assert server.wait(10.0) == -signal.SIGKILL
+        end = time.monotonic() + 5.0
+        while time.monotonic() < end:
+            with pytest.raises(ServerUnreachable):
+                control.index()
+            time.sleep(0.1)
+        server.restart()
+        assert control.ready("echo")
 
 
 def test_two_servers_run_side_by_side_and_one_sweeps_only_what_a_dead_one_left(repository: Path, triton) -> None:
