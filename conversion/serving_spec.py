@@ -51,6 +51,7 @@ class TunedSpec:
     dynamic_batching: bool = False
     max_joined_rows: int = 1
     max_queue_delay_microseconds: int = 0
+    split_rows: bool = False
     p99_ms: float = 0.0
     gain: float = 1.0
 
@@ -63,7 +64,8 @@ class ServingSpec:
     calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without.
     `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is two for each instance of a twin.
     `prefer` is who is asked first: one of TWINS, "auto" for who was measured faster, or a table by batch sizes.
-    `instances`, `threads` and `dynamic_batching` are the twin's; None is what measures best: conversion/arrangements.
+    `instances`, `threads`, `dynamic_batching` and `split_rows` are the twin's; None is what measures best:
+    conversion/arrangements.
     """
 
     max_batch_size: int = 32
@@ -72,6 +74,7 @@ class ServingSpec:
     max_joined_rows: int = 0
     instances: int | None = None
     threads: int | None = None
+    split_rows: bool | None = None
     original_instances: int = 1
     original_threads: int = 2
     prefer: str | dict[str, str] = "auto"

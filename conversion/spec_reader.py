@@ -135,11 +135,13 @@ def _with_tuned(spec: ModelSpec) -> ModelSpec:
     if not tuned.instances:
         return spec
     batching = tuned.dynamic_batching if serving.dynamic_batching is None else serving.dynamic_batching
+    split = tuned.split_rows if serving.split_rows is None else serving.split_rows
     filled = replace(
         serving,
         instances=serving.instances or tuned.instances,
         threads=serving.threads or tuned.threads,
         dynamic_batching=batching,
+        split_rows=split,
         max_joined_rows=serving.max_joined_rows or tuned.max_joined_rows,
         max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
     )

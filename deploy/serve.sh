@@ -20,6 +20,21 @@ fi
 # Reading a model's configuration stays open: clients need it to split batches.
 guarded="model-repository,shared-memory,trace,logging:understudy-control=${key}"
 
+# Over TLS, gRPC alone is open to others: Triton speaks HTTP in the clear, so that stays in the container, where the
+# health check asks.
+tls="${UNDERSTUDY_TLS:-}"
+if [ -n "${tls}" ]; then
+    for file in server.crt server.key; do
+        if [ ! -r "${tls}/${file}" ]; then
+            echo "serve.sh: ${tls}/${file} is not there, or not to be read by user $(id -u); UNDERSTUDY_TLS names the" \
+                "folder with server.crt and server.key, both PEM" >&2
+            exit 2
+        fi
+    done
+    set -- --grpc-use-ssl=true --grpc-server-cert="${tls}/server.crt" --grpc-server-key="${tls}/server.key" \
+        --http-address=127.0.0.1 "$@"
+fi
+
 # Readiness, drain and the Python backend's numbers are those of serving/command.py, where the reasons stand. A model
 # that does not load must not keep the others from serving: its hybrid answers with the other twin.
 exec tritonserver \

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from serving.errors import LoadFailed, ModelError, ModelNotFound, ProbeFailed, ServerUnreachable, UnloadFailed
+from serving.errors import (
+    KeyRefused,
+    LoadFailed,
+    ModelError,
+    ModelNotFound,
+    ProbeFailed,
+    ServerUnreachable,
+    UnloadFailed,
+    UsageError,
+)
 from serving.probe import golden_inputs, probe_inputs
 
 _Answer = TypeVar("_Answer")
 _GONE = frozenset({"", "UNAVAILABLE"})
+# What --grpc-restricted-protocol of deploy/serve.sh asks for, with the prefix that gRPC puts before it, and what Triton
+# says of a call without it, by the status of a server that is not there.
+CONTROL_HEADER = "triton-grpc-protocol-understudy-control"
+KEY_VARIABLE = "UNDERSTUDY_CONTROL_KEY"
+# The file with the certificates to trust, where gRPC is served over TLS.
+CA_VARIABLE = "UNDERSTUDY_CA"
+_RESTRICTED = "This protocol is restricted"
 # By itself gRPC waits up to two minutes before it connects again to a server that has come back, fails every call until
 # then, and lets a new connection inherit that wait from an old one to the same address. -1 is no limit.
 _CHANNEL = (
@@ -42,15 +60,24 @@ class ModelStatus:
 
 
 class ModelControl:
-    """A connection to one server. Every call has a deadline; close it, or use it in a `with`."""
+    """A connection to one server. Every call has a deadline; close it, or use it in a `with`.
 
-    def __init__(self, grpc_url: str, *, timeout_s: float = 10.0, load_timeout_s: float = 300.0) -> None:
-        from tritonclient.grpc import InferenceServerClient
+    `key` is that of the server's control API, where it has one: every call raises KeyRefused where that is another one.
+    With `ca`, a file of certificates to trust, it speaks TLS. Raises UsageError where that cannot be read.
+    """
 
+    def __init__(
+        self, grpc_url: str, *, key: str = "", ca: str = "", timeout_s: float = 10.0, load_timeout_s: float = 300.0
+    ) -> None:
         self.grpc_url = grpc_url
         self._timeout_s = timeout_s
         self._load_timeout_s = load_timeout_s
-        self._client = InferenceServerClient(grpc_url, channel_args=_CHANNEL)
+        self._client = _connect(grpc_url, key, ca)
+
+    @classmethod
+    def from_environment(cls, grpc_url: str) -> ModelControl:
+        """With the key and the certificates that the environment names, if any. Raises UsageError."""
+        return cls(grpc_url, key=os.environ.get(KEY_VARIABLE, ""), ca=os.environ.get(CA_VARIABLE, ""))
 
     def __enter__(self) -> ModelControl:
         return self
@@ -174,6 +201,13 @@ class ModelControl:
         )
         return time.monotonic() - started
 
+    def infer(self, name: str, version: int, inputs: Sequence[Any], timeout_s: float) -> Any:
+        """Run a model once on tritonclient's InferInputs; gives its InferResult. Raises ProbeFailed and as all."""
+        return self._ask(
+            lambda: self._client.infer(name, inputs, _text(version), client_timeout=timeout_s),
+            lambda reason: ProbeFailed(name, reason),
+        )
+
     def _must_exist(self, name: str) -> None:
         names = sorted({one.name for one in self.index()})
         if name not in names:
@@ -187,6 +221,8 @@ class ModelControl:
             return call()
         except InferenceServerException as error:
             status, reason = error.status() or "", error.message() or "no reason given"
+            if reason.startswith(_RESTRICTED):
+                raise KeyRefused(self.grpc_url, KEY_VARIABLE) from error
             unreachable = status == "StatusCode.UNAVAILABLE" and not self._answers()
             if unreachable or refused is None:
                 raise ServerUnreachable(self.grpc_url, reason) from error
@@ -200,6 +236,26 @@ class ModelControl:
             return bool(self._client.is_server_live(client_timeout=self._timeout_s))
         except InferenceServerException:
             return False
+
+
+def _connect(grpc_url: str, key: str, ca: str) -> Any:
+    """An InferenceServerClient. Raises UsageError."""
+    from tritonclient.grpc import InferenceServerClient
+
+    try:
+        client = InferenceServerClient(grpc_url, channel_args=_CHANNEL, ssl=bool(ca), root_certificates=ca or None)
+    except OSError as error:
+        raise UsageError(
+            f"{CA_VARIABLE}: {ca} cannot be read: {error.strerror}; name the certificates to trust"
+        ) from error
+    if key:
+        # What tritonclient calls a plugin: it is called with each request.
+        client.register_plugin(partial(_give_key, key))
+    return client
+
+
+def _give_key(key: str, request: Any) -> None:
+    request.headers = {**(request.headers or {}), CONTROL_HEADER: key}
 
 
 def _text(version: int | None) -> str:

@@ -14,7 +14,8 @@
     │   │   └── LoadHangs                   a process of it died, and Triton waits for it
     │   ├── UnloadFailed
     │   └── ProbeFailed
-    └── ServerUnreachable          exit 7   nothing answers at that address
+    ├── ServerUnreachable          exit 7   nothing answers at that address
+    └── KeyRefused                 exit 8   the control API is behind a key, and this is not the one
 
 `exit_code` is what the command line ends with. 0 is success.
 """
@@ -143,4 +144,17 @@ class ServerUnreachable(ServingError):
 
     def __init__(self, url: str, found: str) -> None:
         super().__init__(f"no Triton answers at {url}: {found}; start one with `make serve`, or give its --grpc-url")
+        self.url = url
+
+
+class KeyRefused(ServingError):
+    """The server's control API asks for a key, and was given none, or another one."""
+
+    exit_code = 8
+
+    def __init__(self, url: str, variable: str) -> None:
+        super().__init__(
+            f"the Triton at {url} keeps loading, unloading and listing of models behind a key, and was given none or "
+            f"another one; set {variable} to the one that it was started with"
+        )
         self.url = url

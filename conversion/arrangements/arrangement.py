@@ -23,7 +23,8 @@ class Arrangement:
 
     The hybrid joins requests while all instances are busy, up to `joined_rows` in a call; with `dynamic_batching` the
     twin's own queue joins what reaches it, the calls of those who ask it directly among them. Triton's queue before the
-    hybrid may wait `queue_delay_us` microseconds for company. The text, such as "1x2_joining4", is fit for a model's
+    hybrid may wait `queue_delay_us` microseconds for company. With `split_rows` the rows of a call run side by side, a
+    thread for each part; otherwise all threads share every row. The text, such as "1x2_joining4", is fit for a model's
     name.
     """
 
@@ -32,22 +33,25 @@ class Arrangement:
     dynamic_batching: bool
     joined_rows: int
     queue_delay_us: int = 0
+    split_rows: bool = False
 
     @classmethod
     def of(cls, served: Mapping[str, Any]) -> Arrangement:
-        """Out of plain data, as evidence has it: older releases say nothing of rows joined, nor of a delay."""
+        """Out of plain data, as evidence has it: older releases do not say all of it."""
         return cls(
             instances=served["instances"],
             threads=served["threads"],
             dynamic_batching=served["dynamic_batching"],
             joined_rows=served.get("joined_rows", 1),
             queue_delay_us=served.get("queue_delay_us", 0),
+            split_rows=served.get("split_rows", False),
         )
 
     def __str__(self) -> str:
         by_hybrid = f"_joining{self.joined_rows}" if self.joined_rows > 1 else ""
         delay = f"_after{self.queue_delay_us}us" if self.queue_delay_us else ""
-        return f"{self.instances}x{self.threads}{'_batching' if self.dynamic_batching else by_hybrid}{delay}"
+        split = "_split" if self.split_rows else ""
+        return f"{self.instances}x{self.threads}{split}{'_batching' if self.dynamic_batching else by_hybrid}{delay}"
 
 
 def default_arrangement(serving: ServingSpec) -> Arrangement:
@@ -55,12 +59,13 @@ def default_arrangement(serving: ServingSpec) -> Arrangement:
 
     A model without rows is never batched.
     """
-    delay = serving.max_queue_delay_microseconds
-    return Arrangement(serving.instances or _INSTANCES, serving.threads or _THREADS, *_usual(serving), delay)
+    one = Arrangement(serving.instances or _INSTANCES, serving.threads or _THREADS, *_usual(serving))
+    split = serving.split_rows is True and _can_split(one, serving)
+    return replace(one, queue_delay_us=serving.max_queue_delay_microseconds, split_rows=split)
 
 
 def fixed(serving: ServingSpec) -> bool:
-    """Whether the spec leaves nothing open."""
+    """Whether the spec leaves nothing open; rows are not split where it says all but that."""
     return serving.instances is not None and serving.threads is not None and not _open_batching(serving)
 
 
@@ -68,8 +73,9 @@ def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
     """What is worth measuring on a machine with so many cores, all different, the safe one first.
 
     That is the default as far as the cores go, then an instance for each core, then one instance with all cores; each
-    with the joining left to the hybrid, and with the twin's own batching; the last one with neither as well. What the
-    spec fixes stays; what it leaves open never takes more than the cores.
+    with the joining left to the hybrid, and with the twin's own batching; the last one with neither as well. Where an
+    instance has several threads and the hybrid joins requests, that is also tried with the rows split. What the spec
+    fixes stays; what it leaves open never takes more than the cores.
     """
     shapes, usual = _shapes(serving, cores), _usual(serving)
     found = [Arrangement(*shapes[0], *usual)]
@@ -79,6 +85,7 @@ def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
         found.append(Arrangement(*shapes[-1], dynamic_batching=False, joined_rows=1))
     else:
         found += [Arrangement(*shape, *usual) for shape in shapes]
+    found = [each for one in found for each in _split(one, serving)]
     return tuple(dict.fromkeys(replace(one, queue_delay_us=serving.max_queue_delay_microseconds) for one in found))
 
 
@@ -88,7 +95,7 @@ def in_words(served: Mapping[str, Any]) -> str:
     by_hybrid = f"by the hybrid, {one.joined_rows} rows at most" if one.joined_rows > 1 else "off"
     return (
         f"{one.instances} instance{'' if one.instances == 1 else 's'} of"
-        f" {one.threads} thread{'' if one.threads == 1 else 's'},"
+        f" {one.threads} thread{'' if one.threads == 1 else 's'}{' with rows of their own' if one.split_rows else ''},"
         f" batching {'on' if one.dynamic_batching else by_hybrid}"
         f"{f', after {one.queue_delay_us / 1e3:g} ms' if one.queue_delay_us else ''}"
     )
@@ -96,6 +103,23 @@ def in_words(served: Mapping[str, Any]) -> str:
 
 def _open_batching(serving: ServingSpec) -> bool:
     return serving.max_batch_size > 0 and serving.dynamic_batching is None
+
+
+def _can_split(one: Arrangement, serving: ServingSpec) -> bool:
+    return one.threads > 1 and serving.max_batch_size > 1
+
+
+def _split(one: Arrangement, serving: ServingSpec) -> list[Arrangement]:
+    """The arrangement with its rows split or not, as the spec says; both, where it leaves that open."""
+    split = replace(one, split_rows=True)
+    if serving.split_rows is False or not _can_split(one, serving):
+        return [one]
+    if serving.split_rows:
+        return [split]
+    # Callers with one row each, who are what is measured, have nothing to split where nobody joins them; and who joins
+    # them makes little difference to it.
+    twice = _open_batching(serving) and one.dynamic_batching
+    return [one] if fixed(serving) or one.joined_rows == 1 or twice else [one, split]
 
 
 def _usual(serving: ServingSpec) -> tuple[bool, int]:

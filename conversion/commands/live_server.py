@@ -30,8 +30,9 @@ def with_server(added: argparse.ArgumentParser, *, rehearsal: bool = True) -> No
     added.add_argument(
         "--server",
         default="auto",
-        help="gRPC address of a running Triton to switch over; 'auto' finds one that 'make serve' started on this "
-        "repository, 'none' only writes files (%(default)s)",
+        help="gRPC address of a running Triton to switch over, with UNDERSTUDY_CONTROL_KEY and UNDERSTUDY_CA where it "
+        "wants a key or TLS; 'auto' finds one that 'make serve' started on this repository, 'none' only writes files "
+        "(%(default)s)",
     )
     if rehearsal:
         text = (
@@ -45,8 +46,8 @@ def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Liv
     """Where the command publishes to; None for files alone. `report` hears what is done there."""
     if arguments.server == "none":
         return None
-    url = arguments.server
-    if url == "auto":
+    url, embedded = arguments.server, arguments.server == "auto"
+    if embedded:
         from serving import read_state
 
         running = read_state()
@@ -54,7 +55,7 @@ def live_of(arguments: argparse.Namespace, report: Callable[[str], None]) -> Liv
             return None
         url = running.grpc_url
     rehearsed = not getattr(arguments, "no_rehearsal", False)
-    return Live(TritonOverGrpc(url), rehearsal_server if rehearsed else None, report)
+    return Live(TritonOverGrpc(url, embedded=embedded), rehearsal_server if rehearsed else None, report)
 
 
 def machine_of(arguments: argparse.Namespace) -> Machine | None:
@@ -76,10 +77,14 @@ def tell_files_only(arguments: argparse.Namespace, live: Live | None) -> None:
 
 
 class TritonOverGrpc:
-    """A server at HOST:PORT. Each call has a connection of its own: between calls this process may fork."""
+    """A server at HOST:PORT. Each call has a connection of its own: between calls this process may fork.
 
-    def __init__(self, address: str) -> None:
+    One that is not `embedded` may want key and certificates: those of the environment, where that has any.
+    """
+
+    def __init__(self, address: str, *, embedded: bool = False) -> None:
         self._address = address
+        self._embedded = embedded
 
     @property
     def address(self) -> str:
@@ -104,25 +109,19 @@ class TritonOverGrpc:
 
     def infer(self, model: str, version: int, inputs: Batch) -> Batch:
         """Run one batch in up to 60 s. Raises ReleaseRefused with the server's reason, PublishError."""
-        from tritonclient.grpc import InferenceServerClient
-        from tritonclient.utils import InferenceServerException
-
-        try:
-            with InferenceServerClient(self._address) as client:
-                answer = client.infer(model, _tensors(inputs), str(version), client_timeout=_INFER_TIMEOUT_S)
-                names = [output.name for output in answer.get_response().outputs]
-                return {name: answer.as_numpy(name) for name in names}
-        except InferenceServerException as error:
-            reason = error.message() or "no reason given"
-            raise ReleaseRefused(
-                f"the server at {self._address} did not run version {version} of {model}: {reason}"
-            ) from error
+        answer = self._ask(
+            f"did not run version {version} of {model}",
+            lambda control: control.infer(model, version, _tensors(inputs), _INFER_TIMEOUT_S),
+        )
+        names = [output.name for output in answer.get_response().outputs]
+        return {name: answer.as_numpy(name) for name in names}
 
     def _ask(self, failed: str, call: Callable[[Any], _Answer], *passed: type[Exception]) -> _Answer:
         from serving import ModelControl, ModelError, ServingError
 
         try:
-            with ModelControl(self._address) as control:
+            connect = ModelControl if self._embedded else ModelControl.from_environment
+            with connect(self._address) as control:
                 return call(control)
         except ServingError as error:
             if isinstance(error, passed):
@@ -147,7 +146,7 @@ def rehearsal_server(repository: Path) -> Iterator[LiveServer]:
     except ServingError as error:
         raise ReleaseRefused(str(error)) from error
     try:
-        yield TritonOverGrpc(server.grpc_url)
+        yield TritonOverGrpc(server.grpc_url, embedded=True)
     finally:
         server.stop()
 

@@ -110,6 +110,7 @@ def section_of(found: Mapping[str, Any]) -> TunedSpec | None:
         dynamic_batching=best["dynamic_batching"],
         max_joined_rows=best["joined_rows"],
         max_queue_delay_microseconds=best["queue_delay_us"],
+        split_rows=best["split_rows"],
         p99_ms=float(found["p99_ms"]),
         gain=float(gain["median"] if gain else 0.0),
     )

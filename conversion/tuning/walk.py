@@ -14,7 +14,7 @@ from .run import Run, gains, rank
 __all__ = ["Room", "Step", "walk"]
 
 _DELAYS_US = (500, 2_000)
-_MOST_SHAPES = 8
+_MOST_SHAPES = 12
 
 # Measures arrangements in turn; gives a run for each, in their order.
 Measure = Callable[[str, Sequence[Arrangement]], list[Run]]
@@ -38,6 +38,7 @@ class Room:
             serving.instances in (None, arrangement.instances)
             and serving.threads in (None, arrangement.threads)
             and serving.dynamic_batching in (None, arrangement.dynamic_batching)
+            and (serving.split_rows in (None, arrangement.split_rows) or arrangement.threads == 1)
             and serving.max_joined_rows in (0, arrangement.joined_rows)
             and serving.max_queue_delay_microseconds in (0, arrangement.queue_delay_us)
         )
@@ -78,11 +79,16 @@ def _winner(runs: Sequence[Run], p99_ms: float) -> Arrangement:
 
 
 def _shapes(best: Arrangement, room: Room) -> list[Arrangement]:
-    """Instances and threads that together take half of the cores at least, and never more than all."""
+    """Instances and threads that together take half of the cores at least, never more than all; rows split or not."""
     powers = [1 << n for n in range(room.cores.bit_length())]
     sizes = sorted({*powers, room.cores})
     shapes = [(i, t) for i in sizes for t in sizes if room.cores / 2 <= i * t <= room.cores]
-    return [replace(best, instances=i, threads=t) for i, t in shapes[:_MOST_SHAPES]]
+    found = [
+        replace(best, instances=i, threads=t, split_rows=split)
+        for i, t in shapes
+        for split in ((False, True) if t > 1 and room.rows > 1 else (False,))
+    ]
+    return found[:_MOST_SHAPES]
 
 
 def _joinings(best: Arrangement, room: Room) -> list[Arrangement]:

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         features,
         graph,
         integrity,
+        rows,
         runner,
         sequences,
         session,
@@ -56,6 +58,7 @@ else:
         features,
         graph,
         integrity,
+        rows,
         runner,
         sequences,
         session,
@@ -107,16 +110,20 @@ class TritonPythonModel:
         features.refuse_missing_features(config)
         version = Path(args["model_repository"]) / args["model_version"]
         path = graph.find_graph(version, config.get("default_model_filename") or "")
-        default_threads = threads.default_threads(config, threads.available_cores())
-        opened = session.open_session(path, options, providers, default_threads)
+        count = options.intra_op_threads or threads.default_threads(config, threads.available_cores())
+        opened = session.open_session(path, options, providers, count)
         signature = graph.read_graph(opened)
         validate.validate(config, signature)
-        run_options = session.run_options(options)
+        run = session.runner_of(opened, options)
+        batched = config["max_batch_size"] > 0
+        if options.split_rows and batched and count > 1 and providers == [settings.CPU]:
+            single = session.open_session(path, replace(options, intra_op_threads=1), providers, 1)
+            run = rows.SplitRows(run, session.runner_of(single, options), count)
         batch_runner = runner.Runner(
             config["name"],
             signature,
-            lambda names, feeds: opened.run(names, feeds, run_options),
-            batched=config["max_batch_size"] > 0,
+            run,
+            batched=batched,
             scalars={
                 entry["name"]: validate.written_dims(entry)
                 for entry in config["output"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GraphRefused, SettingRefused
+from .runner import Run
 from .settings import CPU, Provider, Settings
 
 
@@ -75,13 +76,14 @@ def _session_options(onnxruntime: Any, settings: Settings, threads: int) -> Any:
     return options
 
 
-def run_options(settings: Settings) -> Any:
-    """An onnxruntime.RunOptions with what the settings ask of every run, or None when that is nothing."""
+def runner_of(session: Any, settings: Settings) -> Run:
+    """The run of a session, with what the settings ask of every run. Several threads may call it at once."""
     if not settings.run_entries:
-        return None
+        plain: Run = session.run
+        return plain
     import onnxruntime
 
     options = onnxruntime.RunOptions()
     for key, value in settings.run_entries.items():
         options.add_run_config_entry(key, value)
-    return options
+    return lambda names, feeds: session.run(names, feeds, options)

@@ -19,7 +19,10 @@ _ARENA_EXTEND = ("kNextPowerOfTwo", "kSameAsRequested")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a session is made with. A thread count of 0 is not set; None keeps ONNX Runtime's default."""
+    """What a session is made with. A thread count of 0 is not set; None keeps ONNX Runtime's default.
+
+    `split_rows` runs the rows of a call side by side, a thread for each part, on a CPU.
+    """
 
     graph_level: str = "all"
     parallel: bool = False
@@ -27,6 +30,7 @@ class Settings:
     inter_op_threads: int = 0
     cpu_memory_arena: bool | None = None
     memory_pattern: bool | None = None
+    split_rows: bool = False
     run_entries: dict[str, str] = field(default_factory=dict)
     op_libraries: tuple[str, ...] = ()
 
@@ -58,6 +62,7 @@ def read_settings(config: dict[str, Any]) -> Settings:
         inter_op_threads=max(0, _integer(parameters, "inter_op_thread_count", 0)),
         cpu_memory_arena=_boolean(parameters, "enable_mem_arena"),
         memory_pattern=_boolean(parameters, "enable_mem_pattern"),
+        split_rows=_boolean(parameters, "split_rows") or False,
         run_entries={SHRINKAGE: parameters[SHRINKAGE]} if SHRINKAGE in parameters else {},
         op_libraries=tuple((config.get("model_operations") or {}).get("op_library_filename") or ()),
     )

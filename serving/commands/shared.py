@@ -23,7 +23,11 @@ EXIT_CODES = """exit codes:
   5    tritonserver ended by itself, again and again, or did not become live
   6    the server refused to load, unload or run a model, or does not know it
   7    no server answers
+  8    the server's control API is behind a key, and UNDERSTUDY_CONTROL_KEY is not that
   130  interrupted before the server was up
+environment, for a server that --grpc-url names:
+  UNDERSTUDY_CONTROL_KEY  the key of the control API
+  UNDERSTUDY_CA           file with the certificates to trust, where gRPC is served over TLS
 """
 _DEFAULT_GRPC = "127.0.0.1:8001"
 
@@ -65,9 +69,11 @@ def running(arguments: argparse.Namespace) -> RunningServer | None:
 
 
 def control(arguments: argparse.Namespace) -> ModelControl:
-    """A connection to the server that is meant."""
+    """A connection to the server that is meant. Raises UsageError."""
+    if arguments.grpc_url is not None:
+        return ModelControl.from_environment(arguments.grpc_url)
     found = running(arguments)
-    return ModelControl(arguments.grpc_url or (found.grpc_url if found is not None else _DEFAULT_GRPC))
+    return ModelControl(found.grpc_url if found is not None else _DEFAULT_GRPC)
 
 
 def say(message: str) -> None:

@@ -22,6 +22,7 @@ from serving.shared_memory import region_bytes
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = ROOT / "docker-compose.yml"
+TLS = DEPLOY / "tls.yml"
 DOCKERFILE = DEPLOY / "Dockerfile"
 # The first release without the known remote holes of 2026.
 OLDEST = (26, 7)
@@ -64,9 +65,9 @@ def filled(value: object, variables: dict[str, str]) -> object:
     return VARIABLE.sub(put_in, value)
 
 
-def services(**variables: str) -> dict[str, dict]:
+def services(path: Path = COMPOSE, **variables: str) -> dict[str, dict]:
     variables.setdefault("UNDERSTUDY_CONTROL_KEY", "k" * 32)
-    return filled(YAML(typ="safe").load(COMPOSE.read_text()), variables)["services"]
+    return filled(YAML(typ="safe").load(path.read_text()), variables)["services"]
 
 
 def tritons(**variables: str) -> dict[str, dict]:
@@ -109,11 +110,17 @@ def requirements(path: Path) -> dict[str, str]:
 
 
 BOTH = pytest.mark.parametrize("name", ["triton-cpu", "triton-gpu"])
+TOOLS = pytest.mark.parametrize("name", ["watch", "locust-master", "locust-worker"])
 WATCHERS = pytest.mark.parametrize("name", ["prometheus", "grafana"])
 
 
 def test_the_compose_file_follows_the_specification() -> None:
     result = compose_schema(COMPOSE)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_file_that_adds_tls_follows_it_as_well() -> None:
+    result = compose_schema(TLS)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -151,6 +158,9 @@ def test_there_is_one_profile_for_each_machine_and_no_service_without() -> None:
     assert {name: service["profiles"] for name, service in services().items()} == {
         "triton-cpu": ["cpu"],
         "triton-gpu": ["gpu"],
+        "watch": ["cpu", "gpu"],
+        "locust-master": ["load"],
+        "locust-worker": ["load"],
         "prometheus": ["monitoring"],
         "grafana": ["monitoring"],
     }
@@ -286,6 +296,73 @@ def test_the_health_check_needs_the_standard_library_alone() -> None:
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
 
 
+@TOOLS
+def test_the_tools_may_do_no_more_than_they_must(name: str) -> None:
+    service = services()[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert not {"privileged", "network_mode", "ipc", "pid", "cap_add", "user"} & service.keys()
+    limits = service["deploy"]["resources"]["limits"]
+    assert float(limits["cpus"]) <= 1
+    assert re.fullmatch(r"1g|\d+m", limits["memory"])
+    assert all(volume["read_only"] is True for volume in service.get("volumes", []))
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@TOOLS
+def test_the_tools_are_the_image_of_this_version_and_ask_triton_by_the_name_of_both_profiles(name: str) -> None:
+    service = services()[name]
+    [version] = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert service["image"] == f"understudy-tools:{version}"
+    assert (ROOT / service["build"]["dockerfile"]).is_file()
+    [host] = {alias for one in tritons().values() for alias in one["networks"]["default"]["aliases"]}
+    assert {f"--host={host}:8001", f"{host}:8001"} & set(service["command"])
+
+
+def test_the_watch_has_the_key_and_reads_the_repository_that_is_served() -> None:
+    watch, triton = services()["watch"], services()["triton-cpu"]
+    assert watch["environment"] == {"UNDERSTUDY_CONTROL_KEY": "k" * 32}
+    assert watch["volumes"] == triton["volumes"]
+    assert watch["command"][-2:] == ["--repository", triton["volumes"][0]["target"]]
+    assert watch["restart"] == "unless-stopped"
+
+
+def test_locust_workers_find_their_master_and_ask_for_the_same_model() -> None:
+    master, worker = services(UNDERSTUDY_LOAD_MODEL="net")["locust-master"], services()["locust-worker"]
+    assert "--master" in master["command"]
+    assert "--model=net" in master["command"]
+    assert {"--worker", "--master-host=locust-master"} <= set(worker["command"])
+    assert "--model=efficientnet_lite0" in worker["command"]
+    assert services()["locust-master"]["ports"] == ["127.0.0.1:8089:8089"]
+
+
+def test_tls_reaches_both_tritons_and_the_watch_where_they_look_for_it() -> None:
+    with pytest.raises(KeyError, match="UNDERSTUDY_TLS"):
+        services(TLS)
+    found = services(TLS, UNDERSTUDY_TLS="/etc/keys")
+    assert found.keys() == {"triton-cpu", "triton-gpu", "watch"}
+    for name, service in found.items():
+        [mount] = service["volumes"]
+        [(variable, place)] = service["environment"].items()
+        assert mount["read_only"] is True
+        assert mount["target"] == place
+        assert (variable, mount["source"]) == (
+            ("UNDERSTUDY_CA", "/etc/keys/ca.crt") if name == "watch" else ("UNDERSTUDY_TLS", "/etc/keys")
+        )
+
+
+@pytest.mark.parametrize("missing", ["server.crt", "server.key"])
+def test_tls_without_its_files_starts_nothing(tmp_path: Path, missing: str) -> None:
+    for name in {"server.crt", "server.key"} - {missing}:
+        (tmp_path / name).touch()
+    environment = {"PATH": "/usr/bin:/bin", "UNDERSTUDY_CONTROL_KEY": "k" * 32, "UNDERSTUDY_TLS": str(tmp_path)}
+    result = run(DEPLOY / "serve.sh", env=environment)
+    assert result.returncode == 2
+    assert f"{tmp_path}/{missing} is not there" in result.stderr
+
+
 @WATCHERS
 def test_what_watches_may_do_no_more_than_it_must(name: str) -> None:
     service = services()[name]
@@ -341,10 +418,16 @@ def test_what_is_mounted_is_there_and_lies_where_it_is_looked_for() -> None:
     assert services()["grafana"]["entrypoint"][-1] in mounts
 
 
-def test_prometheus_finds_triton_by_the_name_that_both_profiles_give_it() -> None:
-    [entry] = YAML(typ="safe").load((MONITORING / "compose" / "triton.yml").read_text())
+def test_prometheus_finds_triton_by_the_name_that_both_profiles_give_it_and_the_watch_of_the_same_server() -> None:
+    entries = {
+        name: YAML(typ="safe").load((MONITORING / "compose" / f"{name}.yml").read_text())
+        for name in ("triton", "watch")
+    }
     [host] = {alias for service in tritons().values() for alias in service["networks"]["default"]["aliases"]}
-    assert entry["targets"] == [f"{host}:8002"]
+    server = {"server": "container"}
+    assert entries["triton"] == [{"targets": [f"{host}:8002"], "labels": server}]
+    assert entries["watch"] == [{"targets": ["watch:8003"], "labels": server}]
+    assert "watch" in services()
 
 
 def test_grafana_lets_nobody_in_without_a_password() -> None:
@@ -363,6 +446,6 @@ def test_grafana_lets_nobody_in_without_a_password() -> None:
 
 def test_the_how_to_names_every_setting() -> None:
     text = "".join((ROOT / "docs" / page).read_text() for page in ("production.md", "monitoring.md"))
-    names = {match["name"] for match in VARIABLE.finditer(COMPOSE.read_text())}
+    names = {match["name"] for path in (COMPOSE, TLS) for match in VARIABLE.finditer(path.read_text())}
     assert names
     assert {name for name in names if f"`{name}`" not in text} == set()

@@ -1,4 +1,4 @@
-"""The tools image of deploy/kubernetes/, what is started in it, and the page that tells of all that."""
+"""The tools image, what Kubernetes starts in it, and the page that tells of all that."""
 
 import ast
 import re
@@ -12,13 +12,12 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from conversion.errors import PublishError
-from deploy.kubernetes.tools import every_pod, watch
-from serving.control import ModelControl
-from serving.errors import ServerUnreachable
+from deploy.tools import every_pod, watch
+from serving.control import CONTROL_HEADER, ModelControl
+from serving.errors import KeyRefused
 from tests.contract.kubernetes import (
     CUSTOM,
     FOLDERS,
-    HOME,
     ROOT,
     VERSIONS,
     container,
@@ -29,23 +28,24 @@ from tests.contract.kubernetes import (
     pods,
     rules_of,
 )
-from tests.contract.test_deploy import hadolint, requirements
+from tests.contract.test_deploy import hadolint, requirements, services
 
+TOOLS = ROOT / "deploy" / "tools"
 PAGE = ROOT / "docs" / "kubernetes.md"
 
 
 def dockerfile(word):
-    joined = (HOME / "tools" / "Dockerfile").read_text().replace("\\\n", " ")
+    joined = (TOOLS / "Dockerfile").read_text().replace("\\\n", " ")
     return [line.removeprefix(word).strip() for line in joined.splitlines() if line.startswith(f"{word} ")]
 
 
 def test_the_linter_finds_nothing_in_the_tools_dockerfile():
-    result = hadolint(HOME / "tools" / "Dockerfile")
+    result = hadolint(TOOLS / "Dockerfile")
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_what_the_tools_image_copies_is_there_and_reaches_the_engine():
-    ignored = (HOME / "tools" / "Dockerfile.dockerignore").read_text().splitlines()
+    ignored = (TOOLS / "Dockerfile.dockerignore").read_text().splitlines()
     kept = [line[1:] for line in ignored if line.startswith("!")]
     copied = [source for line in dockerfile("COPY") for source in line.split()[:-1]]
     for source in copied:
@@ -61,7 +61,7 @@ def test_the_tools_image_installs_what_the_project_asks_for_in_pinned_versions()
     # Of the extra `load` Locust alone: the rest is for rivals, which are measured where they run.
     lists = [asked, convert, '["locust"]']
     names = {re.split(r"[><=]", one)[0] for each in lists for one in ast.literal_eval(each)}
-    listed = requirements(HOME / "tools" / "requirements.txt")
+    listed = requirements(TOOLS / "requirements.txt")
     assert listed.keys() == {re.sub(r"[-_.]+", "-", name).lower() for name in names}
     assert set(listed.values()) == {""}
     pinned = requirements(ROOT / "requirements" / "pinned.txt")
@@ -115,17 +115,17 @@ def test_the_header_is_the_one_that_serve_sh_asks_for():
     [guard] = re.findall(
         r'^guarded="[a-z,-]+:(.+?)=\$\{key\}"$', (ROOT / "deploy" / "serve.sh").read_text(), re.MULTILINE
     )
-    assert f"triton-grpc-protocol-{guard}" == watch.CONTROL_HEADER
+    assert f"triton-grpc-protocol-{guard}" == CONTROL_HEADER
 
 
 def test_the_watch_is_let_in_by_its_key_alone(restricted):
     address = f"127.0.0.1:{restricted.port}"
-    with watch.KeyedControl(address, "the key") as control:
+    with ModelControl(address, key="the key") as control:
         assert watch.answers(control)
         assert {one.name for one in control.index()} == {"net", "net_onnx", "net_original"}
-    with watch.KeyedControl(address, "another") as control:
+    with ModelControl(address, key="another") as control:
         assert not watch.answers(control)
-    with ModelControl(address) as control, pytest.raises(ServerUnreachable, match="restricted"):
+    with ModelControl(address) as control, pytest.raises(KeyRefused, match="set UNDERSTUDY_CONTROL_KEY"):
         control.index()
 
 
@@ -137,7 +137,7 @@ def test_every_pod_loads_the_hybrid_between_its_twins(restricted, monkeypatch, c
     assert capsys.readouterr().out == f"127.0.0.1:{restricted.port}\tnet\tloaded\n"
     monkeypatch.setenv("UNDERSTUDY_CONTROL_KEY", "another")
     assert every_pod.main(arguments) == 1
-    assert "restricted" in capsys.readouterr().err
+    assert "behind a key" in capsys.readouterr().err
     assert every_pod.main(["load", "net", "--service", "no-such-host.invalid"]) == 2
 
 
@@ -157,9 +157,7 @@ def test_the_oldest_tritonserver_is_the_server(tmp_path):
 def known(script):
     """The options of a program of ours or of Locust's."""
     command = (
-        [sys.executable, "-m", "locust", "--help"]
-        if script == "locust"
-        else [sys.executable, HOME / "tools" / script, "--help"]
+        [sys.executable, "-m", "locust", "--help"] if script == "locust" else [sys.executable, TOOLS / script, "--help"]
     )
     done = subprocess.run(
         command,
@@ -179,6 +177,11 @@ def test_whatever_is_started_in_the_tools_image_is_there_and_knows_its_arguments
         for _, spec in pods(name):
             started += [one for one in spec["containers"] if one["image"].startswith("understudy-tools:")]
     assert {one["name"] for one in started} == {"watch", "load", "publisher", "master", "worker"}
+    started += [
+        {"name": name.removeprefix("locust-"), "args": one["command"]}
+        for name, one in services().items()
+        if one["image"].startswith("understudy-tools:")
+    ]
     locustfile = (ROOT / "loadtests" / "locustfile.py").read_text()
     for one in started:
         arguments = one.get("args", [])
@@ -190,12 +193,12 @@ def test_whatever_is_started_in_the_tools_image_is_there_and_knows_its_arguments
             assert "--locustfile=loadtests/locustfile.py" in arguments
             assert '"HybridGrpc"' in locustfile
         elif arguments:
-            assert arguments[0].startswith("deploy/kubernetes/tools/")
+            assert arguments[0].startswith("deploy/tools/")
             assert given <= known(Path(arguments[0]).name)
 
 
 def test_the_watch_tells_where_prometheus_is_sent():
-    default = dict(re.findall(r'"--(metrics-\w+)".*?default="?([\d.]+)', (HOME / "tools" / "watch.py").read_text()))
+    default = dict(re.findall(r'"--(metrics-\w+)".*?default="?([\d.]+)', (TOOLS / "watch.py").read_text()))
     assert default == {"metrics-address": "0.0.0.0", "metrics-port": "8003"}
 
 
@@ -230,7 +233,6 @@ def test_every_folder_and_secret_is_in_the_docs():
         "components/autoscaling-keda",
         "components/object-storage",
         "probes",
-        "tools",
     ):
         assert f"`{name}`" in text or f"deploy/kubernetes/{name}" in text, name
     secrets = {

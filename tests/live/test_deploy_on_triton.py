@@ -16,9 +16,12 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+import trustme
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from conversion.commands.live_server import TritonOverGrpc
+from conversion.errors import PublishError
 from serving.command import server_environment
 from serving.layout import lay_out_backends
 from serving.locate import find_installation, find_python
@@ -77,16 +80,17 @@ class Container:
         raise AssertionError(f"no stub of {model}")
 
 
-def start(directory: Path, *more: str) -> Container:
-    """Run serve.sh, with `more` arguments for tritonserver, until it is ready."""
+def start(directory: Path, *more: str, **settings: str) -> Container:
+    """Run serve.sh, with `more` arguments for tritonserver and settings in its environment, until it is ready."""
     installation, python = find_installation(os.environ), find_python()
     _, environment = embedded()
     shutil.copytree(MODELS, directory / "models")
     (directory / "models" / "README.md").write_text("A repository has one, and Triton must not mind.")
-    environment |= {"UNDERSTUDY_CONTROL_KEY": KEY, "UNDERSTUDY_MODELS": str(directory / "models")}
+    environment |= {"UNDERSTUDY_CONTROL_KEY": KEY, "UNDERSTUDY_MODELS": str(directory / "models")} | settings
     ports = choose({"http": None, "grpc": None, "metrics": None})
     arguments = [f"--{name}-port={port}" for name, port in ports.items()]
-    arguments += [f"--{name}-address={LOOPBACK}" for name in ports]
+    # The script itself binds HTTP where gRPC is over TLS.
+    arguments += [f"--{name}-address={LOOPBACK}" for name in ports if name != "http" or not settings]
     arguments += [f"--backend-directory={lay_out_backends(installation, python, directory)}"]
     log = directory / "triton.log"
     with log.open("wb") as stream:
@@ -128,13 +132,20 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     stop(started)
 
 
+def told(command: str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What `python -m serving COMMAND` says."""
+    words = [sys.executable, "-m", "serving", command, *more]
+    given = {**os.environ, **environment}
+    return subprocess.run(words, check=False, cwd=ROOT, env=given, capture_output=True, text=True, timeout=60)
+
+
 def test_every_flag_is_one_that_triton_knows() -> None:
     binary, environment = embedded()
     command = [binary, "--help"]
     printed = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=60)
     known = set(re.findall(r"^  (--[a-z0-9-]+)", printed.stdout + printed.stderr, re.MULTILINE))
     script = (DEPLOY / "serve.sh").read_text()
-    used = set(re.findall(r"^    (--[a-z-]+)", script, re.MULTILINE))
+    used = set(re.findall(r"(?:^ +| )(--[a-z-]+)=", script, re.MULTILINE))
     offered = set(re.findall(r"`(--[a-z-]+)[=`]", (ROOT / "docs" / "production.md").read_text()))
     assert used
     assert used <= known
@@ -197,6 +208,56 @@ def test_the_client_switches_with_the_header_of_the_how_to(container: Container)
     refused = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert refused.returncode != 0
     assert "restricted" in refused.stderr
+
+
+def test_the_command_line_of_serving_has_the_key_and_says_so_where_it_has_not(container: Container) -> None:
+    server = ("--grpc-url", f"{LOOPBACK}:{container.ports['grpc']}")
+    for key in ("", "a wrong key"):
+        refused = told("status", *server, UNDERSTUDY_CONTROL_KEY=key)
+        assert refused.returncode == 8
+        assert refused.stderr.count("\n") == 1
+        assert "behind a key, and was given none or another one; set UNDERSTUDY_CONTROL_KEY" in refused.stderr
+    for command in (("unload", "plain"), ("load", "plain"), ("status",)):
+        done = told(*command, *server, UNDERSTUDY_CONTROL_KEY=KEY)
+        assert done.returncode == 0, done.stderr
+    assert "plain\t1\tREADY" in done.stdout
+
+
+def test_a_release_is_published_to_it_with_the_key(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = TritonOverGrpc(f"{LOOPBACK}:{container.ports['grpc']}")
+    with pytest.raises(PublishError, match="behind a key"):
+        server.load("plain")
+    monkeypatch.setenv("UNDERSTUDY_CONTROL_KEY", KEY)
+    server.load("plain")
+    assert server.versions("plain") == [1]
+
+
+def test_over_tls_grpc_alone_is_open_and_only_to_who_trusts_its_certificate(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    own, ca = authority.issue_cert(LOOPBACK), tmp_path / "ca.crt"
+    own.private_key_pem.write_to_path(tmp_path / "server.key")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "server.crt")
+    authority.cert_pem.write_to_path(ca)
+    container = start(tmp_path, UNDERSTUDY_TLS=str(tmp_path))
+    server = ("--grpc-url", f"{LOOPBACK}:{container.ports['grpc']}")
+    try:
+        done = told("status", *server, UNDERSTUDY_CONTROL_KEY=KEY, UNDERSTUDY_CA=str(ca))
+        assert done.returncode == 0, done.stderr
+        assert "public\t1\tREADY" in done.stdout
+        # In the clear, and with another authority's certificate.
+        trustme.CA().cert_pem.write_to_path(tmp_path / "other.crt")
+        for other in ("", str(tmp_path / "other.crt")):
+            assert told("status", *server, UNDERSTUDY_CONTROL_KEY=KEY, UNDERSTUDY_CA=other).returncode == 7
+        absent = told("status", *server, UNDERSTUDY_CA=str(tmp_path / "none.crt"))
+        assert absent.returncode == 2
+        assert "UNDERSTUDY_CA" in absent.stderr
+        asked = [sys.executable, "-m", "understudy_client", "models", "--url", server[1], "--ssl"]
+        asked += ["--root-certificates", str(ca), "--header", f"triton-grpc-protocol-understudy-control={KEY}"]
+        listed = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=60)
+        assert listed.returncode == 0, listed.stderr
+        assert container.health().returncode == 0
+    finally:
+        stop(container)
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/models/public", "/v2/models/public/config", "/v2/models/public/stats"])

@@ -43,11 +43,12 @@ def test_every_parameter_is_read() -> None:
                 execution_mode="1",
                 enable_mem_arena="ON",
                 enable_mem_pattern="false",
+                split_rows="1",
             ),
             "model_operations": {"op_library_filename": ["/ops.so"]},
         }
     )
-    assert made == Settings("all", True, 3, 2, True, False, {}, ("/ops.so",))
+    assert made == Settings("all", True, 3, 2, True, False, True, {}, ("/ops.so",))
     shrinking = config()
     shrinking["parameters"][SHRINKAGE] = {"string_value": "cpu:0"}
     assert read_settings(shrinking).run_entries == {SHRINKAGE: "cpu:0"}

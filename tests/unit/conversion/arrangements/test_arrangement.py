@@ -13,6 +13,7 @@ SERVING = st.builds(
     instances=COUNTS,
     threads=COUNTS,
     dynamic_batching=st.none() | st.booleans(),
+    split_rows=st.none() | st.booleans(),
 )
 
 
@@ -21,7 +22,17 @@ def tried(cores, **serving):
 
 
 def test_two_cores_offer_two_instances_or_one_with_two_threads_and_the_twin_or_the_hybrid_joins_requests():
-    assert tried(2) == ["2x1_batching", "2x1_joining4", "1x2_joining4", "1x2_batching", "1x2"]
+    assert tried(2, split_rows=False) == ["2x1_batching", "2x1_joining4", "1x2_joining4", "1x2_batching", "1x2"]
+
+
+def test_where_threads_could_have_rows_of_their_own_that_is_tried_too():
+    own = "1x2_split_joining4"
+    assert tried(2) == ["2x1_batching", "2x1_joining4", "1x2_joining4", own, "1x2_batching", "1x2"]
+    assert tried(2, split_rows=True) == ["2x1_batching", "2x1_joining4", own, "1x2_split_batching", "1x2_split"]
+    assert tried(2, max_batch_size=1, split_rows=True) == ["2x1_batching", "2x1", "1x2", "1x2_batching"]
+    serving = ServingSpec(instances=1, threads=4, split_rows=True)
+    assert default_arrangement(serving).split_rows
+    assert not default_arrangement(ServingSpec(split_rows=True)).split_rows
 
 
 def test_one_core_leaves_one_instance_of_one_thread():
@@ -30,7 +41,7 @@ def test_one_core_leaves_one_instance_of_one_thread():
 
 
 def test_more_cores_are_filled_by_instances_or_by_threads_and_two_instances_stay_the_safe_one():
-    assert tried(4) == [
+    assert tried(4, split_rows=False) == [
         "2x1_batching",
         "2x1_joining4",
         *("4x1_joining4", "4x1_batching"),
@@ -43,17 +54,25 @@ def test_beyond_eight_instances_each_gets_more_threads_instead():
 
 
 def test_what_the_spec_fixes_does_not_vary():
-    assert tried(2, dynamic_batching=True) == ["2x1_batching", "1x2_batching"]
+    assert tried(2, dynamic_batching=True) == ["2x1_batching", "1x2_batching", "1x2_split_batching"]
     assert tried(4, instances=2, dynamic_batching=False) == ["2x1", "2x2"]
     assert tried(4, threads=2, dynamic_batching=False) == ["2x2", "1x2"]
-    assert tried(2, instances=3, threads=5) == ["3x5_batching", "3x5_joining4", "3x5"]
+    assert tried(2, instances=3, threads=5, split_rows=False) == ["3x5_batching", "3x5_joining4", "3x5"]
     assert tried(2, threads=2, max_joined_rows=1) == ["1x2_batching", "1x2"]
 
 
 def test_the_hybrid_joins_a_few_rows_where_the_twin_does_not_and_else_as_many_as_a_call_may_have():
-    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_batch_size=100), 2)] == [100, 4, 1]
-    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_batch_size=4), 2)] == [4, 4, 1]
-    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, max_joined_rows=5), 2)] == [5, 5, 1]
+    assert [
+        one.joined_rows for one in arrangements(ServingSpec(threads=2, split_rows=False, max_batch_size=100), 2)
+    ] == [100, 4, 1]
+    assert [one.joined_rows for one in arrangements(ServingSpec(threads=2, split_rows=False, max_batch_size=4), 2)] == [
+        4,
+        4,
+        1,
+    ]
+    assert [
+        one.joined_rows for one in arrangements(ServingSpec(threads=2, split_rows=False, max_joined_rows=5), 2)
+    ] == [5, 5, 1]
 
 
 def test_a_model_without_rows_is_never_batched():
@@ -71,7 +90,7 @@ def test_where_nothing_is_measured_the_spec_counts_and_else_two_instances_of_one
 @given(SERVING, st.integers(1, 200))
 def test_all_that_is_tried_differs_keeps_what_is_fixed_and_takes_no_more_than_the_cores(serving, cores):
     found = arrangements(serving, cores)
-    assert 1 <= len(found) == len(set(found)) <= 7
+    assert 1 <= len(found) == len(set(found)) <= 11
     for one in found:
         assert serving.instances in (None, one.instances)
         assert serving.threads in (None, one.threads)
@@ -93,3 +112,4 @@ def test_an_arrangement_in_words():
     assert in_words(two | {"joined_rows": 8}) == "2 instances of 1 thread, batching by the hybrid, 8 rows at most"
     batching = {"instances": 1, "threads": 4, "dynamic_batching": True, "joined_rows": 32}
     assert in_words(batching) == "1 instance of 4 threads, batching on"
+    assert in_words(batching | {"split_rows": True}) == "1 instance of 4 threads with rows of their own, batching on"

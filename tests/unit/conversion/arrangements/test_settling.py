@@ -85,7 +85,7 @@ def test_a_machine_with_too_little_memory_is_left_alone(spec, work, monkeypatch)
     monkeypatch.setattr(settling, "_available", lambda: 1_000_000_000)
     found, _ = settled(spec, work)
     assert found.how == "default"
-    assert found.reason.startswith("7 instances at once could take 1,050 MB, and 1,000 MB are available")
+    assert found.reason.startswith("8 instances at once could take 1,200 MB, and 1,000 MB are available")
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def test_where_every_request_fails_the_default_is_served(spec, work):
     found, told = settled(spec, work, nowhere)
     assert (found.arrangement, found.how) == (DEFAULT, "default")
     assert found.reason.startswith("no arrangement answered all requests: ")
-    assert told == ["measuring 5 ways to serve it, for one client and for many"]
+    assert told == ["measuring 6 ways to serve it, for one client and for many"]
 
 
 def test_an_interrupt_is_no_failure_of_measuring(spec, work):

@@ -8,8 +8,22 @@ from conversion.serving_spec import TunedSpec
 from conversion.tuning.page import tuned_page
 from conversion.tuning.tune import section_of
 
-SERVED = {"instances": 2, "threads": 1, "dynamic_batching": True, "joined_rows": 32, "queue_delay_us": 0}
-BEST = {"instances": 1, "threads": 2, "dynamic_batching": False, "joined_rows": 8, "queue_delay_us": 500}
+SERVED = {
+    "instances": 2,
+    "threads": 1,
+    "dynamic_batching": True,
+    "joined_rows": 32,
+    "queue_delay_us": 0,
+    "split_rows": False,
+}
+BEST = {
+    "instances": 1,
+    "threads": 2,
+    "dynamic_batching": False,
+    "joined_rows": 8,
+    "queue_delay_us": 500,
+    "split_rows": True,
+}
 
 
 def run(arrangement, *figures, failure=""):
@@ -40,7 +54,11 @@ FOUND = {
 
 def test_every_run_stands_on_the_page_which_needs_nothing_from_anywhere():
     page = tuned_page(FOUND, True)
-    for told in ("1 instance of 2 threads, batching by the hybrid, 8 rows at most, after 0.5 ms", "91.2", "&lt;no&gt;"):
+    for told in (
+        "2 threads with rows of their own, batching by the hybrid, 8 rows at most, after 0.5 ms",
+        "91.2",
+        "&lt;no&gt;",
+    ):
         assert told in page
     assert "1.57" in page
     assert len(re.findall("<svg", page)) == 2
@@ -50,7 +68,7 @@ def test_every_run_stands_on_the_page_which_needs_nothing_from_anywhere():
 
 
 def test_what_is_better_becomes_a_section():
-    expected = TunedSpec(1, 2, False, 8, 500, p99_ms=100.0, gain=1.57)
+    expected = TunedSpec(1, 2, False, 8, 500, split_rows=True, p99_ms=100.0, gain=1.57)
     assert section_of(FOUND) == expected
     assert section_of(FOUND | {"gain": None}).gain == 0.0, "what is served keeps the limit nowhere"
 

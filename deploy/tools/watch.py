@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
 """The watch of `python -m serving watch`, as a sidecar: it has the control API's key, and tells on the pod's address.
 
-UNDERSTUDY_CONTROL_KEY is the key. In a pod with one process namespace it sees deaths by itself; a Triton that ended is
-started again by the kubelet, and looked for until it is back. Ends with SIGTERM, exit code 0.
+UNDERSTUDY_CONTROL_KEY is the key, UNDERSTUDY_CA the file with the certificates to trust where gRPC is served over TLS.
+In a pod with one process namespace it sees deaths by itself; a Triton that ended is started again by the kubelet, and
+looked for until it is back. Ends with SIGTERM, exit code 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from serving.control import ModelControl
 from serving.errors import ServingError
@@ -23,22 +22,7 @@ from serving.stubs import Stubs
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
 
-# What --grpc-restricted-protocol of deploy/serve.sh asks for, with the prefix that gRPC puts before it.
-CONTROL_HEADER = "triton-grpc-protocol-understudy-control"
 _PAUSE_S = 1.0
-
-
-class KeyedControl(ModelControl):
-    """A connection that gives the key with every call."""
-
-    def __init__(self, grpc_url: str, key: str) -> None:
-        super().__init__(grpc_url)
-
-        def keyed(request: Any) -> None:
-            request.headers = {**(request.headers or {}), CONTROL_HEADER: key}
-
-        # What tritonclient calls a plugin: it is called with each request.
-        self._client.register_plugin(keyed)
 
 
 def server_pid(proc: Path = Path("/proc")) -> int | None:
@@ -91,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    with KeyedControl(given.grpc_url, os.environ.get("UNDERSTUDY_CONTROL_KEY", "")) as control:
+    with ModelControl.from_environment(given.grpc_url) as control:
         while not stop.is_set() and not answers(control):
             time.sleep(_PAUSE_S)
         if stop.is_set():

@@ -11,7 +11,6 @@ The pods are the addresses of --service. A line a pod and model goes to standard
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -22,12 +21,8 @@ from conversion.commands.live_server import TritonOverGrpc
 from conversion.errors import ConversionError, PublishError
 from conversion.live_replay import golden_of, replay_hybrid, replay_twins
 from conversion.repository import Repository
-from deploy.kubernetes.tools.watch import KeyedControl
+from serving.control import ModelControl
 from serving.errors import ServingError
-
-# The hybrid right after the ONNX twin. Loading the twin drops its old version, and then the old original answers for
-# the old hybrid; with the original before the hybrid, the old hybrid would have nobody for as long as that takes.
-_ORDER = ("_onnx", "", "_original")
 
 
 def pods(service: str, port: int) -> list[str]:
@@ -36,11 +31,10 @@ def pods(service: str, port: int) -> list[str]:
     return sorted({f"{address[4][0]}:{port}" for address in found})
 
 
-def load(address: str, name: str, key: str) -> str:
+def load(address: str, name: str) -> str:
     """Load the three models of `name`; the first that fails ends it. Raises ServingError."""
-    with KeyedControl(address, key) as control:
-        for suffix in _ORDER:
-            control.load(f"{name}{suffix}")
+    with ModelControl.from_environment(address) as control:
+        control.switch(name)
     return "loaded"
 
 
@@ -78,13 +72,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=8001, help="gRPC (%(default)s)")
     parser.add_argument("--repository", type=Path, default=Path("/models"), help="(%(default)s)")
     given = parser.parse_args(arguments)
-    key = os.environ.get("UNDERSTUDY_CONTROL_KEY", "")
     try:
         addresses = pods(given.service, given.port)
     except OSError as error:
         sys.stderr.write(f"{given.service}: expected the addresses of pods that are ready, found {error}\n")
         return 2
-    do = partial(load, key=key) if given.do == "load" else partial(verify, root=given.repository)
+    do = load if given.do == "load" else partial(verify, root=given.repository)
     return 0 if on_each(addresses, given.names, do) else 1
 
 
