@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from serving.control import ModelControl, ModelStatus
     from serving.errors import (
+        KeyRefused,
         LoadFailed,
         LoadHangs,
         MachineError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from serving.state import RunningServer, read_state
 
 _HOME = {
+    "KeyRefused": "errors",
     "LoadFailed": "errors",
     "LoadHangs": "errors",
     "MachineError": "errors",
@@ -55,6 +57,7 @@ _HOME = {
 }
 
 __all__ = [
+    "KeyRefused",
     "LoadFailed",
     "LoadHangs",
     "MachineError",
