@@ -120,6 +120,11 @@ class Call(Generic[AnswerT]):
         """What is being done, for messages: "inference on 'm'"."""
         raise NotImplementedError
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the server may do it twice: whoever asks changes nothing there."""
+        return True
+
 
 @dataclass(frozen=True)
 class _ModelCall(Call[AnswerT]):
@@ -146,6 +151,11 @@ class Infer(_ModelCall[InferAnswer]):
         """Name the model, and the rows where the request is a part of a larger batch."""
         rows = f", rows {self.rows[0]} to {self.rows[1]}," if self.rows else ""
         return f"inference on {self._model}{rows}"
+
+    @property
+    def repeatable(self) -> bool:
+        """Not within a sequence, which is one step further after each request."""
+        return "sequence_id" not in self.parameters
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,11 @@ class Load(Call[None]):
         """Name the model."""
         return f"loading {self.model!r}"
 
+    @property
+    def repeatable(self) -> bool:
+        """It may have loaded another version by then."""
+        return False
+
 
 @dataclass(frozen=True)
 class Unload(Call[None]):
@@ -210,6 +225,11 @@ class Unload(Call[None]):
     def title(self) -> str:
         """Name the model."""
         return f"unloading {self.model!r}"
+
+    @property
+    def repeatable(self) -> bool:
+        """Somebody may have loaded it again by then."""
+        return False
 
 
 @runtime_checkable

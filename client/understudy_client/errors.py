@@ -180,10 +180,13 @@ class ServerUnavailable(_Told):
 
 
 class ConnectionLost(_Told):
-    """The connection broke after the request was sent; the server may have run it, so it is not sent again."""
+    """The connection broke after the request was sent; the server may have run it.
+
+    It was sent again where that does no harm, as often as what is unavailable.
+    """
 
     _happened = "lost its connection"
-    _advice = "look at the server's log, and send the request again if running it twice does no harm"
+    _advice = "look at the server's log"
 
 
 class ServerError(_Told):

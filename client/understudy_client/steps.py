@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from .calls import Call
-from .errors import DeadlineExceeded, InvalidRequest, ModelNotFound, ServerUnavailable, UnderstudyClientError
+from .errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    ServerUnavailable,
+    UnderstudyClientError,
+)
 
 __all__ = ["Backoff", "Clock", "Deadline", "Effect", "Meaning", "Pause", "Send", "Steps", "Together", "advance", "send"]
 
@@ -102,12 +109,12 @@ class Backoff:
 def send(
     make: Callable[[float], Call[AnswerT]], deadline: Deadline, backoff: Backoff, meaning: Meaning | None = None
 ) -> Steps[AnswerT]:
-    """Send a call, again after a pause while the server is unavailable and time is left.
+    """Send a call, again after a pause while the server is unavailable or breaks the connection, and time is left.
 
     ``make`` builds the call for the seconds that an attempt has, so that a request can say so to the server.
     Raises `DeadlineExceeded` when the time is up, and whatever the transport raises; nothing is ever sent again but
-    after `ServerUnavailable`, after `ModelNotFound` where its ``meaning`` is that it will pass, and, without a pause,
-    where an attempt was given up.
+    after `ServerUnavailable`, after `ConnectionLost` what may run twice, after `ModelNotFound` where its ``meaning`` is
+    that it will pass, and, without a pause, where an attempt was given up.
     """
     attempt = 0
     while True:
@@ -123,8 +130,8 @@ def send(
             if patience < remaining and deadline.remaining() > 0:
                 continue
             raise DeadlineExceeded(error.where, error.detail, deadline.seconds) from error
-        except (ServerUnavailable, ModelNotFound) as error:
-            told, passes = yield from _meaning(error, attempt, meaning)
+        except (ServerUnavailable, ConnectionLost, ModelNotFound) as error:
+            told, passes = yield from _meaning(error, attempt, meaning, call)
             pause = backoff.pause(attempt)
             too_late = pause >= deadline.remaining()
             if too_late and _DEADLINE in error.detail:
@@ -138,8 +145,11 @@ def send(
 
 
 def _meaning(
-    error: ServerUnavailable | ModelNotFound, attempt: int, meaning: Meaning | None
+    error: ServerUnavailable | ConnectionLost | ModelNotFound, attempt: int, meaning: Meaning | None, call: Call[Any]
 ) -> Steps[tuple[UnderstudyClientError, bool]]:
+    """What the caller is told where it is not sent again, and whether it may be."""
+    if isinstance(error, ConnectionLost):
+        return error, call.repeatable
     if isinstance(error, ServerUnavailable):
         return ServerUnavailable(error.where, error.detail, attempt), True
     return (error, False) if meaning is None else (yield from meaning(error))

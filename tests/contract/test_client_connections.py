@@ -139,9 +139,10 @@ def test_a_server_that_misbehaves_ends_in_time_with_its_error(
     with _server(talk) as (url, came):
         started = time.monotonic()
         with pytest.raises(error):
-            ask(url, timeout_s=0.5)
-        assert time.monotonic() - started < 2
-    assert len(came) == 1  # none of these is sent again
+            ask(url, timeout_s=1.5)
+        assert time.monotonic() - started < 3
+    # Whoever says nothing may be at work on it; what was lost is sent again.
+    assert len(came) == (4 if error is ConnectionLost else 1)
 
 
 @asking

@@ -64,8 +64,7 @@ EXAMPLES = [
     ),
     (
         errors.ConnectionLost(PLACE, "reset"),
-        f"{PLACE} lost its connection: reset; look at the server's log, "
-        "and send the request again if running it twice does no harm.",
+        f"{PLACE} lost its connection: reset; look at the server's log.",
     ),
     (errors.ServerError(PLACE, "oops"), f"{PLACE} failed in the server: oops; look at the server's log."),
     (

@@ -1,7 +1,9 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from understudy_client import (
+    ConnectionLost,
     DeadlineExceeded,
     InvalidRequest,
     ModelNotFound,
@@ -10,7 +12,7 @@ from understudy_client import (
     ServerUnavailable,
     UnderstudyClientError,
 )
-from understudy_client.calls import ReadIndex
+from understudy_client.calls import Call, Infer, Load, ReadIndex, Unload
 from understudy_client.steps import Backoff, Deadline, Meaning, Pause, Send, Steps, advance, send
 
 
@@ -34,9 +36,10 @@ def _play(
     backoff: Backoff,
     turns: list[Callable[[], object]],
     meaning: Meaning | None = None,
+    call: Call[Any] | None = None,
 ) -> tuple[object, list[float], list[float]]:
     """Run `send` against scripted turns; return the answer, the pauses, and the time that each attempt had."""
-    steps = send(lambda _: ReadIndex(), deadline, backoff, meaning)
+    steps = send(lambda _: call or ReadIndex(), deadline, backoff, meaning)
     result: object = None
     error: UnderstudyClientError | None = None
     pauses: list[float] = []
@@ -76,6 +79,25 @@ def test_a_call_is_sent_again_while_the_server_is_unavailable_with_growing_pause
     assert answer == "answer"
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.4])
     assert timeouts == pytest.approx([10, 9.9, 9.7, 9.3, 8.9])
+
+
+LOST = ConnectionLost("here", "reset by peer")
+
+
+def test_what_a_broken_connection_lost_is_sent_again_if_it_may_run_twice() -> None:
+    clock = Clock()
+    answer, pauses, _ = _play(clock, Deadline(10, clock), _steady(), [_fail(LOST)] * 2 + [lambda: "answer"])
+    assert answer == "answer"
+    assert pauses == pytest.approx([0.1, 0.2])
+    with pytest.raises(ConnectionLost, match="reset by peer"):
+        _play(clock, Deadline(10, clock), _steady(retries=2), [_fail(LOST)] * 3)
+
+
+@pytest.mark.parametrize("call", [Load("m"), Unload("m"), Infer("m", parameters={"sequence_id": 7})])
+def test_what_may_not_run_twice_is_not(call: Call[Any]) -> None:
+    clock = Clock()
+    with pytest.raises(ConnectionLost):
+        _play(clock, Deadline(10, clock), _steady(), [_fail(LOST), lambda: "answer"], call=call)
 
 
 def test_retries_end_and_the_error_counts_the_attempts() -> None:
