@@ -34,7 +34,7 @@ demo: setup ## convert the models in models/, serve them, ask them, take the ONN
 	@$(PY) -m demo $(if $(SEARCH),--search $(SEARCH))
 
 .PHONY: convert
-convert: $(VENV)/.installed ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1)
+convert: setup ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1)
 	@$(PY) -m conversion convert $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
 		--repository $(REPOSITORY) $(if $(FORCE),--force) $(if $(SEARCH),--search $(SEARCH)) $(if $(TARGET),--target $(TARGET)) \
 		$(if $(PREFLIGHT),--preflight) $(if $(NO_REHEARSAL),--no-rehearsal)
@@ -61,7 +61,7 @@ report: $(VENV)/.installed ## one HTML page on what is served, with links to eac
 	@$(PY) -m conversion report --repository $(REPOSITORY)
 
 .PHONY: rollback
-rollback: $(VENV)/.installed ## serve the release before (MODEL=name, TO=N for another one)
+rollback: setup ## serve the release before (MODEL=name, TO=N for another one)
 	@test -n "$(MODEL)" || { echo "make rollback: name the model with MODEL=name" >&2; exit 2; }
 	@$(PY) -m conversion rollback $(MODEL) $(if $(TO),--to $(TO)) --repository $(REPOSITORY) \
 		$(if $(NO_REHEARSAL),--no-rehearsal)
@@ -84,6 +84,10 @@ load: setup ## hybrid, twin and original under 1 to 500 of Locust's users; build
 	@$(if $(wildcard models/$(LOADED)/model.toml),$(PY) -m conversion convert models/$(LOADED) --repository $(REPOSITORY) --server none)
 	@$(PY) -m loadtests.load --model $(LOADED) --repository $(REPOSITORY) $(if $(USERS),--users $(USERS)) \
 		$(if $(KILL),--kill-twin)
+
+.PHONY: replicas
+replicas: setup ## 1 to 3 Tritons behind HAProxy (apt install haproxy) under the same load; writes build/replicas.json and .html
+	@$(PY) -m loadtests.replicas --model $(LOADED) --repository $(REPOSITORY)
 
 .PHONY: overhead
 overhead: setup ## the hybrid against its ONNX twin called directly, interleaved; writes build/overhead.json

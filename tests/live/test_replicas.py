@@ -1,5 +1,7 @@
 """Two real Tritons behind a real HAProxy, with the files of deploy/haproxy: what callers meet when one goes."""
 
+import contextlib
+import json
 import os
 import queue
 import re
@@ -8,14 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ import pytest
 import tritonclient.grpc
 from understudy_client import HybridClient, ServerUnavailable, UnderstudyClientError
 
+from loadtests.replicas.__main__ import main as curve
+from loadtests.replicas.balancer import Addresses, Balancer, balancer
 from serving import TritonServer
 from serving.ports import LOOPBACK, choose
 
@@ -44,26 +48,19 @@ class Replicas:
 
     servers: dict[str, TritonServer]
     nets: dict[str, Net]
-    folder: Path
-    ports: dict[str, int]
-    haproxy: subprocess.Popen[bytes] = field(init=False)
-
-    @property
-    def socket(self) -> str:
-        return str(self.folder / "s")
+    haproxy: Balancer
 
     @property
     def log(self) -> str:
-        return (self.folder / "haproxy.log").read_text()
+        return self.haproxy.log.read_text()
 
     def url(self, protocol: str) -> str:
-        return f"{LOOPBACK}:{self.ports[protocol]}"
+        return str(getattr(self.haproxy.addresses, protocol))
 
     def tool(self, *arguments: str, code: int = 0) -> str:
         """Run replicas.py as its user would."""
-        assert self.haproxy.poll() is None, self.log
-        command = [sys.executable, str(DEPLOY / "haproxy" / "replicas.py"), *arguments, "--socket", self.socket]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+        assert self.haproxy.process.poll() is None, self.log
+        done = self.haproxy.tool(*arguments)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -82,71 +79,24 @@ class Replicas:
         return sum(value for key, value in found.items() if key[0] == "ml_inference_total")
 
 
-def configuration(replicas: Replicas) -> str:
-    """The shipped file, with the ports and the interpreter that are free here."""
-    text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
-    for name, (http, grpc) in zip(NAMES, (("8000", "8001"), ("8010", "8011")), strict=True):
-        server = replicas.servers[name]
-        for shipped, url in ((http, server.http_url), (grpc, server.grpc_url)):
-            text, count = re.subn(rf"(server {name} )127\.0\.0\.1:{shipped} ", rf"\g<1>{url} ", text)
-            assert count == 1
-    text, count = re.subn(r'(external-check path )".*"', rf'\1"{Path(sys.executable).parent}:/usr/bin:/bin"', text)
-    assert count == 1
-    return text
-
-
-def start_haproxy(replicas: Replicas) -> None:
-    """Lay the files out as the how-to says, let HAProxy check its configuration, and start it."""
-    installed = replicas.folder / "understudy"
-    shutil.copytree(DEPLOY / "haproxy", installed / "haproxy")
-    shutil.copy(DEPLOY / "healthcheck.py", installed)
-    (installed / "haproxy" / "models").write_text("# what must answer\nreplica_net\n")
-    (replicas.folder / "haproxy.cfg").write_text(configuration(replicas))
-    environment = {
-        **os.environ,
-        "UNDERSTUDY_HAPROXY_SOCKET": replicas.socket,
-        "UNDERSTUDY_HAPROXY_CHECK": str(installed / "haproxy" / "check.py"),
-        **{f"UNDERSTUDY_HAPROXY_{name.upper()}": replicas.url(name) for name in ("grpc", "http")},
-    }
-    binary = program("haproxy", "haproxy", libraries=LIBRARIES)
-    command = [str(binary), "-f", str(replicas.folder / "haproxy.cfg")]
-    checked = subprocess.run([*command, "-c"], check=False, env=environment, capture_output=True, text=True, timeout=30)
-    assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
-    with (replicas.folder / "haproxy.log").open("wb") as log:
-        replicas.haproxy = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    _until(lambda: Path(replicas.socket).exists() or replicas.haproxy.poll() is not None)
-
-
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
-    # A socket's path is 107 characters at most, which pytest's folders may exceed.
-    folder = Path(tempfile.mkdtemp(prefix="understudy-"))
     servers, nets = {}, {}
-    made = None
-    try:
+    with contextlib.ExitStack() as stack:
         for name in NAMES:
             root = tmp_path_factory.mktemp(name)
             (root / "repository").mkdir()
             servers[name] = TritonServer(root / "repository", log_path=root / "triton.log", **_fixed())
-            servers[name].start()
-            control = servers[name].control()
-            nets[name] = Net(LiveTriton(servers[name], root / "repository", control), "replica_net", Shape()).load()
-            control.close()
-        made = Replicas(servers, nets, folder, choose({"grpc": None, "http": None}))
-        start_haproxy(made)
-        for name in NAMES:
-            made.until(name, "UP")
+            stack.enter_context(servers[name])
+            with servers[name].control() as control:
+                net = Net(LiveTriton(servers[name], root / "repository", control), "replica_net", Shape())
+                nets[name] = net.load()
+            stack.callback(nets[name].client.close)
+        addresses = {name: Addresses(server.http_url, server.grpc_url) for name, server in servers.items()}
+        binary = program("haproxy", "haproxy", libraries=LIBRARIES)
+        made = Replicas(servers, nets, stack.enter_context(balancer(str(binary), addresses, ["replica_net"])))
         yield made
-        assert made.haproxy.poll() is None, made.log
-    finally:
-        if made is not None and hasattr(made, "haproxy"):
-            made.haproxy.terminate()
-            made.haproxy.wait(20)
-        for name, server in servers.items():
-            if name in nets:
-                nets[name].client.close()
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        assert made.haproxy.process.poll() is None, made.log
 
 
 def _fixed() -> Any:
@@ -319,6 +269,32 @@ def test_a_replica_whose_hybrid_has_died_is_taken_out_though_triton_says_that_it
     replicas.until("two", "UP")
 
 
+def test_more_replicas_are_measured_in_turn_and_drawn(tmp_path: Path, capfd: Any) -> None:
+    binary = program("haproxy", "haproxy", libraries=LIBRARIES)
+    output = tmp_path / "replicas.json"
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    # Written, and loaded by the servers that are measured.
+    nowhere = SimpleNamespace(repository=repository, server=SimpleNamespace(grpc_url=f"{LOOPBACK}:1"))
+    Net(nowhere, "replica_net", Shape()).client.close()
+    words = ["--repository", str(repository), "--model", "replica_net", "--replicas", "1", "2", "--clients", "4"]
+    words += ["--rounds", "2", "--seconds", "0.5", "--haproxy", str(binary), "--output", str(output)]
+    assert curve(words) == 0
+    found = json.loads(output.read_text())
+    assert found["replicas"].keys() == {"1", "2"}
+    for one in found["replicas"].values():
+        assert len(one["rounds"]) == 2
+        assert one["per_s"] > 10
+        assert 0 < one["p50_ms"] <= one["p99_ms"]
+    assert found["replicas"]["1"]["ratio"] == 1
+    page = output.with_suffix(".html").read_text()
+    assert "replica_net" in page
+    assert "<svg" in page
+    assert re.search(r"^ +2 .* \(\d\.\d\d to \d\.\d\d\)$", capfd.readouterr().out, re.MULTILINE)
+    assert curve([*words, "--haproxy", str(tmp_path / "none")]) == 2
+    assert "none cannot be run: No such file or directory; apt install haproxy" in capfd.readouterr().err
+
+
 def test_a_replica_that_lost_a_twin_stays(replicas: Replicas) -> None:
     net, server = replicas.nets["one"], replicas.servers["one"]
     with server.control() as control:
@@ -360,7 +336,7 @@ def check(folder: Path, address: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_check_says_what_does_not_answer(replicas: Replicas, tmp_path: Path) -> None:
-    installed, url = replicas.folder / "understudy" / "haproxy", replicas.servers["one"].http_url
+    installed, url = Path(replicas.haproxy.socket).parent / "understudy" / "haproxy", replicas.servers["one"].http_url
     assert (check(installed, url).returncode, check(installed, url).stderr) == (0, "")
     with socket.create_server((LOOPBACK, 0)) as free:
         port = free.getsockname()[1]

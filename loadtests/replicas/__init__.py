@@ -1,0 +1,1 @@
+"""One to several Tritons behind HAProxy: how many answers a second more of them give."""

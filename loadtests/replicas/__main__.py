@@ -1,0 +1,161 @@
+"""How many answers a second do more replicas give? One to several embedded Tritons behind HAProxy, under the same load.
+
+All of them serve the same repository on this machine and share its cores. Each number of replicas has its turn in every
+round. Prints a table, writes build/replicas.json and build/replicas.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tritonclient.grpc import InferenceServerClient
+
+from loadtests.arguments import count, say
+from loadtests.circumstances import configuration as served_as
+from loadtests.circumstances import machine
+from loadtests.closed_loop import Connections, Run
+from loadtests.figures import percentile
+from loadtests.replicas.balancer import Addresses, balancer
+from loadtests.replicas.page import replicas_page
+from loadtests.wire import Answer, decode, difference, encode, random_inputs
+from serving import ServingError, TritonServer
+
+_EXIT_CODES = """exit codes:
+  0    done
+  1    a request failed, or was answered wrongly
+  2    usage, or a server or HAProxy could not be started
+  130  interrupted
+"""
+_KEEP_EVERY = 50
+_WARM_UP_S = 2.0
+_TOLERANCE = 1e-4
+
+
+class AnswersFailed(Exception):
+    """Requests failed, or were answered wrongly: figures would mean nothing."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write; return the exit code. Figures go to standard output, messages to standard error."""
+    arguments = _parser().parse_args(argv)
+    try:
+        found = _measure(arguments)
+    except AnswersFailed as error:
+        say(f"error: {error}")
+        return 1
+    except (ServingError, grpc.RpcError) as error:
+        say(f"error: {error.details() if isinstance(error, grpc.Call) else error}")
+        return 2
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    print(_table(found))
+    output: Path = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    output.with_suffix(".html").write_text(replicas_page(found), encoding="utf-8")
+    say(f"written: {output}, {output.with_suffix('.html')}")
+    return 0
+
+
+def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = [f"{arguments.model}_onnx", f"{arguments.model}_original", arguments.model]
+    with contextlib.ExitStack() as stack:
+        servers: dict[str, Addresses] = {}
+        for number in range(1, max(arguments.replicas) + 1):
+            say(f"starting replica {number}")
+            server = stack.enter_context(TritonServer(arguments.repository, load=names))
+            servers[f"replica{number}"] = Addresses(server.http_url, server.grpc_url)
+        client = stack.enter_context(InferenceServerClient(servers["replica1"].grpc))
+        told = served_as(client, names[::2])
+        request = encode(arguments.model, random_inputs(client.get_model_config(names[0]).config, seed=0))
+        rounds: dict[int, list[dict[str, float]]] = {replicas: [] for replicas in arguments.replicas}
+        for number in range(arguments.rounds):
+            order = arguments.replicas if number % 2 == 0 else arguments.replicas[::-1]
+            for replicas in order:
+                say(f"round {number + 1} of {arguments.rounds}, {replicas} behind HAProxy")
+                behind = dict(list(servers.items())[:replicas])
+                rounds[replicas].append(_turn(arguments, behind, request))
+    return {
+        "model": arguments.model,
+        "clients": arguments.clients,
+        "seconds": arguments.seconds,
+        "replicas": {str(replicas): _summary(of, rounds[arguments.replicas[0]]) for replicas, of in rounds.items()},
+        "config": told,
+        "machine": machine(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _turn(arguments: argparse.Namespace, servers: dict[str, Addresses], request: bytes) -> dict[str, float]:
+    """One turn of so many replicas. Raises AnswersFailed, BalancerFailed."""
+    with (
+        balancer(arguments.haproxy, servers, [arguments.model]) as proxy,
+        Connections(proxy.addresses.grpc) as connections,
+    ):
+        right = decode(connections.ask(request))
+        connections.run(request, arguments.clients, _WARM_UP_S, _KEEP_EVERY)
+        run = connections.run(request, arguments.clients, arguments.seconds, _KEEP_EVERY)
+    _check(run, right)
+    return {
+        "per_s": run.throughput,
+        **{f"p{part}_ms": percentile(run.latencies, part / 100) * 1e3 for part in (50, 99)},
+    }
+
+
+def _check(run: Run, right: Answer) -> None:
+    """Raises AnswersFailed."""
+    if run.errors:
+        raise AnswersFailed(f"{len(run.errors)} of {len(run.errors) + len(run.latencies)} failed: {run.errors[0]}")
+    for kept in map(decode, run.kept):
+        if wrong := difference(kept, right, _TOLERANCE, "onnx"):
+            raise AnswersFailed(wrong)
+
+
+def _summary(rounds: list[dict[str, float]], first: list[dict[str, float]]) -> dict[str, Any]:
+    ratios = [one["per_s"] / base["per_s"] for one, base in zip(rounds, first, strict=True)]
+    medians = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+    return {**medians, "ratio": statistics.median(ratios), "ratio_range": [min(ratios), max(ratios)], "rounds": rounds}
+
+
+def _table(found: dict[str, Any]) -> str:
+    lines = [f"{'replicas':>8} {'a second':>9} {'p50 ms':>8} {'p99 ms':>8}  times the first"]
+    for replicas, one in found["replicas"].items():
+        low, high = one["ratio_range"]
+        lines.append(
+            f"{replicas:>8} {one['per_s']:9.1f} {one['p50_ms']:8.0f} {one['p99_ms']:8.0f}"
+            f"  {one['ratio']:.2f} ({low:.2f} to {high:.2f})"
+        )
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.replicas",
+        description=__doc__,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", default="efficientnet_lite0", help="the hybrid that is asked (default: %(default)s)")
+    add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
+    add("--replicas", type=count, nargs="+", default=[1, 2, 3], help="numbers of replicas (default: 1 2 3)")
+    add("--clients", type=count, default=32, help="so many ask at once (default: %(default)s)")
+    add("--rounds", type=count, default=3, help="(default: %(default)s)")
+    add("--seconds", type=float, default=8.0, help="of each number in each round (default: %(default)s)")
+    add("--haproxy", default="haproxy", metavar="PATH", help="the program, 2.6 or newer (default: that of PATH)")
+    add("--output", type=Path, default=Path("build/replicas.json"), help="where to write (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
