@@ -35,6 +35,11 @@ class Arrangement:
     queue_delay_us: int = 0
     split_rows: bool = False
 
+    @property
+    def sessions(self) -> int:
+        """How often ONNX Runtime holds the model."""
+        return self.instances * (2 if self.split_rows else 1)
+
     @classmethod
     def of(cls, served: Mapping[str, Any]) -> Arrangement:
         """Out of plain data, as evidence has it: older releases do not say all of it."""
@@ -117,10 +122,9 @@ def _split(one: Arrangement, serving: ServingSpec) -> list[Arrangement]:
     if serving.split_rows:
         return [split]
     # Callers with one row each, who are what is measured, have nothing to split where nobody joins them; and who joins
-    # them makes little difference to it. Split rows come first: where both are as fast here, with nothing else at work,
-    # they are faster beside others.
+    # them makes little difference to it.
     twice = _open_batching(serving) and one.dynamic_batching
-    return [one] if fixed(serving) or one.joined_rows == 1 or twice else [split, one]
+    return [one] if fixed(serving) or one.joined_rows == 1 or twice else [one, split]
 
 
 def _usual(serving: ServingSpec) -> tuple[bool, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .arrangement import Arrangement
 
@@ -66,14 +66,28 @@ def best(figures: Sequence[Figures]) -> Arrangement | None:
 
     Clearly is by more than the margin in the median round, and better at all in three rounds of four: a machine that
     others use gives one lucky round to anybody. Of those that are, it is the first that the best of them is not better
-    than by more than the margin: what nobody can tell apart is not decided by luck.
+    than by more than the margin: what nobody can tell apart is not decided by luck. Whether rows are split is decided
+    between those two alone.
     """
     held = [one for one in figures if one.gain is not None]
     if not held:
         return None
     better = [(one.arrangement, one.gain) for one in held if one.gain is not None and _clearly(one)]
     enough = max((gain for _, gain in better), default=0.0) / (1 + MARGIN)
-    return next((arrangement for arrangement, gain in better if gain >= enough), held[0].arrangement)
+    found = next((arrangement for arrangement, gain in better if gain >= enough), held[0].arrangement)
+    return _split_or_not(found, {one.arrangement: one.met for one in held if one.met is not None})
+
+
+def _split_or_not(found: Arrangement, met: Mapping[Arrangement, Met]) -> Arrangement:
+    """The one with split rows, unless the other is better by more than the margin, or was measured alone.
+
+    It is measured with nothing else at work. Beside others, threads that share a row wait for each other; those that
+    have rows of their own do not.
+    """
+    split, shared = replace(found, split_rows=True), replace(found, split_rows=False)
+    if split not in met or shared not in met:
+        return found
+    return split if _gain(met[shared], met[split]) > 1 / (1 + MARGIN) else shared
 
 
 def _clearly(one: Figures) -> bool:

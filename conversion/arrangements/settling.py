@@ -85,7 +85,7 @@ def settle(
     if len(wanted) == 1:
         return Settled(wanted[0], "default", "the cores leave no choice", machine.cores)
     try:
-        refuse_too_much(work / "onnx", sum(one.instances for one in wanted))
+        refuse_too_much(work / "onnx", sum(one.sessions for one in wanted))
         report(f"measuring {len(wanted)} ways to serve it, for one client and for many")
         return _measured(spec, built, work, machine, wanted=wanted, effort=effort)
     except (RehearsalImpossible, ReleaseRefused, OSError) as error:

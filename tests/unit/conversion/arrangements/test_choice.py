@@ -50,6 +50,18 @@ def test_among_those_that_nobody_can_tell_apart_the_first_is_chosen():
     assert chosen({SAFE: [MET] * 3, DEEP: [times(1.25)] * 3, OTHER: [times(1.2)] * 3}) == DEEP
 
 
+@pytest.mark.parametrize(("factor", "split"), [(1.2, True), (1.0, True), (0.97, True), (0.9, False)])
+def test_rows_are_split_unless_that_is_clearly_worse(factor, split):
+    one = Arrangement(1, 2, dynamic_batching=False, joined_rows=4)
+    own = replace(one, split_rows=True)
+    for order in ((one, own), (own, one)):
+        rounds = {SAFE: [MET] * 3} | {each: [times(1.3 * (factor if each is own else 1))] * 3 for each in order}
+        assert chosen(rounds) == (own if split else one)
+    # Where it is not a choice between the two, or one of them failed, nothing changes.
+    assert chosen({SAFE: [times(1.5)] * 3, one: [MET] * 3, own: [MET] * 3}) == SAFE
+    assert chosen({SAFE: [MET] * 3, one: [times(1.3)] * 3, own: []}, {own: "no"}) == one
+
+
 def test_rounds_are_compared_one_by_one_since_a_machine_drifts():
     # Half the speed in each following round, for all of them alike: in each the other is a tenth better.
     drift = [times(factor) for factor in (1, 0.5, 0.25)]

@@ -85,7 +85,7 @@ def test_a_machine_with_too_little_memory_is_left_alone(spec, work, monkeypatch)
     monkeypatch.setattr(settling, "_available", lambda: 1_000_000_000)
     found, _ = settled(spec, work)
     assert found.how == "default"
-    assert found.reason.startswith("8 instances at once could take 1,200 MB, and 1,000 MB are available")
+    assert found.reason.startswith("9 instances at once could take 1,350 MB, and 1,000 MB are available")
 
 
 @contextlib.contextmanager
