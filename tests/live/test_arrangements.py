@@ -67,8 +67,13 @@ def test_what_measured_best_is_served_and_every_figure_is_kept(convert):
     assert serving["how"] == "measured", serving["reason"]
     tried = serving["arrangements"]
     # The threads that the spec fixes leave room for one instance: not what is served where nothing is measured.
-    assert [(one["instances"], one["threads"]) for one in tried] == [(1, CORES)] * 3
-    assert [(one["dynamic_batching"], one["joined_rows"]) for one in tried] == [(True, 4), (False, 4), (False, 1)]
+    assert [(one["instances"], one["threads"]) for one in tried] == [(1, CORES)] * 4
+    assert [(one["dynamic_batching"], one["joined_rows"], one["split_rows"]) for one in tried] == [
+        (True, 4, False),
+        (False, 4, False),
+        (False, 4, True),
+        (False, 1, False),
+    ]
     for one in tried:
         assert one["failure"] == ""
         assert one["rounds"] >= 3
@@ -85,9 +90,12 @@ def test_what_measured_best_is_served_and_every_figure_is_kept(convert):
     assert twin.instance_group[0].count == chosen["instances"]
     assert twin.parameters["intra_op_thread_count"].string_value == str(CORES)
     assert twin.HasField("dynamic_batching") == chosen["dynamic_batching"]
+    # Which of the two that differ in nothing else is decided by their medians.
+    assert serving["split_rows"] in {one["split_rows"] for one in tried if all(one[key] == chosen[key] for key in keys)}
+    assert (twin.parameters["split_rows"].string_value == "1") == serving["split_rows"]
     assert hybrid.parameters["eager_calls"].string_value == str(chosen["instances"])
     assert hybrid.parameters["max_joined_rows"].string_value == str(chosen["joined_rows"])
-    assert f"  served with {in_words(chosen)}: measured" in out
+    assert f"  served with {in_words(serving)}: measured" in out
 
 
 def test_where_no_triton_is_to_be_had_the_default_is_served_and_says_so(convert, tmp_path):
