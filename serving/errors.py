@@ -11,7 +11,7 @@
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
     │   ├── ModelNotFound
     │   ├── LoadFailed
-    │   │   └── LoadHangs                   a process of it died, and Triton waits for it
+    │   │   └── LoadHangs                   nothing happens any more, and Triton waits for it
     │   ├── UnloadFailed
     │   └── ProbeFailed
     ├── ServerUnreachable          exit 7   nothing answers at that address
@@ -119,10 +119,10 @@ class LoadFailed(ModelError):
 
 
 class LoadHangs(LoadFailed):
-    """A process of the model died while it was loaded, and Triton, which should say so, waits for it."""
+    """Triton waits for a process of the model that died while it was loaded, or that does nothing."""
 
-    def __init__(self, name: str, waited_s: float) -> None:
-        super().__init__(name, f"a process of it died, and Triton has waited for it for {waited_s:.0f} s since")
+    def __init__(self, name: str, what: str, waited_s: float) -> None:
+        super().__init__(name, f"a process of it {what}, and Triton has waited for it for {waited_s:.0f} s since")
 
 
 class UnloadFailed(ModelError):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from types import TracebackType
 from serving.control import ModelControl
 from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable
 from serving.launch import Launched, Order, launch
+from serving.loads import wait_for
 from serving.ports import LOOPBACK
 from serving.repository import load_stages, read_repository
 from serving.shared_memory import MIB
@@ -22,8 +22,6 @@ from serving.stubs import Stubs
 
 _KILL_AFTER_DRAIN_S = 5.0
 _LOADERS = 4
-_LOOK_EVERY_S = 1.0
-_HANGS_AFTER_S = 8.0
 
 
 class TritonServer:
@@ -118,15 +116,16 @@ class TritonServer:
         self.failures.clear()
         stages = load_stages(read_repository(self.repository), self._load)
         try:
-            self._start(stages)
+            self._start(stages, idle_ends=True)
         except LoadHangs:
-            # Now and then 24.10 loses a process to a lock of its own, and that server then loads nothing any more.
-            self._start(stages)
+            # Now and then 24.10 loses a process to a lock of its own, and that server then loads nothing any more. A
+            # model may also just wait for something, and does so once more then: it has its time.
+            self._start(stages, idle_ends=False)
 
-    def _start(self, stages: list[list[str]]) -> None:
+    def _start(self, stages: list[list[str]], *, idle_ends: bool) -> None:
         self._launched = launch(self._order)
         try:
-            self._load_models(stages)
+            self._load_models(stages, idle_ends=idle_ends and self._launched.embedded)
             self._write_state()
         except BaseException:
             self.stop()
@@ -175,13 +174,13 @@ class TritonServer:
             raise RuntimeError("the server is not running")
         return self._launched
 
-    def _load_models(self, stages: list[list[str]]) -> None:
+    def _load_models(self, stages: list[list[str]], *, idle_ends: bool) -> None:
         stubs = Stubs(self.pid)
         with self.control() as control, ThreadPoolExecutor(_LOADERS) as pool:
             for stage in stages:
                 loading = {name: pool.submit(control.load, name) for name in stage}
                 try:
-                    _wait_for(loading, stubs)
+                    wait_for(loading, stubs, idle_ends=idle_ends)
                 except LoadHangs:
                     # The calls under way would be waited for; without a server they end.
                     self._running().stop(0.0)
@@ -220,20 +219,3 @@ class TritonServer:
             log=str(launched.log_path.resolve()),
         )
         write_state(self._state_path, state)
-
-
-def _wait_for(loading: Mapping[str, Future[None]], stubs: Stubs) -> None:
-    """Wait until all loads have ended, well or badly. Raises LoadHangs for one that will not.
-
-    Triton itself tells of a process that died while its model was loaded, after four seconds.
-    """
-    died: dict[str, float] = {}
-    pending = {name for name, done in loading.items() if not done.done()}
-    while pending:
-        wait([loading[name] for name in pending], _LOOK_EVERY_S)
-        now = time.monotonic()
-        died.update((name, now) for name in stubs.died() if name not in died)
-        pending = {name for name in pending if not loading[name].done()}
-        for name in pending & died.keys():
-            if now - died[name] > _HANGS_AFTER_S:
-                raise LoadHangs(name, now - died[name])

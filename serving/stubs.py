@@ -6,6 +6,7 @@ that is a zombie has died by itself, since those that Triton ends it waits for.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -46,6 +47,14 @@ class Stubs:
         """The processes of one model that live now."""
         pids = (pid for pid in self._children() if self._model(pid) == model and not self._is_zombie(pid))
         return sorted(map(int, pids))
+
+    def processor_s(self, model: str) -> float:
+        """Seconds of processor time that the living processes of one model have taken."""
+        spent = 0
+        for pid in self.of(model):
+            fields = _read(self._proc / str(pid) / "stat").rpartition(b")")[2].split()
+            spent += sum(map(int, fields[11:13]))
+        return spent / os.sysconf("SC_CLK_TCK")
 
     def _children(self) -> set[str]:
         return {pid for path in self._server.glob("task/*/children") for pid in _read(path).decode().split()}

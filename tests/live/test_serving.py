@@ -322,6 +322,30 @@ def test_a_port_held_by_somebody_else_is_not_stolen(repository: Path) -> None:
             TritonServer(repository, http_port=port).start()
 
 
+IDLING = """import pathlib, time
+
+class TritonPythonModel:
+    def initialize(self, args):
+        seen = pathlib.Path(__file__).with_name("seen")
+        first = not seen.exists()
+        seen.touch()
+        time.sleep({first} if first else {then})
+
+    def execute(self, requests):
+        raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize(("first", "then"), [(600, 0), (7, 7)], ids=["hangs once", "is only slow"])
+def test_a_load_that_does_nothing_is_begun_once_more_and_then_has_its_time(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, first: int, then: int
+) -> None:
+    monkeypatch.setattr("serving.loads._IDLE_S", 3.0)
+    (repository / "echo" / "1" / "model.py").write_text(IDLING.format(first=first, then=then))
+    with TritonServer(repository, drain_s=1) as server, server.control() as control:
+        assert control.ready("echo")
+
+
 HANGING = """import os, pathlib, signal, time
 
 class TritonPythonModel:

@@ -1,0 +1,61 @@
+"""Models that load side by side: wait for all of them, but not for those that will never end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+
+from serving.errors import LoadHangs
+from serving.stubs import Stubs
+
+__all__ = ["wait_for"]
+
+_LOOK_EVERY_S = 1.0
+_HANGS_AFTER_S = 8.0
+# A load during which its processes took less than this part of one processor for so long has come to a stop.
+_IDLE_S = 25.0
+_BUSY = 0.01
+
+
+def wait_for(loading: Mapping[str, Future[None]], stubs: Stubs, *, idle_ends: bool) -> None:
+    """Wait until all loads have ended, well or badly. Raises LoadHangs for one that will not.
+
+    Triton itself tells of a process that died while its model was loaded, after four seconds. Where `idle_ends`, a load
+    in which no process does anything for long counts as one that will not end either.
+    """
+    died: dict[str, float] = {}
+    idle: dict[str, _Idle] = {}
+    pending = {name for name, done in loading.items() if not done.done()}
+    while pending:
+        wait([loading[name] for name in pending], _LOOK_EVERY_S)
+        now = time.monotonic()
+        died.update((name, now) for name in stubs.died() if name not in died)
+        pending = {name for name in pending if not loading[name].done()}
+        for name in pending & died.keys():
+            if now - died[name] > _HANGS_AFTER_S:
+                raise LoadHangs(name, "died", now - died[name])
+        # Loads take turns: one that waits for its own has no process yet.
+        for name in (one for one in pending if idle_ends and (one in idle or stubs.of(one))):
+            waited_s = idle.setdefault(name, _Idle(stubs, name)).for_s()
+            if waited_s:
+                raise LoadHangs(name, "does nothing", waited_s)
+
+
+class _Idle:
+    """Whether a load still does something: the processor time of the model's processes, a stretch after the other."""
+
+    def __init__(self, stubs: Stubs, name: str) -> None:
+        self._stubs = stubs
+        self._name = name
+        self._since, self._spent = time.monotonic(), stubs.processor_s(name)
+
+    def for_s(self) -> float:
+        """The seconds of a whole stretch in which nothing was done; 0 in the middle of one, and where something was."""
+        now, spent = time.monotonic(), self._stubs.processor_s(self._name)
+        passed, done = now - self._since, spent - self._spent
+        # Processes that ended took their time with them.
+        if passed < _IDLE_S and done >= 0:
+            return 0.0
+        self._since, self._spent = now, spent
+        return passed if 0 <= done < _BUSY * passed else 0.0
