@@ -54,10 +54,14 @@ class Prometheus:
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
 
     def values(self, query):
-        """The values that a query gives now, without those that are no number."""
+        """The values that a query gives now, without those that are no number.
+
+        Infinite is what a division by nothing gives, but for the shadow: twins of which one gives NaN are so far apart.
+        """
         data = self.get("query", query=query)
         found = [data] if data["resultType"] == "scalar" else [series["value"] for series in data["result"]]
-        return [float(value) for _, value in found if math.isfinite(float(value))]
+        values = [float(value) for _, value in found]
+        return [value for value in values if math.isfinite(value) or ("ml_shadow_worst" in query and value == math.inf)]
 
     def alerts(self, name):
         """The alerts of a rule that are pending or firing now."""
