@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-__all__ = ["count", "say"]
+__all__ = ["count", "parser", "say", "write"]
 
 
 def count(text: str) -> int:
@@ -18,3 +19,19 @@ def count(text: str) -> int:
 def say(text: str) -> None:
     """A message, which goes to standard error: standard output is for figures."""
     print(text, file=sys.stderr, flush=True)
+
+
+def parser(command: str, about: str | None, exit_codes: str) -> argparse.ArgumentParser:
+    """The parser of `python -m COMMAND`, with a help that keeps its lines."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {command}",
+        description=about,
+        epilog=exit_codes,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, into a folder that may not be there yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

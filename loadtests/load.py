@@ -20,7 +20,7 @@ from typing import Any
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from loadtests.arguments import count, say
+from loadtests.arguments import count, parser, say, write
 from loadtests.circumstances import configuration, machine
 from loadtests.ratios import beside_rivals, ratios
 from loadtests.report.page import load_page
@@ -79,9 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = ["python", "-m", "loadtests.load", *(sys.argv[1:] if argv is None else argv)]
     beside = ratios(stages)
     found = {"stages": stages, "ratios": beside, "broken": broken, "command": command, **circumstances}
-    _write(arguments.output, json.dumps(found, indent=1) + "\n")
+    write(arguments.output, json.dumps(found, indent=1) + "\n")
     page = arguments.output.with_suffix(".html")
-    _write(page, load_page(found))
+    write(page, load_page(found))
     for line in _beside(beside):
         print(line)
     for line in broken:
@@ -196,19 +196,9 @@ def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any
     }
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtests.load",
-        description=__doc__,
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
+    made = parser("loadtests.load", __doc__, _EXIT_CODES)
+    add = made.add_argument
     add("--model", default="efficientnet_lite0", help="the hybrid (default: %(default)s)")
     add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
     add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
@@ -248,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what the hybrid promises (default: that beside this file)",
     )
     add("--output", type=Path, default=Path("build/load.json"), help="where to write (default: %(default)s)")
-    return parser
+    return made
 
 
 if __name__ == "__main__":

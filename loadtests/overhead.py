@@ -20,7 +20,7 @@ import grpc
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from loadtests.arguments import count, say
+from loadtests.arguments import count, parser, say, write
 from loadtests.circumstances import configuration, machine
 from loadtests.closed_loop import Connections
 from loadtests.comparison import Comparison, Plan, WrongAnswer
@@ -95,8 +95,7 @@ def _write(path: Path, rounds: dict[int, list[Round]], circumstances: dict[str, 
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "rounds": {str(clients): [asdict(one) for one in of] for clients, of in rounds.items()},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write(path, json.dumps(content, indent=1) + "\n")
 
 
 def _sentence(error: Exception) -> str:
@@ -104,13 +103,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtests.overhead",
-        description=__doc__,
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
+    made = parser("loadtests.overhead", __doc__, _EXIT_CODES)
+    add = made.add_argument
     add("--model", default="efficientnet_lite0", help="the hybrid; its twin is MODEL_onnx (default: %(default)s)")
     add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
     add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
@@ -124,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--min-throughput-ratio", type=float, default=0.95, help="with several clients (default: %(default)s)")
     add("--max-p99-ratio", type=float, default=1.3, help="with several clients (default: %(default)s)")
     add("--max-added-p50-ms", type=float, default=1.0, help="with one client (default: %(default)s)")
-    return parser
+    return made
 
 
 if __name__ == "__main__":

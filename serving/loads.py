@@ -36,10 +36,13 @@ def wait_for(loading: Mapping[str, Future[None]], stubs: Stubs, *, idle_ends: bo
             if now - died[name] > _HANGS_AFTER_S:
                 raise LoadHangs(name, "died", now - died[name])
         # Loads take turns: one that waits for its own has no process yet.
-        for name in (one for one in pending if idle_ends and (one in idle or stubs.of(one))):
-            waited_s = idle.setdefault(name, _Idle(stubs, name)).for_s()
-            if waited_s:
-                raise LoadHangs(name, "does nothing", waited_s)
+        for name in pending if idle_ends else ():
+            if name in idle:
+                waited_s = idle[name].for_s()
+                if waited_s:
+                    raise LoadHangs(name, "does nothing", waited_s)
+            elif stubs.of(name):
+                idle[name] = _Idle(stubs, name)
 
 
 class _Idle:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import statistics
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,11 +18,11 @@ from typing import Any
 import grpc
 from tritonclient.grpc import InferenceServerClient
 
-from loadtests.arguments import count, say
+from loadtests.arguments import count, parser, say, write
 from loadtests.circumstances import configuration as served_as
 from loadtests.circumstances import machine
 from loadtests.closed_loop import Connections, Run
-from loadtests.figures import percentile
+from loadtests.figures import percentile, spread
 from loadtests.replicas.balancer import Addresses, balancer
 from loadtests.replicas.page import replicas_page
 from loadtests.wire import Answer, decode, difference, encode, random_inputs
@@ -60,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     print(_table(found))
     output: Path = arguments.output
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    output.with_suffix(".html").write_text(replicas_page(found), encoding="utf-8")
-    say(f"written: {output}, {output.with_suffix('.html')}")
+    page = output.with_suffix(".html")
+    write(output, json.dumps(found, indent=1) + "\n")
+    write(page, replicas_page(found))
+    say(f"written: {output}, {page}")
     return 0
 
 
@@ -122,9 +121,9 @@ def _check(run: Run, right: Answer) -> None:
 
 
 def _summary(rounds: list[dict[str, float]], first: list[dict[str, float]]) -> dict[str, Any]:
-    ratios = [one["per_s"] / base["per_s"] for one, base in zip(rounds, first, strict=True)]
-    medians = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
-    return {**medians, "ratio": statistics.median(ratios), "ratio_range": [min(ratios), max(ratios)], "rounds": rounds}
+    ratio = spread([one["per_s"] / base["per_s"] for one, base in zip(rounds, first, strict=True)])
+    medians = {key: spread([one[key] for one in rounds]).median for key in rounds[0]}
+    return {**medians, "ratio": ratio.median, "ratio_range": [ratio.min, ratio.max], "rounds": rounds}
 
 
 def _table(found: dict[str, Any]) -> str:
@@ -139,13 +138,8 @@ def _table(found: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtests.replicas",
-        description=__doc__,
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
+    made = parser("loadtests.replicas", __doc__, _EXIT_CODES)
+    add = made.add_argument
     add("--model", default="efficientnet_lite0", help="the hybrid that is asked (default: %(default)s)")
     add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
     add("--replicas", type=count, nargs="+", default=[1, 2, 3], help="numbers of replicas (default: 1 2 3)")
@@ -154,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=8.0, help="of each number in each round (default: %(default)s)")
     add("--haproxy", default="haproxy", metavar="PATH", help="the program, 2.6 or newer (default: that of PATH)")
     add("--output", type=Path, default=Path("build/replicas.json"), help="where to write (default: %(default)s)")
-    return parser
+    return made
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests.processes import end
 from serving import ServingError
 from serving.ports import LOOPBACK, choose
 
@@ -117,18 +118,13 @@ def _run(binary: str, servers: Mapping[str, Addresses], models: Sequence[str], f
         _wait(made, len(servers))
         yield made
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, _STOP_S)
 
 
 def _wait(made: Balancer, servers: int) -> None:
     """Until every server is up."""
-    end = time.monotonic() + _START_S
-    while made.process.poll() is None and time.monotonic() < end:
+    deadline = time.monotonic() + _START_S
+    while made.process.poll() is None and time.monotonic() < deadline:
         if Path(made.socket).exists() and len(_STATE.findall(made.tool("status").stdout)) == servers:
             return
         time.sleep(_LOOK_EVERY_S)

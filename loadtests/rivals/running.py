@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests.processes import end
 from loadtests.rivals.session import calls_for
 from serving.ports import LOOPBACK, choose
 
@@ -49,17 +50,12 @@ def fastapi_server(graph: Path, users: int) -> Iterator[Rival]:
                 raise RivalFailed(f"the FastAPI server did not start: {(said.read().splitlines() or ['no word'])[-1]}")
             yield Rival(address, process.pid)
         finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, _STOP_S)
 
 
 def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
-    end = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < end:
+    deadline = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=1.0):
                 return True
