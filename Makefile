@@ -34,10 +34,10 @@ demo: setup ## convert the models in models/, serve them, ask them, take the ONN
 	@$(PY) -m demo $(if $(SEARCH),--search $(SEARCH))
 
 .PHONY: convert
-convert: setup ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1)
+convert: setup ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1, PROFILE=gpu on a GPU)
 	@$(PY) -m conversion convert $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
 		--repository $(REPOSITORY) $(if $(FORCE),--force) $(if $(SEARCH),--search $(SEARCH)) $(if $(TARGET),--target $(TARGET)) \
-		$(if $(PREFLIGHT),--preflight) $(if $(NO_REHEARSAL),--no-rehearsal)
+		$(if $(PROFILE),--profile $(PROFILE)) $(if $(PREFLIGHT),--preflight) $(if $(NO_REHEARSAL),--no-rehearsal)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## published twins against their originals: time, memory, accuracy (PROFILE=gpu on a GPU); writes build/bench.json

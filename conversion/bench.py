@@ -13,7 +13,7 @@ from .accuracy import Accuracy, Scorer, labelled
 from .interface import input_facts
 from .memory import peak_memory_mb
 from .parity import Twin, require_providers
-from .profiles import TENSORRT, profile_for
+from .profiles import CUDA, TENSORRT, profile_for
 from .samples import batch_maker, item_maker
 from .spec import ModelSpec
 from .timing import Race, Timing, race
@@ -28,7 +28,7 @@ class Measured:
     """Figures of one release; times by batch size, memory in MB (10^6 bytes) at its peak in a process of its own.
 
     `provider` is the twin's; `nodes` counts what each provider took of its graph, where it is not the CPU's alone.
-    `precision` is that which TensorRT was asked for, empty on other providers: there the graph's own holds.
+    `precision` is that in which it was proved, or which TensorRT was asked for.
     """
 
     provider: str
@@ -50,17 +50,22 @@ def measure(
     twin: Path,
     sizes: Sequence[int],
     profile: str,
+    precision: str = "fp32",
+    padded: Sequence[int] = (),
 ) -> Measured:
-    """Measure a release: `original` is its bundle, `twin` its ONNX file.
+    """Measure a release: `original` is its bundle, `twin` its ONNX file, proved in `precision`.
+
+    On a GPU its batches are filled up to the sizes in `padded`, as they are when it is served.
 
     Raises ProviderMissing where the twin would not run where the profile says, ArtefactError.
     """
-    where, threads = profile_for(profile, spec.serving.gpu), spec.serving.original_threads
+    where, threads = profile_for(profile, spec.serving.gpu, precision), spec.serving.original_threads
+    filled = padded if where.providers[0][0] == CUDA else ()
     # Before frameworks fail in words of their own. The session itself comes after: it finds the libraries of CUDA that
     # torch has loaded.
     require_providers(where.providers)
     model = load(original, Device(threads, where.gpu))
-    session = Twin(str(twin), threads, where.providers)
+    session = Twin(str(twin), threads, where.providers, filled)
     inputs = input_facts(spec, model.inputs)
     make = batch_maker(spec, inputs)
     timed: dict[int, dict[str, Timing]] = {}
@@ -72,19 +77,21 @@ def measure(
     accuracy = None
     if spec.serving.max_batch_size:
         report("measuring the accuracy of both")
-        accuracy = Scorer(spec, labelled(spec, item_maker(spec, inputs), inputs), model.run).accuracy(session.run)
+        # A GPU lets frameworks round: what answers are worth is held against those of the CPU, as `convert` does.
+        exact = model if where.gpu is None else load(original, Device(threads))
+        accuracy = Scorer(spec, labelled(spec, item_maker(spec, inputs), inputs), exact.run).accuracy(session.run)
     report("measuring the memory of both")
     row = make(1, 0)
     return Measured(
         provider=where.providers[0][0],
-        precision=spec.serving.gpu.precision if where.providers[0][0] == TENSORRT else "",
+        precision=spec.serving.gpu.precision if where.providers[0][0] == TENSORRT else precision,
         nodes=dict(session.nodes),
         threads=threads,
         original={size: found["original"] for size, found in timed.items()},
         twin={size: found["twin"] for size, found in timed.items()},
         memory={
             "original": peak_memory_mb("original", original, row, sizes, threads=threads, where=where),
-            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, where=where),
+            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, where=where, padded=filled),
         },
         accuracy=accuracy,
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ReleaseUnknown
-from .evidence import EVIDENCE, machine, read_evidence, speeds
+from .evidence import EVIDENCE, machine, precision_of, read_evidence, speeds
+from .gpu_config import padded
 from .profiles import profile_for
 from .repository import Repository
 from .spec import ModelSpec
@@ -38,6 +39,8 @@ def bench(
         "twin": repository.release_folder(spec.name, "onnx", version) / "model.onnx",
         "sizes": tuple(sizes) or spec.timed_sizes,
         "profile": profile,
+        "precision": precision_of(evidence),
+        "padded": padded(evidence["graph"]["operators"], spec.serving.max_batch_size),
     }
     build_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build_folder) as work:

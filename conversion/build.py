@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +13,13 @@ import onnx
 
 from .accuracy import Accuracy, Scorer, labelled
 from .golden import GOLDEN, golden_case, write_golden
+from .gpu_config import padded
 from .graph import describe, tensor_facts
 from .interface import Facts
 from .memory import peak_memory_mb
 from .parity import Parity
 from .samples import item_maker
+from .search.candidates import Trial
 from .search.gates import Gates
 from .search.search import Search
 from .spec import ModelSpec
@@ -75,7 +78,7 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     target = work / "onnx" / "model.onnx"
     shutil.copytree(cast(Path, winner.path).parent, target.parent)
     report("measuring the memory of each")
-    memory = _memory(subject, work, target)
+    memory = _memory(subject, work, winner)
     # Weights may be 2 GB and lie beside the graph: the interface needs none of them.
     graph = onnx.load(str(target), load_external_data=False)
     return Built(
@@ -94,10 +97,12 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     )
 
 
-def _memory(subject: Subject, work: Path, twin: Path) -> dict[str, float]:
-    row = subject.make(1, 0)
+def _memory(subject: Subject, work: Path, winner: Trial) -> dict[str, float]:
+    row, where = subject.make(1, 0), subject.profile(winner.candidate.precision)
     sizes = subject.spec.timed_sizes if subject.batched else (1,)
+    filled = padded(winner.operators, subject.spec.serving.max_batch_size) if where.gpu is not None else ()
+    measured = partial(peak_memory_mb, row=row, sizes=sizes, threads=subject.threads, where=where)
     return {
-        "original_mb": peak_memory_mb("original", work / "original", row, sizes, threads=subject.threads),
-        "twin_mb": peak_memory_mb("twin", twin, row, sizes, threads=subject.threads),
+        "original_mb": measured("original", work / "original"),
+        "twin_mb": measured("twin", work / "onnx" / "model.onnx", padded=filled),
     }

@@ -17,7 +17,7 @@ from .preference import at_best, in_words, preference
 from .spec import ModelSpec, ToleranceSpec
 from .targets import TARGETS
 
-__all__ = ["EVIDENCE", "machine", "make_evidence", "read_evidence", "speeds", "tolerance_of"]
+__all__ = ["EVIDENCE", "machine", "make_evidence", "precision_of", "read_evidence", "speeds", "tolerance_of"]
 
 EVIDENCE = "evidence.json"
 SCHEMA = 2
@@ -66,14 +66,17 @@ def make_evidence(
 
 
 def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
-    """The processor and its cores, the architecture and the system."""
+    """The processor and its cores, the architecture and the system; `gpus` are those of NVIDIA, if any."""
     lines = (proc / "cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cards = [path.read_text() for path in sorted((proc / "driver/nvidia/gpus").glob("*/information"))]
+    gpus = [line.partition(":")[2].strip() for text in cards for line in text.splitlines() if line.startswith("Model:")]
     return {
         "processor": models[0] if models else platform.machine(),
         "architecture": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
+        "gpus": gpus,
     }
 
 
@@ -119,9 +122,16 @@ def tolerance_of(evidence: Mapping[str, Any]) -> ToleranceSpec:
     return ToleranceSpec(parity["atol"], parity["rtol"], parity.get("of_largest", 0.0))
 
 
+def precision_of(evidence: Mapping[str, Any]) -> str:
+    """The precision of the twin."""
+    # Releases from before there was a search on a GPU do not say it: to a GPU they are all full float32.
+    return str(evidence["search"].get("precision", "fp32"))
+
+
 def _search(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "level": spec.search.level,
+        "profile": spec.search.profile,
         "objective": spec.search.objective,
         "batch_sizes": list(spec.timed_sizes),
         "threads": spec.serving.original_threads,
@@ -129,6 +139,7 @@ def _search(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": built["seconds"],
         "wins": any(timing["ratio"] > 1 for timing in built["timings"].values()),
         "chosen": built["chosen"]["name"],
+        "precision": built["chosen"]["precision"],
         "candidates": built["trials"],
     }
 

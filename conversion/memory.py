@@ -28,17 +28,24 @@ _RUNS = 3
 
 
 def peak_memory_mb(
-    kind: str, path: Path, row: Batch, sizes: Sequence[int], *, threads: int, where: Profile = ON_CPU
+    kind: str,
+    path: Path,
+    row: Batch,
+    sizes: Sequence[int],
+    *,
+    threads: int,
+    where: Profile = ON_CPU,
+    padded: Sequence[int] = (),
 ) -> float:
     """Peak resident memory in MB (10^6 bytes) of a process that loads one model and runs it at each batch size.
 
     `kind` is "original" (`path` is a bundle) or "twin" (an ONNX file); `row` is one row of each input, repeated for
-    larger batches. Raises MeasuringFailed.
+    larger batches, and on a GPU filled up to one of the sizes in `padded`. Raises MeasuringFailed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "row.npz"
         np.savez(file, **{name: _storable(array) for name, array in row.items()})
-        profile = json.dumps(asdict(where))
+        profile = json.dumps(asdict(where) | {"padded": list(padded)})
         command = [sys.executable, "-m", __name__, kind, str(path), str(file), str(threads), profile, *map(str, sizes)]
         done = subprocess.run(
             command,
@@ -74,7 +81,7 @@ def main(kind: str, path: str, row_file: str, threads: str, profile: str, *sizes
     if kind == "original":
         model: _Runs = load(Path(path), Device(int(threads), where.gpu))
     else:
-        model = Twin(path, int(threads), where.providers)
+        model = Twin(path, int(threads), where.providers, given["padded"])
     for size in map(int, sizes):
         batch = {name: np.repeat(array, size, axis=0) if size > 1 else array for name, array in row.items()}
         for _ in range(_RUNS):

@@ -22,13 +22,14 @@ STEM = "stem"
 class Rewrite:
     """A named change of a graph that keeps its answers, the search levels that try it, and why it stands where it does.
 
-    `apply` gives a changed copy.
+    `apply` gives a changed copy. `for_cpu` are those that suit the kernels of a CPU and are tried for it alone.
     """
 
     name: str
     apply: Callable[[onnx.ModelProto], onnx.ModelProto]
     levels: tuple[str, ...]
     why_here: str
+    for_cpu: bool = False
 
 
 def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -68,7 +69,9 @@ def _runtime_basic(model: onnx.ModelProto) -> onnx.ModelProto:
 
 REWRITES = (
     Rewrite("onnxslim", _slim, ("off", "fast", "full"), "first: what follows looks for weights that are constants"),
-    Rewrite("convolutions", _convolutions, ("fast", "full"), "second: it needs the shapes that are known by then"),
-    Rewrite(STEM, fold_stem, ("fast", "full"), "third: what it changes is a layout that others would not know"),
+    Rewrite(
+        "convolutions", _convolutions, ("fast", "full"), "second: it needs the shapes that are known by then", True
+    ),
+    Rewrite(STEM, fold_stem, ("fast", "full"), "third: what it changes is a layout that others would not know", True),
     Rewrite("ort_basic", _runtime_basic, ("full",), "last: it folds what the others have left"),
 )

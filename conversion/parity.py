@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from python_backend.onnxruntime.padding import PaddedRows
 from python_backend.tolerance import differences
 
 from .errors import ProviderMissing
@@ -88,13 +89,18 @@ class Parity:
 class Twin:
     """An ONNX graph in ONNX Runtime, as Triton will run it: on the CPU unless other providers are named.
 
+    `sizes` are the batch sizes that batches are filled up to there, as the stand-in does on a GPU; none leaves them.
     `nodes` counts, by provider, the nodes that each took, where one besides the CPU was asked for. Raises
     ProviderMissing where one of them does not come up, or the first gets no node: ONNX Runtime would quietly take the
     next.
     """
 
     def __init__(
-        self, model: onnx.ModelProto | str, threads: int, providers: Sequence[Provider] = ON_CPU.providers
+        self,
+        model: onnx.ModelProto | str,
+        threads: int,
+        providers: Sequence[Provider] = ON_CPU.providers,
+        sizes: Sequence[int] = (),
     ) -> None:
         import onnxruntime
 
@@ -108,23 +114,30 @@ class Twin:
         # Threads that still spin for work would take processors from whatever is timed next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if names != [CPU]:
+            # The libraries of CUDA that pip has installed lie where no loader looks for them.
+            onnxruntime.preload_dlls(msvc=False)
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        self._session = onnxruntime.InferenceSession(
-            model if isinstance(model, str) else model.SerializeToString(), options, providers=list(providers)
-        )
-        _require(names, self._session.get_providers())
-        # A run that fails would be tried again with other providers, and from then on be measured there.
-        self._session.disable_fallback()
+
+        def open_session() -> Any:
+            content = model if isinstance(model, str) else model.SerializeToString()
+            opened = onnxruntime.InferenceSession(content, options, providers=list(providers))
+            _require(names, opened.get_providers())
+            # A run that fails would be tried again with other providers, and from then on be measured there.
+            opened.disable_fallback()
+            return opened
+
+        session = open_session()
         self.nodes: Counter[str] = Counter()
         if names != [CPU]:
-            for part in self._session.get_provider_graph_assignment_info():
+            for part in session.get_provider_graph_assignment_info():
                 self.nodes[part.ep_name] += len(part.get_nodes())
             _require(names[:1], list(self.nodes))
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._outputs = [output.name for output in session.get_outputs()]
+        self._run = PaddedRows(session.run, sizes, lambda: open_session().run) if sizes else session.run
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Batch:
         """Compute all outputs of one batch."""
-        return dict(zip(self._outputs, self._session.run(None, dict(arrays)), strict=True))
+        return dict(zip(self._outputs, self._run(self._outputs, dict(arrays)), strict=True))
 
 
 def require_providers(providers: Sequence[Provider]) -> None:

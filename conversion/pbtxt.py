@@ -11,12 +11,14 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from . import gpu_config
 from .arrangements.arrangement import Arrangement, default_arrangement
 from .dtypes import DTYPES
 from .errors import PublishError
+from .gpu_config import Traits
 from .interface import Facts
 from .preference import as_parameter, preference
-from .serving_spec import GpuSpec, ServingSpec
+from .serving_spec import ServingSpec
 from .spec import ModelSpec
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
 ROLES = {"onnx": "_onnx", "original": "_original", "hybrid": ""}
 TWINS = tuple(role for role in ROLES if role != "hybrid")
 SERVED_BY = "served_by"
+_UNKNOWN = Traits()
 _UNMEASURED: Mapping[int, float] = MappingProxyType({})
 
 
@@ -45,13 +48,12 @@ def model_configs(
     ratios: Mapping[int, float] = _UNMEASURED,
     arrangement: Arrangement | None = None,
     *,
-    content: str = "",
+    traits: Traits = _UNKNOWN,
 ) -> dict[str, Any]:
     """A ModelConfig for each role. Versions are not pinned yet.
 
     `ratios`, by batch size, are those of `preference.at_best`, for `prefer = "auto"`. The twin is served in
-    `arrangement`; None is the default one. `content` is a hash of its files: engines are kept by it, and not at all
-    without one.
+    `arrangement`; None is the default one. `traits` are the twin's.
     """
     serving = spec.serving
     arrangement = arrangement or default_arrangement(serving)
@@ -76,8 +78,9 @@ def model_configs(
         if arrangement.queue_delay_us:
             configs["hybrid"].dynamic_batching.max_queue_delay_microseconds = arrangement.queue_delay_us
     _fill_twin(configs["onnx"], arrangement)
-    _fill_gpu(configs["onnx"], serving.gpu, content)
+    gpu_config.fill_twin(configs["onnx"], serving.gpu, traits)
     _fill_original(configs["original"], spec)
+    gpu_config.fill_original(configs["original"], traits)
     _fill_hybrid(configs["hybrid"], spec, ratios, arrangement)
     return configs
 
@@ -92,22 +95,6 @@ def _fill_twin(config: Any, arrangement: Arrangement) -> None:
     # A plan of the memory would be kept for every batch size that was seen: on EfficientNet-Lite0 with batches of 1, 10
     # and 100 they take 700 MB and save no time.
     config.parameters["enable_mem_pattern"].string_value = "0"
-
-
-def _fill_gpu(config: Any, gpu: GpuSpec, content: str) -> None:
-    # CUDA is what the backend takes by itself, and where it takes what TensorRT leaves. The keys are those that its
-    # src/onnxruntime.cc reads.
-    if gpu.accelerator != "tensorrt":
-        return
-    accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
-    accelerator.parameters["precision_mode"] = gpu.precision.upper()
-    accelerator.parameters["max_workspace_size_bytes"] = str(gpu.workspace_bytes)
-    if gpu.engine_cache and content:
-        accelerator.parameters["trt_engine_cache_enable"] = "1"
-        accelerator.parameters["trt_engine_cache_path"] = gpu.engine_cache
-        # By itself ONNX Runtime names an engine after the names in the graph (TRTGenerateId), not after its weights:
-        # the next release would be served by the engine of the last one.
-        accelerator.parameters["trt_engine_cache_prefix"] = f"{config.name}-{content[:16]}"
 
 
 def _fill_original(config: Any, spec: ModelSpec) -> None:

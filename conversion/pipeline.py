@@ -15,6 +15,7 @@ from .errors import PreflightFailed, PublishError, RepositoryUnwritable
 from .evidence import EVIDENCE, make_evidence, read_evidence
 from .fingerprint import fingerprint, sha256_folder
 from .golden import GOLDEN
+from .gpu_config import Traits
 from .interface import facts_of
 from .live import Live
 from .pbtxt import model_configs
@@ -72,9 +73,8 @@ def convert(
         work = build_folder / "work" / spec.name
         shutil.rmtree(work, ignore_errors=True)
         try:
-            built = run_worker(
-                Task("build", "build", spec), work, build_folder / "logs" / f"convert-{spec.name}.log", report
-            )
+            task = Task("build", "build", spec, gpu=spec.search.profile == "gpu")
+            built = run_worker(task, work, build_folder / "logs" / f"convert-{spec.name}.log", report)
             settled = settle(spec, built, work, machine, report=report)
             report(f"checking against {TARGETS[spec.target]} and publishing")
             version = _publish(
@@ -127,7 +127,8 @@ def _publish(
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
     # Weights may be gigabytes: they are read for it only where engines are kept.
     content = sha256_folder(work / "onnx") if spec.serving.gpu.engine_cache else ""
-    configs = model_configs(spec, inputs, outputs, at_best(built["timings"]), settled.arrangement, content=content)
+    traits = Traits.of(built["chosen"]["precision"], built["graph"], content)
+    configs = model_configs(spec, inputs, outputs, at_best(built["timings"]), settled.arrangement, traits=traits)
     staged = repository.stage(spec.name)
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)

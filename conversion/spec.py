@@ -37,7 +37,8 @@ EXPORTERS = {
 
 # How much is tried: nothing but a graph that holds, what wins most often, or everything that fits the model.
 LEVELS = ("off", "fast", "full")
-PRECISIONS = ("fp32", "int8", "int8_dynamic")
+# What is tried on each profile; the first is every graph's own.
+PRECISIONS = {"cpu": ("fp32", "int8", "int8_dynamic"), "gpu": ("fp32", "tf32", "fp16")}
 TWINS = ("onnx", "original")
 
 
@@ -94,9 +95,10 @@ class ToleranceSpec:
 
 @dataclass(frozen=True)
 class ParitySpec:
-    """How near the twin must be, at each batch size; `int8` holds for twins of that precision.
+    """How near the twin must be at each batch size; `int8` is for twins of 8 bits, `fp16` for those of fp16 and tf32.
 
     Rounding to 8 bits moves single values by several percent of the largest: what that costs is for [accuracy] to say.
+    fp16 and tf32 both keep 10 bits: that is a thousandth of each product, and a hundredth behind many layers.
     """
 
     atol: float = 1e-4
@@ -105,9 +107,12 @@ class ParitySpec:
     batch_sizes: tuple[int, ...] = ()
     stress: bool = True
     int8: ToleranceSpec = ToleranceSpec(atol=0.05, rtol=0.05, of_largest=0.1)
+    fp16: ToleranceSpec = ToleranceSpec(atol=0.01, rtol=0.01, of_largest=0.01)
 
     def tolerance(self, precision: str) -> ToleranceSpec:
         """The tolerance for twins of a precision."""
+        if precision in ("tf32", "fp16"):
+            return self.fp16
         return self.int8 if precision.startswith("int8") else ToleranceSpec(self.atol, self.rtol, self.of_largest)
 
 
@@ -129,12 +134,15 @@ class AccuracySpec:
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """Which candidates are tried, for how long, and what makes one the fastest.
+    """Which candidates are tried, where, for how long, and what makes one the fastest.
 
-    `microbatches` are the sizes of pieces, in rows, that large batches are tried in; without any they are taken whole.
+    `profile` is where they are held to the gates and raced: on this machine's "cpu", or on its "gpu".
+    `microbatches` are the sizes of pieces, in rows, that large batches are tried in on a CPU; without any they are
+    taken whole, as they always are on a GPU.
     """
 
     level: str = "fast"
+    profile: str = "cpu"
     budget_s: int = 900
     batch_sizes: tuple[int, ...] = (1, 10, 100)
     objective: str = "geometric_mean"
@@ -188,10 +196,19 @@ class ModelSpec:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """The precisions to try: the spec's, else 8 bits only where [accuracy] says what answers are worth."""
+        """The precisions to try: those of the spec that the profile has, else fewer bits than 32 only where [accuracy]
+        says what answers are worth.
+        """
         if self.search.precisions:
-            return self.search.precisions
-        return ("fp32",) if self.accuracy == AccuracySpec() else ("fp32", "int8")
+            return tuple(one for one in self.search.precisions if one in PRECISIONS[self.search.profile])
+        if self.accuracy == AccuracySpec():
+            return ("fp32",)
+        return ("fp32", "int8") if self.search.profile == "cpu" else PRECISIONS["gpu"]
+
+    @property
+    def microbatches(self) -> tuple[int, ...]:
+        """The sizes of pieces to try."""
+        return self.search.microbatches if self.search.profile == "cpu" else ()
 
     @property
     def timed_sizes(self) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from .dtypes import DTYPES
 from .errors import KeyMissing, UnsupportedDtype, WrongValue
 from .preference import batch_range
-from .serving_spec import ACCELERATORS, GPU_PRECISIONS, GpuSpec
+from .profiles import PROFILES
+from .serving_spec import ACCELERATORS, GPU_PRECISIONS
 from .spec import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
 from .targets import TARGETS, known_targets
 
@@ -26,6 +27,7 @@ def check(spec: ModelSpec, path: Path) -> None:
         "source.format": (spec.source.format, EXPORTERS),
         "export.exporter": (spec.export.exporter, ("auto", *EXPORTERS.get(spec.source.format, ()))),
         "search.level": (spec.search.level, LEVELS),
+        "search.profile": (spec.search.profile, PROFILES),
         "search.objective": (spec.search.objective, ("geometric_mean", "worst")),
         "serving.gpu.accelerator": (spec.serving.gpu.accelerator, ACCELERATORS),
         "serving.gpu.precision": (spec.serving.gpu.precision, GPU_PRECISIONS),
@@ -44,7 +46,7 @@ def check(spec: ModelSpec, path: Path) -> None:
     _check_search(spec, path)
     _check_accuracy(spec, path)
     _check_prefer(spec, path)
-    _check_gpu(spec.serving.gpu, path)
+    _check_gpu(spec, path)
     for key, folder in (
         ("serving.gpu.engine_cache", spec.serving.gpu.engine_cache),
         ("serving.shadow.folder", spec.serving.shadow.folder),
@@ -102,6 +104,9 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "parity.int8.atol": (parity.int8.atol, 0, float("inf")),
         "parity.int8.rtol": (parity.int8.rtol, 0, float("inf")),
         "parity.int8.of_largest": (parity.int8.of_largest, 0, float("inf")),
+        "parity.fp16.atol": (parity.fp16.atol, 0, float("inf")),
+        "parity.fp16.rtol": (parity.fp16.rtol, 0, float("inf")),
+        "parity.fp16.of_largest": (parity.fp16.of_largest, 0, float("inf")),
         "samples.seed": (spec.samples.seed, 0, 2**63),
         "accuracy.items": (spec.accuracy.items, 1, 1_000_000),
         "accuracy.max_loss": (spec.accuracy.max_loss, 0, 1),
@@ -161,9 +166,10 @@ def _check_search(spec: ModelSpec, path: Path) -> None:
     for key, (expected, values) in sizes.items():
         if min(values, default=1) < 1:
             raise WrongValue(path, key, expected, min(values))
+    known = dict.fromkeys(precision for precisions in PRECISIONS.values() for precision in precisions)
     for precision in spec.search.precisions:
-        if precision not in PRECISIONS:
-            raise WrongValue(path, "search.precisions", f"a list out of {', '.join(PRECISIONS)}", precision)
+        if precision not in known:
+            raise WrongValue(path, "search.precisions", f"a list out of {', '.join(known)}", precision)
     if "fp32" not in spec.precisions:
         raise WrongValue(
             path, "search.precisions", "a list with fp32, from which the others are made", list(spec.search.precisions)
@@ -199,7 +205,11 @@ def _check_prefer(spec: ModelSpec, path: Path) -> None:
             )
 
 
-def _check_gpu(gpu: GpuSpec, path: Path) -> None:
+def _check_gpu(spec: ModelSpec, path: Path) -> None:
+    gpu = spec.serving.gpu
+    if spec.search.profile == "gpu" and gpu.accelerator != "cuda":
+        expected = 'left out or "cuda" where the search runs on a GPU: what TensorRT makes of a graph is its own'
+        raise WrongValue(path, "serving.gpu.accelerator", expected, gpu.accelerator)
     if gpu.accelerator != "tensorrt":
         for field in fields(gpu):
             if field.name != "accelerator" and (value := getattr(gpu, field.name)) != field.default:

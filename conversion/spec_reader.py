@@ -27,9 +27,17 @@ SUFFIXES = {
 }
 
 
-def read_spec(folder: Path, target: str | None = None, search: str | None = None, *, tuned: bool = True) -> ModelSpec:
-    """Read `folder`/model.toml (or the file itself); `target` and the level of `search` take the place of its own.
+def read_spec(
+    folder: Path,
+    target: str | None = None,
+    search: str | None = None,
+    profile: str | None = None,
+    *,
+    tuned: bool = True,
+) -> ModelSpec:
+    """Read `folder`/model.toml (or the file itself).
 
+    `target`, the level of `search` and its `profile` take the place of the file's own.
     What was tuned fills in what [serving] leaves open, unless `tuned` is false.
 
     Raises a subclass of SpecError, UnsupportedDtype.
@@ -48,8 +56,8 @@ def read_spec(folder: Path, target: str | None = None, search: str | None = None
         raise KeyMissing(path, "source", "say where the model is, for example [source] path = 'model.h5'")
     given = {"target": target} if target else {}
     spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, **given, "folder": home}, "", path)
-    if search is not None:
-        spec = replace(spec, search=replace(spec.search, level=search))
+    wanted = spec.search
+    spec = replace(spec, search=replace(wanted, level=search or wanted.level, profile=profile or wanted.profile))
     spec = _with_format(spec, path)
     spec = _with_tuned(spec) if tuned else spec
     check(spec, path)

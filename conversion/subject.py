@@ -14,7 +14,8 @@ from .bundling import make_bundle
 from .dtypes import DTYPES
 from .errors import ArtefactError, RowsMixed, UnsupportedDtype
 from .interface import Facts, input_facts, output_names
-from .parity import Case, compare
+from .parity import Case, compare, require_providers
+from .profiles import Profile, profile_for
 from .samples import Batch, batch_maker
 from .spec import ModelSpec
 from .targets import TARGETS, Target
@@ -24,7 +25,11 @@ __all__ = ["Subject", "load_subject"]
 
 @dataclass(frozen=True)
 class Subject:
-    """The original with all that is known of it. `make` gives batch `number` with so many rows."""
+    """The original with all that is known of it. `make` gives batch `number` with so many rows.
+
+    `model` is on the CPU, and what it answers is the truth. `raced` is on the GPU where twins are raced there, as its
+    framework runs it by itself; None is `model`.
+    """
 
     spec: ModelSpec
     model: OriginalModel
@@ -32,6 +37,7 @@ class Subject:
     outputs: tuple[str, ...]
     make: Callable[[int, int], Batch]
     scratch: Path
+    raced: OriginalModel | None = None
 
     @property
     def batched(self) -> bool:
@@ -53,10 +59,21 @@ class Subject:
         """What exporters trace with: one row would be taken for a constant."""
         return self.make(2 if self.batched else 1, 0)
 
+    def profile(self, precision: str = "fp32") -> Profile:
+        """Where a twin of that precision is held to the gates and raced."""
+        return profile_for(self.spec.search.profile, self.spec.serving.gpu, precision)
+
     def run(self, batch: Batch) -> Batch:
         """The original's answer. Raises ArtefactError where it fails."""
+        return self._run(self.model, batch)
+
+    def run_raced(self, batch: Batch) -> Batch:
+        """The same where twins are raced. Raises ArtefactError where it fails."""
+        return self._run(self.raced or self.model, batch)
+
+    def _run(self, model: OriginalModel, batch: Batch) -> Batch:
         try:
-            return self.model.run(batch)
+            return model.run(batch)
         except OriginalError as error:
             shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in batch.items())
             raise ArtefactError(f"{self.spec.name}: on {shapes}, {error}") from error
@@ -86,6 +103,8 @@ class Subject:
 
 def load_subject(spec: ModelSpec, work: Path) -> Subject:
     """Gather the original into `work`/original and load it from there. Raises a subclass of ConversionError."""
+    # Before anything is loaded, since it cannot be raced there.
+    require_providers(profile_for(spec.search.profile, spec.serving.gpu).providers)
     directory = work / "original"
     directory.mkdir(parents=True)
     bundle = make_bundle(spec, directory)
@@ -108,4 +127,7 @@ def load_subject(spec: ModelSpec, work: Path) -> Subject:
             raise UnsupportedDtype(tensor.name, tensor.dtype, DTYPES)
     replace(bundle, outputs=outputs).write(directory)
     # Loaded again as Triton will load it: from the manifest, with the names that are served.
-    return Subject(spec, load(directory, device), inputs, names, make, work)
+    model = load(directory, device)
+    gpu = profile_for(spec.search.profile, spec.serving.gpu).gpu
+    raced = None if gpu is None else load(directory, replace(device, gpu=gpu))
+    return Subject(spec, model, inputs, names, make, work, raced)

@@ -74,14 +74,21 @@ def fixed(serving: ServingSpec) -> bool:
     return serving.instances is not None and serving.threads is not None and not _open_batching(serving)
 
 
-def arrangements(serving: ServingSpec, cores: int) -> tuple[Arrangement, ...]:
+def arrangements(serving: ServingSpec, cores: int, *, gpu: bool = False) -> tuple[Arrangement, ...]:
     """What is worth measuring on a machine with so many cores, all different, the safe one first.
 
     That is the default as far as the cores go, then an instance for each core, then one instance with all cores; each
     with the joining left to the hybrid, and with the twin's own batching; the last one with neither as well. Where an
     instance has several threads and the hybrid joins requests, that is also tried with the rows split. What the spec
     fixes stays; what it leaves open never takes more than the cores.
+
+    On a `gpu` it is two instances and one: while one of them computes, the other copies. Large calls are what a GPU is
+    for, so batching is on unless the spec says otherwise.
     """
+    if gpu:
+        counts = (serving.instances,) if serving.instances else (_INSTANCES, 1)
+        delay = serving.max_queue_delay_microseconds
+        return tuple(Arrangement(count, serving.threads or 1, *_usual(serving), delay) for count in counts)
     shapes, usual = _shapes(serving, cores), _usual(serving)
     found = [Arrangement(*shapes[0], *usual)]
     if _open_batching(serving):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ReleaseRefused
+from ..gpu_config import Traits
 from ..interface import Facts
 from ..linking import link_or_copy
 from ..pbtxt import ROLES, model_configs, write_config
@@ -55,6 +56,7 @@ def lay_out(
     *,
     wanted: Sequence[Arrangement],
     scratch: Path,
+    traits: Traits,
 ) -> dict[Arrangement, str]:
     """A repository in `scratch` that serves the files in `twin` in each arrangement; gives the hybrids' names.
 
@@ -67,7 +69,7 @@ def lay_out(
     names = {}
     for arrangement in wanted:
         named = replace(spec, name=f"{spec.name}_{arrangement}", serving=alone)
-        configs = model_configs(named, inputs, outputs, arrangement=arrangement)
+        configs = model_configs(named, inputs, outputs, arrangement=arrangement, traits=traits)
         for role in _SERVED:
             model = scratch / f"{named.name}{ROLES[role]}"
             source, copy = (twin, link_or_copy) if role == "onnx" else (_CODE, shutil.copyfile)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import RehearsalImpossible, ReleaseRefused
 from ..golden import GOLDEN, read_golden
+from ..gpu_config import Traits
 from ..interface import Facts, facts_of
 from ..live import Rehearsal
 from ..samples import Batch
@@ -81,7 +82,7 @@ def settle(
         return Settled(default, "default", "the search is off")
     if machine is None:
         return Settled(default, "default", "no server of its own was wanted for it")
-    wanted = arrangements(spec.serving, machine.cores)
+    wanted = arrangements(spec.serving, machine.cores, gpu=spec.search.profile == "gpu")
     if len(wanted) == 1:
         return Settled(wanted[0], "default", "the cores leave no choice", machine.cores)
     try:
@@ -105,7 +106,8 @@ def _measured(
 ) -> Settled:
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
     scratch = work / "arrangements"
-    names = lay_out(spec, work / "onnx", inputs, outputs, wanted=wanted, scratch=scratch)
+    traits = Traits.of(built["chosen"]["precision"], built["graph"])
+    names = lay_out(spec, work / "onnx", inputs, outputs, wanted=wanted, scratch=scratch, traits=traits)
     row = first_row(work / GOLDEN, inputs, batched=spec.serving.max_batch_size > 0)
     with machine.serve(scratch) as server, callers(server.address, effort.clients, row) as asking:
         rounds, failures = measure(asking, names, effort)

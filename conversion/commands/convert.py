@@ -8,6 +8,7 @@ from typing import Any
 from ..arrangements.arrangement import in_words
 from ..errors import ConversionError
 from ..pipeline import Outcome, convert
+from ..profiles import PROFILES
 from ..repository import Repository
 from ..spec import LEVELS
 from ..spec_reader import read_spec
@@ -41,6 +42,9 @@ def add(commands: Commands) -> None:
     added.add_argument("--target", help="the Triton release to publish for (that of model.toml)")
     added.add_argument("--preflight", action="store_true", help="load the graph in the target's ONNX Runtime first")
     added.add_argument("--search", choices=LEVELS, help="how much is tried: off, fast or full (that of model.toml)")
+    added.add_argument(
+        "--profile", choices=PROFILES, help="where candidates are raced: cpu or gpu (that of model.toml)"
+    )
     added.add_argument("--force", action="store_true", help="convert even where nothing has changed")
     added.add_argument("--new-interface", action="store_true", help="accept inputs or outputs that break callers")
 
@@ -58,7 +62,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         name = folder.resolve().name
         try:
             outcome = convert(
-                read_spec(folder, arguments.target, arguments.search),
+                read_spec(folder, arguments.target, arguments.search, arguments.profile),
                 repository,
                 build_folder=arguments.build.resolve(),
                 report=progress(name, arguments),

@@ -66,6 +66,7 @@ class Trial:
     candidate: Candidate
     path: Path | None = None
     nodes: int = 0
+    operators: tuple[str, ...] = ()
     bytes: int = 0
     fate: str = ""
     reason: str = ""

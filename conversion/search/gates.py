@@ -12,6 +12,7 @@ from python_backend.original.errors import first_line
 
 from ..accuracy import Scorer
 from ..errors import ConversionError
+from ..gpu_config import padded
 from ..graph import check_servable
 from ..nesting import all_graphs
 from ..parity import Case, Parity, Twin, prove
@@ -36,6 +37,7 @@ class Gates:
         self._scorer = scorer
         self._folder = folder
         self._made = 0
+        self._on_gpu: dict[Path, Twin] = {}
 
     def place(self) -> Path:
         """A path for the next trial's model.onnx, in an empty folder."""
@@ -57,7 +59,8 @@ class Gates:
             trial.error = error
             return trial.end("refused", str(error))
         trial.path = self.place()
-        trial.nodes = sum(len(one.node) for one in all_graphs(graph.graph))
+        nodes = [node for one in all_graphs(graph.graph) for node in one.node]
+        trial.nodes, trial.operators = len(nodes), tuple(sorted({node.op_type for node in nodes}))
         save(graph, trial.path, self._subject.spec.export.external_data)
         trial.bytes = sum(file.stat().st_size for file in trial.path.parent.iterdir())
         return trial
@@ -68,7 +71,7 @@ class Gates:
             return trial
         try:
             # From the file, by the path: what is proved is what is published, sidecars and all.
-            trial.parity = self._prove(self.twin(trial), trial.candidate.precision)
+            trial.parity = self._prove(trial)
         # ONNX Runtime's classes come from C++ and share no base but Exception.
         except Exception as error:  # noqa: BLE001
             return self.discard(trial.end("failed", f"ONNX Runtime does not load it: {first_line(error)}"))
@@ -85,14 +88,25 @@ class Gates:
         return trial
 
     def twin(self, trial: Trial) -> Twin:
-        """The trial's file in ONNX Runtime, with as many threads as the original has."""
-        return Twin(str(trial.path), self._subject.threads)
+        """The trial's file in ONNX Runtime where it would be served, with as many threads as the original has."""
+        subject = self._subject
+        where = subject.profile(trial.candidate.precision)
+        assert trial.path is not None
+        if where.gpu is None:
+            return Twin(str(trial.path), subject.threads)
+        # Kept: there a session takes seconds to plan for the sizes that it meets.
+        if trial.path not in self._on_gpu:
+            sizes = padded(trial.operators, subject.spec.serving.max_batch_size)
+            self._on_gpu[trial.path] = Twin(str(trial.path), subject.threads, where.providers, sizes)
+        return self._on_gpu[trial.path]
 
     def run_file(self, path: Path, batch: Batch) -> Batch:
         """One batch through a graph that is no candidate."""
         return Twin(str(path), self._subject.threads).run(batch)
 
-    def _prove(self, twin: Twin, precision: str) -> Parity:
+    def _prove(self, trial: Trial) -> Parity:
+        precision = trial.candidate.precision
+        twin = self.twin(trial)
         tolerance = self._subject.spec.parity.tolerance(precision)
         stressed = [case for case in self._cases if case.stress]
         if precision != "fp32":
@@ -105,6 +119,7 @@ class Gates:
     def discard(self, trial: Trial) -> Trial:
         """A graph that lost takes no more disk."""
         if trial.path is not None:
+            self._on_gpu.pop(trial.path, None)
             shutil.rmtree(trial.path.parent, ignore_errors=True)
             trial.path = None
         return trial

@@ -67,7 +67,8 @@ class GraphMaker:
         made: list[Trial] = []
         done: tuple[str, ...] = ()
         for step in REWRITES:
-            if self._subject.spec.search.level not in step.levels:
+            search = self._subject.spec.search
+            if search.level not in step.levels or (step.for_cpu and search.profile != "cpu"):
                 continue
             self._report(f"rewriting the graph of {trial.candidate.exporter}: {step.name}")
             try:

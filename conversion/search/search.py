@@ -5,20 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn, cast
 
-import onnx
-
-from python_backend.original.errors import first_line
-
 from ..accuracy import Accuracy
 from ..errors import AccuracyLost, ConversionError, ExportFailed, ParityBroken
 from ..memory import peak_memory_mb
-from ..optimise import STEM
 from ..parity import Case, Parity
 from ..rounding import moved_by_rounding
 from ..samples import Batch
@@ -26,11 +20,10 @@ from ..spec import SearchSpec
 from ..subject import Subject
 from ..timing import Patience, Race, Timing, race
 from .candidates import CHOSEN, Trial
+from .fewer_bits import Bench, eight_bits, ten_bits
 from .gates import Gates
 from .graphs import GraphMaker
-from .int8 import Int8Search
 from .microbatches import microbatch_trials, whole_or_in_pieces
-from .quantise import multiplying_share, quantise_dynamic
 
 __all__ = ["ORIGINAL", "Search"]
 
@@ -38,8 +31,6 @@ ORIGINAL = "original"
 # Candidates whose first times are this much worse than the best one's do not race again.
 _HOPELESS = 0.8
 _FLOATS, _FINALISTS = 2, 3
-# Below this part of all weights, dynamic quantisation has nothing to gain from.
-_MOSTLY_MATRICES = 0.5
 _QUICK = Race(least=5, most=20, seconds=2.0, attempts=2)
 _FINAL = Race(least=5, most=40, seconds=10.0)
 # Where nothing is chosen by it: enough to say by how much the twin is faster, and whom to ask first.
@@ -74,7 +65,7 @@ class Search:
             self._raise_nearest()
         finalists = self._quick_race(floats)
         if self._wanted.level != "off":
-            finalists += self._eight_bits(finalists[0])
+            finalists += self._fewer_bits(finalists[0])
         finalists = [trial for trial in finalists if self._weighed(trial).alive]
         if not finalists:
             self._raise_nearest()
@@ -100,50 +91,12 @@ class Search:
                 trial.end("slower", f"{share:.2f} times as fast as {ranked[0].name} in the first race")
         return [trial for trial in ranked if trial.alive]
 
-    def _eight_bits(self, best: Trial) -> list[Trial]:
-        """The eight-bit twins of the best float graph that hold and are faster than it."""
-        assert best.path is not None
-        found = []
-        if "int8" in self._subject.spec.precisions:
-            found += self._static(best, best)
-            stem = (*best.candidate.rewrites, STEM)
-            folded = [t for t in self.trials if t.path and t.candidate == replace(best.candidate, rewrites=stem)]
-            # What one layout loses by eight bits the other loses as well.
-            if folded and any(trial.alive for trial in found):
-                found += self._static(folded[0], best)
-        matrices = multiplying_share(onnx.load(best.path, load_external_data=False))
-        wanted = "int8_dynamic" in self._subject.spec.precisions
-        if wanted and matrices >= _MOSTLY_MATRICES and self._in_time():
-            found.append(self._added(self._dynamic(best)))
-        return [trial for trial in found if trial.alive]
-
-    def _static(self, base: Trial, best: Trial) -> list[Trial]:
-        """Eight-bit twins of `base`, each with its fate decided where it does not hold, or is no faster than `best`."""
-        found: list[Trial] = []
-        if not self._in_time():
-            return found
-        self._report(f"quantising {base.name}")
-        folder = self._folder / f"int8-{len(self.trials)}"
-        search = Int8Search(self._gates, base, self._largest_case, folder, rival=best.name)
-        thorough = self._wanted.level == "full"
-        for trial in search.trials(lambda trial: self._gain(trial, best), self._in_time, thorough=thorough):
-            self._added(trial)
-            self._report(f"{trial.name}: {trial.fate or 'holds so far'} {trial.reason}".rstrip())
-            found.append(trial)
-        return found
-
-    def _dynamic(self, best: Trial) -> Trial:
-        trial = best.quantised("int8_dynamic")
-        target = self._folder / "dynamic.onnx"
-        try:
-            quantise_dynamic(cast(Path, best.path), target)
-            graph = onnx.load(target)
-        # The quantiser has no error base class: anything means that it cannot.
-        except Exception as error:  # noqa: BLE001
-            return trial.end("failed", first_line(error))
-        if self._gates.admit(trial, graph).alive and (gain := self._gain(trial, best)) < 1:
-            trial.end("slower", f"{gain:.2f} times as fast as {best.name}")
-        return trial
+    def _fewer_bits(self, best: Trial) -> list[Trial]:
+        """The twins of fewer bits than 32 that hold, and are faster than the best float graph."""
+        bench = Bench(self._subject, self._gates, self._folder, self._report, self._gain, self._in_time)
+        if self._wanted.profile == "gpu":
+            return ten_bits(bench, self.trials, best)
+        return eight_bits(bench, self.trials, best, self._largest_case)
 
     def _gain(self, trial: Trial, best: Trial) -> float:
         """How much faster than `best` a trial is."""
@@ -161,7 +114,7 @@ class Search:
     def _in_pieces(self, whole: Trial) -> list[Trial]:
         """The twin that takes large batches in pieces, where it holds and may be as fast at the largest one."""
         largest = self._subject.spec.timed_sizes[-1]
-        if not self._in_time() or not self._wanted.microbatches:
+        if not self._in_time() or not self._subject.spec.microbatches:
             return []
 
         def gains(trials: Sequence[Trial]) -> list[float]:
@@ -171,7 +124,7 @@ class Search:
             return [times[trial.name][largest].gain for trial in trials]
 
         self._report(f"taking {largest} rows in pieces")
-        trials = microbatch_trials(whole, self._wanted.microbatches, largest, self._gates, gains)
+        trials = microbatch_trials(whole, self._subject.spec.microbatches, largest, self._gates, gains)
         self.trials += trials
         return [trial for trial in trials if self._weighed(trial).alive]
 
@@ -182,7 +135,7 @@ class Search:
             f"timing the original and {', '.join(t.name for t in finalists)} at {', '.join(map(str, sizes))} rows"
         )
         how = _SKETCH if self._wanted.level == "off" else _FINAL
-        times = self._race(finalists, sizes, how, {ORIGINAL: self._subject.run})
+        times = self._race(finalists, sizes, how, {ORIGINAL: self._subject.run_raced})
         for trial in finalists:
             trial.timings = times[trial.name]
         winner = max(finalists, key=lambda trial: self._objective(trial.timings))

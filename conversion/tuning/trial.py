@@ -12,6 +12,7 @@ from ..arrangements.measuring import lay_out
 from ..arrangements.settling import Machine, first_row, refuse_too_much
 from ..errors import ReleaseRefused
 from ..golden import GOLDEN
+from ..gpu_config import Traits
 from ..interface import Facts
 from ..spec import ModelSpec
 from ..timing import in_turn
@@ -40,6 +41,7 @@ class Subject:
     hybrid: Path
     inputs: tuple[Facts, ...]
     outputs: tuple[Facts, ...]
+    traits: Traits
 
 
 class Trial:
@@ -66,7 +68,13 @@ class Trial:
         self._report(f"{name}: {len(wanted)} ways, about {self._seconds(len(wanted), rounds):.0f} s")
         refuse_too_much(subject.twin, sum(one.sessions for one in wanted))
         names = lay_out(
-            subject.spec, subject.twin, subject.inputs, subject.outputs, wanted=list(wanted), scratch=self._scratch
+            subject.spec,
+            subject.twin,
+            subject.inputs,
+            subject.outputs,
+            wanted=list(wanted),
+            scratch=self._scratch,
+            traits=subject.traits,
         )
         row = first_row(subject.hybrid / GOLDEN, subject.inputs, batched=subject.spec.serving.max_batch_size > 0)
         runs = [Run(one) for one in wanted]

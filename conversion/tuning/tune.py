@@ -13,7 +13,8 @@ from ..arrangements.arrangement import Arrangement, default_arrangement
 from ..arrangements.choice import MARGIN
 from ..arrangements.settling import Machine
 from ..errors import ReleaseUnknown
-from ..evidence import EVIDENCE, machine, read_evidence
+from ..evidence import EVIDENCE, machine, precision_of, read_evidence
+from ..gpu_config import Traits
 from ..interface import facts_of
 from ..repository import Repository
 from ..serving_spec import TunedSpec
@@ -55,11 +56,14 @@ def tune(
         raise ReleaseUnknown(spec.name, None, [])
     folders = {role: repository.release_folder(spec.name, role, version) for role in ("onnx", "hybrid")}
     evidence = read_evidence(folders["hybrid"] / EVIDENCE)
+    inputs, outputs = (tuple(facts_of(fact) for fact in evidence[key]) for key in ("inputs", "outputs"))
     subject = Subject(
         spec,
         folders["onnx"],
         folders["hybrid"],
-        *(tuple(facts_of(fact) for fact in evidence[key]) for key in ("inputs", "outputs")),
+        inputs,
+        outputs,
+        Traits.of(precision_of(evidence), evidence["graph"]),
     )
     served = Arrangement.of(evidence["serving"])
     default = default_arrangement(spec.serving)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import sys
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
 
 _PACKAGE = "understudy_onnxruntime_stand_in"
@@ -38,10 +40,12 @@ def _load_package() -> None:
 if TYPE_CHECKING:
     from . import (
         autocomplete,
+        dtypes,
         errors,
         features,
         graph,
         integrity,
+        padding,
         rows,
         runner,
         sequences,
@@ -54,10 +58,12 @@ else:
     _load_package()
     from understudy_onnxruntime_stand_in import (
         autocomplete,
+        dtypes,
         errors,
         features,
         graph,
         integrity,
+        padding,
         rows,
         runner,
         sequences,
@@ -114,11 +120,10 @@ class TritonPythonModel:
         opened = session.open_session(path, options, providers, count)
         signature = graph.read_graph(opened)
         validate.validate(config, signature)
-        run = session.runner_of(opened, options)
         batched = config["max_batch_size"] > 0
-        if options.split_rows and batched and count > 1 and providers == [settings.CPU]:
-            single = session.open_session(path, replace(options, intra_op_threads=1), providers, 1)
-            run = rows.SplitRows(run, session.runner_of(single, options), count)
+        run = session.runner_of(opened, options)
+        if batched:
+            run = _batched_run(run, signature, path=path, options=options, providers=providers, count=count)
         batch_runner = runner.Runner(
             config["name"],
             signature,
@@ -147,6 +152,45 @@ class TritonPythonModel:
         for request, response in zip(requests, responses, strict=True):
             request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
         return None
+
+
+def _batched_run(
+    whole: runner.Run,
+    signature: graph.Graph,
+    *,
+    path: Path,
+    options: settings.Settings,
+    providers: list[settings.Provider],
+    count: int,
+) -> runner.Run:
+    """How batches are run: as they come by `whole`, unless the settings say otherwise. Raises LoadRefused."""
+    if options.padded_rows and providers[0].name == settings.CUDA:
+
+        def open_run() -> runner.Run:
+            return session.runner_of(session.open_session(path, options, providers, count), options)
+
+        padded = padding.PaddedRows(whole, options.padded_rows, open_run)
+        row = _zeros(signature)
+        if row is not None:
+            # A graph may refuse zeros: then its first callers wait a little longer.
+            with contextlib.suppress(Exception):
+                padded.warm(list(signature.outputs), row)
+        return padded
+    if options.split_rows and count > 1 and providers == [settings.CPU]:
+        single = session.open_session(path, replace(options, intra_op_threads=1), providers, 1)
+        return rows.SplitRows(whole, session.runner_of(single, options), count)
+    return whole
+
+
+def _zeros(signature: graph.Graph) -> runner.Arrays | None:
+    """A row of each input, or None where the graph does not tell its size, or it is of strings."""
+    tensors = signature.inputs.values()
+    if any(graph.DYNAMIC in tensor.shape[1:] or tensor.data_type == dtypes.STRING for tensor in tensors):
+        return None
+    return {
+        tensor.name: np.zeros((1, *tensor.shape[1:]), pb_utils.triton_string_to_numpy(tensor.data_type))
+        for tensor in tensors
+    }
 
 
 def _request(request: Any) -> runner.Request:

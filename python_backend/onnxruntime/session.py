@@ -20,6 +20,9 @@ def open_session(path: Path, settings: Settings, providers: Sequence[Provider], 
     import onnxruntime
 
     require_providers(providers)
+    if any(provider != CPU for provider in providers):
+        # The libraries of CUDA that pip has installed lie where no loader looks for them. It prints what it misses.
+        onnxruntime.preload_dlls(msvc=False)
     options = _session_options(onnxruntime, settings, threads)
     try:
         session = onnxruntime.InferenceSession(

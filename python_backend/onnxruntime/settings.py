@@ -21,7 +21,8 @@ _ARENA_EXTEND = ("kNextPowerOfTwo", "kSameAsRequested")
 class Settings:
     """What a session is made with. A thread count of 0 is not set; None keeps ONNX Runtime's default.
 
-    `split_rows` runs the rows of a call side by side, a thread for each part, on a CPU.
+    `split_rows` runs the rows of a call side by side, a thread for each part, on a CPU; `padded_rows` are the batch
+    sizes that calls are filled up to, ascending, on CUDA.
     """
 
     graph_level: str = "all"
@@ -31,6 +32,7 @@ class Settings:
     cpu_memory_arena: bool | None = None
     memory_pattern: bool | None = None
     split_rows: bool = False
+    padded_rows: tuple[int, ...] = ()
     run_entries: dict[str, str] = field(default_factory=dict)
     op_libraries: tuple[str, ...] = ()
 
@@ -44,6 +46,7 @@ class Provider:
 
 
 CPU = Provider("CPUExecutionProvider")
+CUDA = "CUDAExecutionProvider"
 
 
 def read_settings(config: dict[str, Any]) -> Settings:
@@ -63,6 +66,7 @@ def read_settings(config: dict[str, Any]) -> Settings:
         cpu_memory_arena=_boolean(parameters, "enable_mem_arena"),
         memory_pattern=_boolean(parameters, "enable_mem_pattern"),
         split_rows=_boolean(parameters, "split_rows") or False,
+        padded_rows=_sizes(parameters, "padded_rows"),
         run_entries={SHRINKAGE: parameters[SHRINKAGE]} if SHRINKAGE in parameters else {},
         op_libraries=tuple((config.get("model_operations") or {}).get("op_library_filename") or ()),
     )
@@ -91,7 +95,7 @@ def _gpu_providers(config: dict[str, Any], accelerators: dict[str, Any], device_
             providers.append(Provider("TensorrtExecutionProvider", _tensorrt_options(options, device_id)))
         else:
             raise SettingRefused(f"unknown Execution Accelerator '{name}' is requested")
-    return [*providers, Provider("CUDAExecutionProvider", {**cuda, "device_id": str(device_id)})]
+    return [*providers, Provider(CUDA, {**cuda, "device_id": str(device_id)})]
 
 
 def _cuda_options(parameters: dict[str, str]) -> dict[str, str]:
@@ -102,6 +106,9 @@ def _cuda_options(parameters: dict[str, str]) -> dict[str, str]:
     }
     if "gpu_mem_limit" in parameters:
         options["gpu_mem_limit"] = parameters["gpu_mem_limit"]
+    tf32 = _boolean(parameters, "use_tf32")
+    if tf32 is not None:
+        options["use_tf32"] = str(int(tf32))
     return options
 
 
@@ -149,6 +156,14 @@ def _boolean(parameters: dict[str, str], key: str) -> bool | None:
     if value is None:
         raise SettingRefused(f"failed to convert '{parameters[key]}' to boolean (parameter '{key}')")
     return value
+
+
+def _sizes(parameters: dict[str, str], key: str) -> tuple[int, ...]:
+    text = parameters.get(key, "")
+    sizes = [int(part) if part.isdecimal() else 0 for part in text.split(",")] if text else []
+    if sizes != sorted(set(sizes)) or min(sizes, default=1) < 1:
+        raise SettingRefused(f"parameter '{key}' is '{text}', expected batch sizes in ascending order, such as 1,2,4")
+    return tuple(sizes)
 
 
 def _choice(parameters: dict[str, str], key: str, choices: tuple[str, ...]) -> str:

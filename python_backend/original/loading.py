@@ -26,10 +26,14 @@ _LOADERS = {
 
 @dataclass(frozen=True)
 class Device:
-    """Where the model runs: threads of the framework's own pool, and the GPU's number (None: the CPU)."""
+    """Where the model runs: threads of the framework's own pool, and the GPU's number (None: the CPU).
+
+    Without `tf32` a GPU computes in full float32 also where the framework would let it round to 10 bits.
+    """
 
     threads: int = 1
     gpu: int | None = None
+    tf32: bool = True
 
 
 class OriginalModel(Protocol):

@@ -31,7 +31,9 @@ class TritonPythonModel:
         try:
             require_intact(directory)
             read_bundle(directory)
-            _threads(auto_complete_model_config.as_dict())
+            config = auto_complete_model_config.as_dict()
+            _threads(config)
+            _tf32(config)
         except (ReleaseDamaged, OriginalError) as error:
             raise pb_utils.TritonModelException(str(error)) from error
         return auto_complete_model_config
@@ -44,7 +46,7 @@ class TritonPythonModel:
         # Once more, for the code alone: a damaged bit may be the very one that left the first look out.
         require_intact(directory, ".py")
         try:
-            self._model: OriginalModel = load(directory, Device(_threads(config), gpu))
+            self._model: OriginalModel = load(directory, Device(_threads(config), gpu, _tf32(config)))
         except OriginalError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         self._batched = config["max_batch_size"] > 0
@@ -106,3 +108,11 @@ def _threads(config: dict[str, Any]) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= _MOST_THREADS):
         raise ParameterInvalid("threads", f"a whole number from 1 to {_MOST_THREADS}", text)
     return int(text)
+
+
+def _tf32(config: dict[str, Any]) -> bool:
+    """The parameter `tf32`, true where there is none. Raises ParameterInvalid."""
+    text = config.get("parameters", {}).get("tf32", {}).get("string_value", "true")
+    if text not in ("true", "false"):
+        raise ParameterInvalid("tf32", "true or false", text)
+    return bool(text == "true")

@@ -27,6 +27,8 @@ def prepare(device: Device) -> Any:
         tf.config.set_visible_devices(chosen, "GPU")
         for gpu in chosen:
             tf.config.experimental.set_memory_growth(gpu, True)
+    if not device.tf32:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
     return tf
 
 

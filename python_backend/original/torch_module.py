@@ -30,6 +30,9 @@ class TorchModel:
         import torch
 
         torch.set_num_threads(device.threads)
+        if not device.tf32:
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
         self._torch = torch
         self._device = torch.device("cpu" if device.gpu is None else f"cuda:{device.gpu}")
         self.inputs = bundle.inputs or _told(module)

@@ -25,6 +25,8 @@ ALLOWED = {
     },
     "conversion.commands.live_server": {"python_backend.integrity", "python_backend.original", "serving"},
     "conversion.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
+    "conversion.gpu_config": {"python_backend.onnxruntime"},
+    "conversion.parity": {"python_backend.onnxruntime", "python_backend.tolerance"},
     "serving": set(),
     "understudy_client": set(),
     "python_backend.hybrid": set(),

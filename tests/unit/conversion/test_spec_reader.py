@@ -4,7 +4,7 @@ import pytest
 
 from conversion.errors import WrongValue
 from conversion.serving_spec import GpuSpec
-from conversion.spec import ModelSpec
+from conversion.spec import ModelSpec, ParitySpec
 from conversion.spec_reader import read_spec
 
 
@@ -103,3 +103,26 @@ def test_how_a_twin_is_served_is_open_unless_the_spec_says_it(tmp_path):
 def test_what_may_be_left_out_is_checked_where_it_is_said(tmp_path, line, told):
     with pytest.raises(WrongValue, match=told):
         write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\n{line}\n')
+
+
+def test_on_a_gpu_other_precisions_are_tried_and_batches_are_taken_whole(tmp_path):
+    text = '[source]\npath = "net.keras"\n[accuracy]\nitems = 50\n'
+    cpu = write(tmp_path, text)
+    assert (cpu.search.profile, cpu.precisions, cpu.microbatches) == ("cpu", ("fp32", "int8"), (2, 4, 16))
+    gpu = read_spec(tmp_path, profile="gpu")
+    assert (gpu.search.profile, gpu.precisions, gpu.microbatches) == ("gpu", ("fp32", "tf32", "fp16"), ())
+    write(tmp_path, '[source]\npath = "net.keras"\n[search]\nprofile = "gpu"\n')
+    assert read_spec(tmp_path).precisions == ("fp32",), "nothing says what answers are worth"
+    assert read_spec(tmp_path, profile="cpu").search.profile == "cpu"
+
+
+def test_of_the_precisions_that_a_spec_names_each_profile_takes_its_own(tmp_path):
+    write(tmp_path, '[source]\npath = "net.keras"\n[search]\nprecisions = ["fp32", "int8", "fp16"]\n')
+    found = {profile: read_spec(tmp_path, profile=profile).precisions for profile in ("cpu", "gpu")}
+    assert found == {"cpu": ("fp32", "int8"), "gpu": ("fp32", "fp16")}
+
+
+@pytest.mark.parametrize(("precision", "same_as"), [("tf32", "fp16"), ("int8_dynamic", "int8")])
+def test_what_keeps_as_many_bits_has_the_same_tolerance(precision, same_as):
+    parity = ParitySpec()
+    assert parity.tolerance(precision) == getattr(parity, same_as) != parity.tolerance("fp32")

@@ -44,11 +44,12 @@ def test_every_parameter_is_read() -> None:
                 enable_mem_arena="ON",
                 enable_mem_pattern="false",
                 split_rows="1",
+                padded_rows="1,2,8",
             ),
             "model_operations": {"op_library_filename": ["/ops.so"]},
         }
     )
-    assert made == Settings("all", True, 3, 2, True, False, True, {}, ("/ops.so",))
+    assert made == Settings("all", True, 3, 2, True, False, True, (1, 2, 8), {}, ("/ops.so",))
     shrinking = config()
     shrinking["parameters"][SHRINKAGE] = {"string_value": "cpu:0"}
     assert read_settings(shrinking).run_entries == {SHRINKAGE: "cpu:0"}
@@ -66,6 +67,10 @@ def test_integers_read_as_in_the_cpp_backend(text: str, count: int) -> None:
         ({"inter_op_thread_count": ""}, "failed to convert '' to integral number"),
         ({"enable_mem_arena": "maybe"}, "failed to convert 'maybe' to boolean"),
         ({"execution_mode": "2"}, "execution_mode are 0 or 1 but got 2"),
+        ({"padded_rows": "2,1"}, "'padded_rows' is '2,1', expected batch sizes in ascending order"),
+        ({"padded_rows": "1,1"}, "'padded_rows' is '1,1', expected"),
+        ({"padded_rows": "0,2"}, "'padded_rows' is '0,2', expected"),
+        ({"padded_rows": "1;2"}, "'padded_rows' is '1;2', expected"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused(parameters: dict[str, str], sentence: str) -> None:
@@ -101,6 +106,13 @@ def test_a_gpu_instance_gets_cuda_on_its_device_with_the_cpp_backends_defaults()
     )
     with pytest.raises(SettingRefused, match="unsupported cudnn_conv_algo_search value '3'"):
         read_providers(config(cudnn_conv_algo_search="3"), "GPU", 0)
+
+
+@pytest.mark.parametrize(("written", "option"), [("0", "0"), ("1", "1"), ("false", "0"), ("on", "1")])
+def test_cuda_rounds_products_or_not_as_the_parameter_says(written: str, option: str) -> None:
+    assert read_providers(config(use_tf32=written), "GPU", 0)[0].options["use_tf32"] == option
+    with pytest.raises(SettingRefused, match="failed to convert 'maybe' to boolean"):
+        read_providers(config(use_tf32="maybe"), "GPU", 0)
 
 
 def tensorrt(**parameters: str) -> dict[str, Any]:

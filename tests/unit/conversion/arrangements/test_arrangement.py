@@ -113,3 +113,9 @@ def test_an_arrangement_in_words():
     batching = {"instances": 1, "threads": 4, "dynamic_batching": True, "joined_rows": 32}
     assert in_words(batching) == "1 instance of 4 threads, batching on"
     assert in_words(batching | {"split_rows": True}) == "1 instance of 4 threads with rows of their own, batching on"
+
+
+def test_on_a_gpu_it_is_two_instances_or_one_with_batching_whatever_the_cores():
+    assert [str(one) for one in arrangements(ServingSpec(), 16, gpu=True)] == ["2x1_batching", "1x1_batching"]
+    fixed_count = arrangements(ServingSpec(instances=3, dynamic_batching=False), 16, gpu=True)
+    assert [str(one) for one in fixed_count] == ["3x1"]

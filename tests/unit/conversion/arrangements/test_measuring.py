@@ -8,6 +8,7 @@ from conversion.arrangements.arrangement import Arrangement
 from conversion.arrangements.callers import Window
 from conversion.arrangements.measuring import Effort, lay_out, measure
 from conversion.errors import ReleaseRefused
+from conversion.gpu_config import Traits
 from conversion.interface import Facts
 from conversion.pbtxt import read_config
 
@@ -41,7 +42,8 @@ def twin(tmp_path):
 
 def test_the_twin_is_served_once_for_each_arrangement_behind_a_hybrid_that_asks_nobody_else(spec, twin, tmp_path):
     scratch = tmp_path / "scratch"
-    names = lay_out(spec, twin, [X], [Y], wanted=[SAFE, DEEP], scratch=scratch)
+    traits = Traits("fp16", ("Conv",))
+    names = lay_out(spec, twin, [X], [Y], wanted=[SAFE, DEEP], scratch=scratch, traits=traits)
     assert names == {SAFE: "net_2x1_batching", DEEP: "net_1x2"}
     assert sorted(p.name for p in scratch.iterdir()) == [
         *("net_1x2", "net_1x2_onnx", "net_2x1_batching", "net_2x1_batching_onnx")
@@ -49,6 +51,7 @@ def test_the_twin_is_served_once_for_each_arrangement_behind_a_hybrid_that_asks_
     for arrangement, name in names.items():
         onnx, hybrid = (read_config(scratch / model / "config.pbtxt") for model in (f"{name}_onnx", name))
         assert onnx.name == f"{name}_onnx"
+        assert onnx.parameters["use_tf32"].string_value == "1", "measured as it would be published"
         assert onnx.instance_group[0].count == arrangement.instances
         assert onnx.parameters["intra_op_thread_count"].string_value == str(arrangement.threads)
         assert onnx.HasField("dynamic_batching") == arrangement.dynamic_batching
@@ -61,7 +64,7 @@ def test_the_twin_is_served_once_for_each_arrangement_behind_a_hybrid_that_asks_
 
 
 def test_no_weight_is_copied(spec, twin, tmp_path):
-    lay_out(spec, twin, [X], [Y], wanted=[SAFE, DEEP], scratch=tmp_path / "scratch")
+    lay_out(spec, twin, [X], [Y], wanted=[SAFE, DEEP], scratch=tmp_path / "scratch", traits=Traits())
     for file in ("model.onnx", "model.onnx.data"):
         for model in ("net_2x1_batching_onnx", "net_1x2_onnx"):
             assert os.path.samefile(twin / file, tmp_path / "scratch" / model / "1" / file)

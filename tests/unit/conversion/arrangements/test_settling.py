@@ -19,6 +19,8 @@ from conversion.spec import SearchSpec
 BUILT = {
     "inputs": [asdict(Facts("x", "float32", ("batch", 4))), asdict(Facts("t", "int64", ("batch",)))],
     "outputs": [asdict(Facts("y", "float32", ("batch", 4)))],
+    "chosen": {"precision": "fp32"},
+    "graph": {"operators": {"Conv": 2}},
 }
 DEFAULT = Arrangement(2, 1, dynamic_batching=True, joined_rows=32)
 
