@@ -20,6 +20,11 @@ def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
     }
 
 
+def models_of(release: str) -> tuple[str, str, str]:
+    """The three models of a release as a server loads them: the ONNX twin, the original, and the hybrid before them."""
+    return f"{release}_onnx", f"{release}_original", release
+
+
 def configuration(client: Any, models: Sequence[str]) -> dict[str, Any]:
     """The server's version, and batching, instances and parameters of the models as it runs them.
 

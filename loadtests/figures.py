@@ -117,9 +117,8 @@ def table(rounds: dict[int, list[Round]]) -> str:
         compared = compare(of)
         notes = {
             "twin": "",
-            "hybrid": "throughput {}, p99 {}, p50 +{} ms".format(
-                *(_told(compared[name]) for name in ("throughput_ratio", "p99_ratio", "added_p50_ms"))
-            ),
+            "hybrid": f"throughput {_told(compared['throughput_ratio'])}, p99 {_told(compared['p99_ratio'])}, "
+            f"p50 {_told(compared['added_p50_ms'], '+')} ms",
         }
         for model, note in notes.items():
             runs: list[Measured] = [getattr(one, model) for one in of]
@@ -134,5 +133,5 @@ def table(rounds: dict[int, list[Round]]) -> str:
     return "\n".join(lines)
 
 
-def _told(figure: Spread) -> str:
-    return f"{figure.median:.3f} ({figure.min:.3f} to {figure.max:.3f})"
+def _told(figure: Spread, sign: str = "") -> str:
+    return f"{figure.median:{sign}.3f} ({figure.min:.3f} to {figure.max:.3f})"

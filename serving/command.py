@@ -55,9 +55,16 @@ def server_arguments(
 
 
 def server_environment(
-    environ: Mapping[str, str], installation: Installation, python: PythonRuntime | None, cores: int
+    environ: Mapping[str, str],
+    installation: Installation,
+    python: PythonRuntime | None,
+    cores: int,
+    *,
+    hide_gpu: bool = False,
 ) -> dict[str, str]:
     """The environment of the server and its stubs, made from `environ`; a thread count that is set there stays.
+
+    With `hide_gpu` all models go to the CPU, unless `environ` says which GPUs may be seen.
 
     The stub finds its packages through the first `python3` on PATH, and its interpreter through LD_LIBRARY_PATH.
     """
@@ -72,6 +79,8 @@ def server_environment(
         made.pop(name, None)
     # A __pycache__ written into a version directory makes the next load look like a change.
     made["PYTHONDONTWRITEBYTECODE"] = "1"
+    if hide_gpu:
+        made.setdefault("CUDA_VISIBLE_DEVICES", "")
     # OpenMP counts the machine's cores, not those that the container may use; waiting threads must not burn them.
     made.setdefault("OMP_NUM_THREADS", str(cores))
     made.setdefault("OMP_WAIT_POLICY", "PASSIVE")

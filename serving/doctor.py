@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving import gpu
 from serving.command import available_cores
 from serving.elf import missing_libraries
 from serving.errors import PortTaken, PythonNotSuitable, TritonNotFound
@@ -138,6 +139,21 @@ def _available_memory() -> int:
     return 0
 
 
+def check_gpu() -> Iterator[Finding]:
+    """Whether the embedded Triton serves on a GPU that is here."""
+    if not gpu.present():
+        yield Finding(OK, "gpu", "none: everything runs on the CPU")
+    elif gpu.onnxruntime_knows_it():
+        yield Finding(OK, "gpu", "one of NVIDIA's, which ONNX Runtime can use")
+    else:
+        yield Finding(
+            WARN,
+            "gpu",
+            "one of NVIDIA's, which this ONNX Runtime cannot use: the embedded Triton serves on the CPU",
+            "install onnxruntime-gpu instead of onnxruntime (docs/conversion.md, On a GPU)",
+        )
+
+
 def check_ports(ports: Mapping[str, int | None] | None = None) -> Iterator[Finding]:
     """The default ports of `make serve`."""
     for service, port in (ports or {"http": 8000, "grpc": 8001, "metrics": 8002, "watch": 8003}).items():
@@ -164,6 +180,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_packages,
     check_triton,
     check_memory,
+    check_gpu,
     check_ports,
     check_cores,
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving import gpu as gpu_of_machine
 from serving.command import available_cores, server_arguments, server_environment
 from serving.errors import PortTaken, ServerFailed
 from serving.layout import lay_out_backends, plain_path
@@ -85,7 +86,12 @@ def launch(order: Order) -> Launched:
         shutil.rmtree(run_directory, ignore_errors=True)
         raise
     regions = order.regions or region_bytes(free_bytes())
-    environment = server_environment(order.environ, installation, python, available_cores())
+    # A model that leaves its place open goes to a GPU where Triton sees one; the system's Triton has all it takes then.
+    gpu = gpu_of_machine.present()
+    usable = gpu and (not installation.embedded or gpu_of_machine.onnxruntime_knows_it())
+    environment = server_environment(
+        order.environ, installation, python, available_cores(), hide_gpu=gpu and not usable
+    )
 
     def start() -> tuple[ServerProcess, dict[str, int]]:
         ports = choose(order.ports)
@@ -96,7 +102,7 @@ def launch(order: Order) -> Launched:
             ports=ports,
             drain_s=order.drain_s,
             regions=regions,
-            gpu=Path("/dev/nvidiactl").exists(),
+            gpu=usable,
             extra=order.extra_arguments,
         )
         return ServerProcess(arguments, environment, log_path), ports

@@ -20,7 +20,7 @@ from tritonclient.grpc import InferenceServerClient
 
 from loadtests.arguments import count, parser, say, write
 from loadtests.circumstances import configuration as served_as
-from loadtests.circumstances import machine
+from loadtests.circumstances import machine, models_of
 from loadtests.closed_loop import Connections, Run
 from loadtests.figures import percentile, spread
 from loadtests.replicas.balancer import Addresses, balancer
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = [f"{arguments.model}_onnx", f"{arguments.model}_original", arguments.model]
+    names = models_of(arguments.model)
     with contextlib.ExitStack() as stack:
         servers: dict[str, Addresses] = {}
         for number in range(1, max(arguments.replicas) + 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loadtests.ratios import beside_rivals
+from loadtests.load.ratios import beside_rivals
 from pages.page import render
 
 from .plots import KINDS, answers_plot, curve_plot, memory_plot, waiting_plot

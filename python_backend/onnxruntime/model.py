@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import sys
@@ -172,9 +171,11 @@ def _batched_run(
         padded = padding.PaddedRows(whole, options.padded_rows, open_run)
         row = _zeros(signature)
         if row is not None:
-            # A graph may refuse zeros: then its first callers wait a little longer.
-            with contextlib.suppress(Exception):
+            try:
                 padded.warm(list(signature.outputs), row)
+            # A graph may refuse zeros, and a GPU may be full; ONNX Runtime's errors have no base of their own.
+            except Exception as error:  # noqa: BLE001
+                pb_utils.Logger.log_warn(f"{path}: not warmed up, its first callers wait longer: {error}")
         return padded
     if options.split_rows and count > 1 and providers == [settings.CPU]:
         single = session.open_session(path, replace(options, intra_op_threads=1), providers, 1)

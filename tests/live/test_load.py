@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadtests.load import main
-from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
+from loadtests.load.__main__ import main
+from loadtests.load.stage import Asked, Load, StageFailed, Where, run_stage
 
 from .hybrid_net import ROOT, Net, Shape
 

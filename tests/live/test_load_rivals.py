@@ -8,9 +8,9 @@ import numpy as np
 import onnx.parser
 import pytest
 
+from loadtests.load.stage import Asked, Load, StageFailed, Where, run_stage
 from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import fastapi_server
-from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
 
 GRAPH = """<ir_version: 9, opset_import: ["" : 18]>
 two (float[batch, {size}] x, int64[batch, 2] n) => (float[batch, {size}] y, int64[batch, 2] m) {{

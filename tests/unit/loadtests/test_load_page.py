@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from loadtests.load import line_of, main
+from loadtests.load.__main__ import line_of, main
 from loadtests.report.page import load_page
 
 

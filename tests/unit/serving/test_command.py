@@ -55,6 +55,14 @@ def test_the_stub_finds_this_python_first() -> None:
     assert made["OMP_NUM_THREADS"] == "2"
 
 
+def test_a_gpu_is_hidden_unless_somebody_says_which_may_be_seen() -> None:
+    hidden = server_environment({}, INSTALLATION, PYTHON, cores=2, hide_gpu=True)
+    assert hidden["CUDA_VISIBLE_DEVICES"] == ""
+    assert "CUDA_VISIBLE_DEVICES" not in server_environment({}, INSTALLATION, PYTHON, cores=2)
+    asked = server_environment({"CUDA_VISIBLE_DEVICES": "1"}, INSTALLATION, PYTHON, cores=2, hide_gpu=True)
+    assert asked["CUDA_VISIBLE_DEVICES"] == "1"
+
+
 def test_no_empty_entry_puts_the_working_directory_on_a_path() -> None:
     made = server_environment({}, INSTALLATION, PYTHON, cores=2)
     assert made["PATH"] == "/venv/bin"

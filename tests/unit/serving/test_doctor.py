@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import doctor
+from serving import doctor, gpu
 from serving.doctor import FAIL, OK, WARN, Finding
 from serving.elf import missing_libraries
 
@@ -88,3 +88,23 @@ def test_a_binary_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "tritonserver").chmod(0o755)
     (only,) = missing_libraries(tmp_path / "tritonserver", [])
     assert "tritonserver" in only
+
+
+@pytest.mark.parametrize(
+    ("here", "package", "verdict", "found"),
+    [
+        (False, False, OK, "none: everything runs on the CPU"),
+        (True, True, OK, "which ONNX Runtime can use"),
+        (True, False, WARN, "the embedded Triton serves on the CPU"),
+    ],
+)
+def test_a_gpu_that_onnx_runtime_cannot_use_is_told(
+    here: bool, package: bool, verdict: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "nvidiactl"
+    if here:
+        device.touch()
+    monkeypatch.setattr(gpu.present, "__defaults__", (device,))
+    installed(monkeypatch, **({"onnxruntime-gpu": "1.31.1"} if package else {"onnxruntime": "1.32.0"}))
+    (finding,) = doctor.check_gpu()
+    assert (finding.verdict, found in finding.found) == (verdict, True)

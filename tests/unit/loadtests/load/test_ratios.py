@@ -1,6 +1,6 @@
 """The hybrid beside whatever else as many users asked."""
 
-from loadtests.ratios import ratios
+from loadtests.load.ratios import ratios
 
 
 def stage(kind, users, rate, p99, *, fault=None, answers=100):

@@ -21,10 +21,10 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from loadtests.arguments import count, parser, say, write
-from loadtests.circumstances import configuration, machine
+from loadtests.circumstances import configuration, machine, models_of
 from loadtests.closed_loop import Connections
-from loadtests.comparison import Comparison, Plan, WrongAnswer
 from loadtests.figures import RATIOS, Limits, Round, broken_limits, compare, report, table
+from loadtests.overhead.comparison import Comparison, Plan, WrongAnswer
 from loadtests.priority import ahead_of_the_server
 from loadtests.wire import random_inputs
 from serving import ServingError, TritonServer
@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.ExitStack() as stack:
             url, pid = arguments.url, None
             if url is None:
-                names = [f"{arguments.model}_onnx", f"{arguments.model}_original", arguments.model]
-                server = stack.enter_context(TritonServer(arguments.repository, load=names))
+                server = stack.enter_context(TritonServer(arguments.repository, load=models_of(arguments.model)))
                 url, pid = server.grpc_url, server.pid
             rounds, measured = _measure(url, pid, arguments)
     except (ServingError, InferenceServerException, grpc.RpcError) as error:

@@ -3,7 +3,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from loadtests.counters import formed, read_counters
+from loadtests.load.counters import formed, read_counters
 
 PAGE = """\
 # HELP nv_inference_count rows

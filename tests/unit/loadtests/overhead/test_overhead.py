@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-import loadtests.comparison as comparison_module
+import loadtests.overhead.comparison as comparison_module
 from loadtests.circumstances import machine
 from loadtests.closed_loop import Run
-from loadtests.comparison import Comparison, Plan, WrongAnswer
-from loadtests.overhead import main
+from loadtests.overhead.__main__ import main
+from loadtests.overhead.comparison import Comparison, Plan, WrongAnswer
 
 INPUTS = {"x": np.ones((1, 2), np.float32)}
 PLAN = Plan(clients=(1, 8), rounds=2, seconds=0.1, quiet=0.1, attempts=2, tolerance=1e-5)

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from loadtests.watching import Watching, memory_mb
+from loadtests.load.watching import Watching, memory_mb
 
 HOLDS = "import sys, time; held = bytearray(b'x') * (64 << 20); print(flush=True); sys.stdin.read()"
 

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from loadtests.counters import formed, read_counters
-from loadtests.fault import TwinKilled
+from loadtests.load.counters import formed, read_counters
+from loadtests.load.fault import TwinKilled
+from loadtests.load.watching import Watching
 from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import RivalFailed, fastapi_server
-from loadtests.watching import Watching
 
-_LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+_LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 # All users are there after so many seconds; the figures count from then on.
 _RAMP_S = 2.0
 # Longer than any request may take.

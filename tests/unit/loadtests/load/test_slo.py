@@ -1,7 +1,7 @@
 import pytest
 
-from loadtests.load import broken_promises
-from loadtests.slo import SloError, read_slo
+from loadtests.load.__main__ import broken_promises
+from loadtests.load.slo import SloError, read_slo
 
 FINE = {
     "kind": "HybridGrpc",
@@ -27,7 +27,7 @@ def slo(tmp_path, text):
 
 
 def test_the_file_of_the_repository_can_be_read_and_is_kept_by_a_fine_run(request):
-    own = read_slo(request.config.rootpath / "loadtests" / "slo.toml")
+    own = read_slo(request.config.rootpath / "loadtests" / "load" / "slo.toml")
     assert own.broken(8, FINE) == []
     assert own.users[500]["p99_ms"] == 10_000
 

@@ -21,12 +21,12 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from loadtests.arguments import count, parser, say, write
-from loadtests.circumstances import configuration, machine
-from loadtests.ratios import beside_rivals, ratios
+from loadtests.circumstances import configuration, machine, models_of
+from loadtests.load.ratios import beside_rivals, ratios
+from loadtests.load.slo import Slo, SloError, read_slo
+from loadtests.load.stage import Asked, Load, StageFailed, Where, run_stage
 from loadtests.report.page import load_page
 from loadtests.report.plots import KINDS, users_told
-from loadtests.slo import Slo, SloError, read_slo
-from loadtests.stage import Asked, Load, StageFailed, Where, run_stage
 from serving import ServingError, TritonServer
 from serving.watch.rounds import GOLDEN
 
@@ -163,8 +163,7 @@ def _server(arguments: argparse.Namespace) -> Iterator[Where]:
     if arguments.url is not None:
         yield Where(arguments.url, arguments.http_url, arguments.metrics_url, None)
         return
-    names = [f"{arguments.model}_onnx", f"{arguments.model}_original", arguments.model]
-    with TritonServer(arguments.repository, load=names) as server:
+    with TritonServer(arguments.repository, load=models_of(arguments.model)) as server:
         yield Where(server.grpc_url, server.http_url, server.metrics_url, server.pid)
 
 
@@ -186,7 +185,7 @@ def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
 
 def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any]:
     with InferenceServerClient(where.grpc) as client:
-        config = configuration(client, [arguments.model, f"{arguments.model}_onnx", f"{arguments.model}_original"])
+        config = configuration(client, models_of(arguments.model))
     return {
         "model": arguments.model,
         "seconds": arguments.seconds,

@@ -1,0 +1,1 @@
+"""What the hybrid costs: measured against its ONNX twin called directly, in turns, on one server."""
