@@ -13,6 +13,5 @@ def to_half(path: Path) -> onnx.ModelProto:
     """The graph with its float32 weights and operators in float16. What float16 cannot do stays in float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    # Symbolic shapes come from onnx alone: the other inference fails on many graphs.
     made: onnx.ModelProto = convert_float_to_float16(onnx.load(path), keep_io_types=True)
     return made
