@@ -168,7 +168,9 @@ def test_the_requests_of_one_client_spread_over_both(replicas: Replicas, protoco
         callers.more(300)
     time.sleep(1.5)  # the hybrid tells its metrics once a second
     given = {name: replicas.answered(name) - before[name] for name in NAMES}
-    assert min(given.values()) > callers.answered / 4, given
+    # Of one connection that stays with one server, the other sees nothing. Whoever answers sooner gets more, though: a
+    # replica that shares its core with other tests had a fifth.
+    assert min(given.values()) > callers.answered / 10, given
 
 
 def test_what_is_longer_than_the_buffer_passes(replicas: Replicas, protocol: Any) -> None:
