@@ -13,7 +13,7 @@ from .accuracy import Accuracy, Scorer, labelled
 from .interface import input_facts
 from .memory import peak_memory_mb
 from .parity import Twin, require_providers
-from .profiles import CUDA, TENSORRT, profile_for
+from .profiles import TENSORRT, profile_for
 from .samples import batch_maker, item_maker
 from .spec import ModelSpec
 from .timing import Race, Timing, race
@@ -55,17 +55,16 @@ def measure(
 ) -> Measured:
     """Measure a release: `original` is its bundle, `twin` its ONNX file, proved in `precision`.
 
-    On a GPU its batches are filled up to the sizes in `padded`, as they are when it is served.
+    On CUDA its batches are filled up to the sizes in `padded`, as they are when it is served.
 
     Raises ProviderMissing where the twin would not run where the profile says, ArtefactError.
     """
     where, threads = profile_for(profile, spec.serving.gpu, precision), spec.serving.original_threads
-    filled = padded if where.providers[0][0] == CUDA else ()
     # Before frameworks fail in words of their own. The session itself comes after: it finds the libraries of CUDA that
     # torch has loaded.
     require_providers(where.providers)
     model = load(original, Device(threads, where.gpu))
-    session = Twin(str(twin), threads, where.providers, filled)
+    session = Twin(str(twin), threads, where.providers, padded)
     inputs = input_facts(spec, model.inputs)
     make = batch_maker(spec, inputs)
     timed: dict[int, dict[str, Timing]] = {}
@@ -91,7 +90,7 @@ def measure(
         twin={size: found["twin"] for size, found in timed.items()},
         memory={
             "original": peak_memory_mb("original", original, row, sizes, threads=threads, where=where),
-            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, where=where, padded=filled),
+            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, where=where, padded=padded),
         },
         accuracy=accuracy,
     )

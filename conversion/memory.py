@@ -40,7 +40,7 @@ def peak_memory_mb(
     """Peak resident memory in MB (10^6 bytes) of a process that loads one model and runs it at each batch size.
 
     `kind` is "original" (`path` is a bundle) or "twin" (an ONNX file); `row` is one row of each input, repeated for
-    larger batches, and on a GPU filled up to one of the sizes in `padded`. Raises MeasuringFailed.
+    larger batches, and on CUDA filled up to one of the sizes in `padded`. Raises MeasuringFailed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "row.npz"

@@ -11,11 +11,12 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from python_backend.onnxruntime.cuda import load_libraries
 from python_backend.onnxruntime.padding import PaddedRows
 from python_backend.tolerance import differences
 
 from .errors import ProviderMissing
-from .profiles import CPU, ON_CPU, Provider
+from .profiles import CPU, CUDA, ON_CPU, Provider
 from .samples import Batch
 from .spec import ToleranceSpec
 
@@ -89,7 +90,7 @@ class Parity:
 class Twin:
     """An ONNX graph in ONNX Runtime, as Triton will run it: on the CPU unless other providers are named.
 
-    `sizes` are the batch sizes that batches are filled up to there, as the stand-in does on a GPU; none leaves them.
+    `sizes` are what batches are filled up to where CUDA runs it, as the stand-in does; elsewhere they run as they come.
     `nodes` counts, by provider, the nodes that each took, where one besides the CPU was asked for. Raises
     ProviderMissing where one of them does not come up, or the first gets no node: ONNX Runtime would quietly take the
     next.
@@ -114,8 +115,7 @@ class Twin:
         # Threads that still spin for work would take processors from whatever is timed next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if names != [CPU]:
-            # The libraries of CUDA that pip has installed lie where no loader looks for them.
-            onnxruntime.preload_dlls(msvc=False)
+            load_libraries()
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
 
         def open_session() -> Any:
@@ -133,7 +133,8 @@ class Twin:
                 self.nodes[part.ep_name] += len(part.get_nodes())
             _require(names[:1], list(self.nodes))
         self._outputs = [output.name for output in session.get_outputs()]
-        self._run = PaddedRows(session.run, sizes, lambda: open_session().run) if sizes else session.run
+        padded = sizes and names[0] == CUDA
+        self._run = PaddedRows(session.run, sizes, lambda: open_session().run) if padded else session.run
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Batch:
         """Compute all outputs of one batch."""

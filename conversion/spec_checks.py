@@ -98,15 +98,11 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
         "serving.shadow.share": (serving.shadow.share, 0, 1),
         "serving.shadow.max_differing": (serving.shadow.max_differing, 0, 1),
         "serving.shadow.keep": (serving.shadow.keep, 0, 1024),
-        "parity.atol": (parity.atol, 0, float("inf")),
-        "parity.rtol": (parity.rtol, 0, float("inf")),
-        "parity.of_largest": (parity.of_largest, 0, float("inf")),
-        "parity.int8.atol": (parity.int8.atol, 0, float("inf")),
-        "parity.int8.rtol": (parity.int8.rtol, 0, float("inf")),
-        "parity.int8.of_largest": (parity.int8.of_largest, 0, float("inf")),
-        "parity.fp16.atol": (parity.fp16.atol, 0, float("inf")),
-        "parity.fp16.rtol": (parity.fp16.rtol, 0, float("inf")),
-        "parity.fp16.of_largest": (parity.fp16.of_largest, 0, float("inf")),
+        **{
+            f"{key}.{part}": (getattr(tolerance, part), 0, float("inf"))
+            for key, tolerance in (("parity", parity), ("parity.int8", parity.int8), ("parity.fp16", parity.fp16))
+            for part in ("atol", "rtol", "of_largest")
+        },
         "samples.seed": (spec.samples.seed, 0, 2**63),
         "accuracy.items": (spec.accuracy.items, 1, 1_000_000),
         "accuracy.max_loss": (spec.accuracy.max_loss, 0, 1),

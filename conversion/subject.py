@@ -103,8 +103,9 @@ class Subject:
 
 def load_subject(spec: ModelSpec, work: Path) -> Subject:
     """Gather the original into `work`/original and load it from there. Raises a subclass of ConversionError."""
+    where = profile_for(spec.search.profile, spec.serving.gpu)
     # Before anything is loaded, since it cannot be raced there.
-    require_providers(profile_for(spec.search.profile, spec.serving.gpu).providers)
+    require_providers(where.providers)
     directory = work / "original"
     directory.mkdir(parents=True)
     bundle = make_bundle(spec, directory)
@@ -128,6 +129,5 @@ def load_subject(spec: ModelSpec, work: Path) -> Subject:
     replace(bundle, outputs=outputs).write(directory)
     # Loaded again as Triton will load it: from the manifest, with the names that are served.
     model = load(directory, device)
-    gpu = profile_for(spec.search.profile, spec.serving.gpu).gpu
-    raced = None if gpu is None else load(directory, replace(device, gpu=gpu))
+    raced = None if where.gpu is None else load(directory, replace(device, gpu=where.gpu))
     return Subject(spec, model, inputs, names, make, work, raced)

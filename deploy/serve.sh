@@ -11,7 +11,7 @@ if [ "${#key}" -lt 16 ]; then
     exit 2
 fi
 
-# The same rule as serving/launch.py: without a GPU its metrics are only a complaint in the log.
+# As serving/launch.py has it for a system's Triton: without a GPU its metrics are only a complaint in the log.
 gpu_metrics=false
 if [ -e /dev/nvidiactl ]; then
     gpu_metrics=true

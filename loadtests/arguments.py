@@ -22,13 +22,22 @@ def say(text: str) -> None:
 
 
 def parser(command: str, about: str | None, exit_codes: str) -> argparse.ArgumentParser:
-    """The parser of `python -m COMMAND`, with a help that keeps its lines."""
-    return argparse.ArgumentParser(
+    """The parser of `python -m COMMAND`, which measures a release, with a help that keeps its lines."""
+    made = argparse.ArgumentParser(
         prog=f"python -m {command}",
         description=about,
         epilog=exit_codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument(
+        "--model",
+        default="efficientnet_lite0",
+        help="the hybrid; its twins are MODEL_onnx and MODEL_original (default: %(default)s)",
+    )
+    made.add_argument(
+        "--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)"
+    )
+    return made
 
 
 def write(path: Path, text: str) -> None:

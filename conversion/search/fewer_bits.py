@@ -20,14 +20,14 @@ from .half import to_half
 from .int8 import Int8Search
 from .quantise import multiplying_share, quantise_dynamic
 
-__all__ = ["Bench", "eight_bits", "ten_bits"]
+__all__ = ["Workbench", "eight_bits", "ten_bits"]
 
 # Below this part of all weights, dynamic quantisation has nothing to gain from.
 _MOSTLY_MATRICES = 0.5
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workbench:
     """What it takes to make and to measure them. `gain` is how many times as fast as the second a first trial is."""
 
     subject: Subject
@@ -38,7 +38,7 @@ class Bench:
     in_time: Callable[[], bool]
 
 
-def eight_bits(bench: Bench, trials: list[Trial], best: Trial, case: Case) -> list[Trial]:
+def eight_bits(bench: Workbench, trials: list[Trial], best: Trial, case: Case) -> list[Trial]:
     """The eight-bit twins that hold and are faster than `best`; all that were made are added to `trials`.
 
     Ranges are computed from the rows of `case`.
@@ -60,7 +60,7 @@ def eight_bits(bench: Bench, trials: list[Trial], best: Trial, case: Case) -> li
     return [trial for trial in found if trial.alive]
 
 
-def ten_bits(bench: Bench, trials: list[Trial], best: Trial) -> list[Trial]:
+def ten_bits(bench: Workbench, trials: list[Trial], best: Trial) -> list[Trial]:
     """`best` on a GPU that may round products to TF32, and in half precision; those that hold. All go to `trials`."""
     assert best.path is not None
     found = []
@@ -75,15 +75,15 @@ def ten_bits(bench: Bench, trials: list[Trial], best: Trial) -> list[Trial]:
         # The converter has no error base class: anything means that it cannot.
         except Exception as error:  # noqa: BLE001
             trial.end("failed", first_line(error))
-            continue
-        if bench.gates.admit(trial, graph).alive:
-            bench.gain(trial, best)
-        bench.report(f"{trial.name}: {trial.fate or 'holds so far'} {trial.reason}".rstrip())
+        else:
+            if bench.gates.admit(trial, graph).alive:
+                bench.gain(trial, best)
+        _tell(bench, trial)
         found.append(trial)
     return [trial for trial in found if trial.alive]
 
 
-def _static(bench: Bench, trials: list[Trial], base: Trial, best: Trial, case: Case) -> list[Trial]:
+def _static(bench: Workbench, trials: list[Trial], base: Trial, best: Trial, case: Case) -> list[Trial]:
     """Eight-bit twins of `base`, each with its fate decided where it does not hold, or is no faster than `best`."""
     found: list[Trial] = []
     if not bench.in_time():
@@ -93,12 +93,12 @@ def _static(bench: Bench, trials: list[Trial], base: Trial, best: Trial, case: C
     thorough = bench.subject.spec.search.level == "full"
     for trial in search.trials(lambda trial: bench.gain(trial, best), bench.in_time, thorough=thorough):
         trials.append(trial)
-        bench.report(f"{trial.name}: {trial.fate or 'holds so far'} {trial.reason}".rstrip())
+        _tell(bench, trial)
         found.append(trial)
     return found
 
 
-def _dynamic(bench: Bench, best: Trial) -> Trial:
+def _dynamic(bench: Workbench, best: Trial) -> Trial:
     trial = best.quantised("int8_dynamic")
     target = bench.folder / "dynamic.onnx"
     try:
@@ -110,3 +110,7 @@ def _dynamic(bench: Bench, best: Trial) -> Trial:
     if bench.gates.admit(trial, graph).alive and (gain := bench.gain(trial, best)) < 1:
         trial.end("slower", f"{gain:.2f} times as fast as {best.name}")
     return trial
+
+
+def _tell(bench: Workbench, trial: Trial) -> None:
+    bench.report(f"{trial.name}: {trial.fate or 'holds so far'} {trial.reason}".rstrip())

@@ -92,13 +92,14 @@ class Gates:
         subject = self._subject
         where = subject.profile(trial.candidate.precision)
         assert trial.path is not None
-        if where.gpu is None:
-            return Twin(str(trial.path), subject.threads)
-        # Kept: there a session takes seconds to plan for the sizes that it meets.
-        if trial.path not in self._on_gpu:
-            sizes = padded(trial.operators, subject.spec.serving.max_batch_size)
-            self._on_gpu[trial.path] = Twin(str(trial.path), subject.threads, where.providers, sizes)
-        return self._on_gpu[trial.path]
+        if trial.path in self._on_gpu:
+            return self._on_gpu[trial.path]
+        sizes = padded(trial.operators, subject.spec.serving.max_batch_size)
+        twin = Twin(str(trial.path), subject.threads, where.providers, sizes)
+        if where.gpu is not None:
+            # Kept: there a session takes seconds to plan for the sizes that it meets.
+            self._on_gpu[trial.path] = twin
+        return twin
 
     def run_file(self, path: Path, batch: Batch) -> Batch:
         """One batch through a graph that is no candidate."""

@@ -20,7 +20,7 @@ from ..spec import SearchSpec
 from ..subject import Subject
 from ..timing import Patience, Race, Timing, race
 from .candidates import CHOSEN, Trial
-from .fewer_bits import Bench, eight_bits, ten_bits
+from .fewer_bits import Workbench, eight_bits, ten_bits
 from .gates import Gates
 from .graphs import GraphMaker
 from .microbatches import microbatch_trials, whole_or_in_pieces
@@ -93,7 +93,7 @@ class Search:
 
     def _fewer_bits(self, best: Trial) -> list[Trial]:
         """The twins of fewer bits than 32 that hold, and are faster than the best float graph."""
-        bench = Bench(self._subject, self._gates, self._folder, self._report, self._gain, self._in_time)
+        bench = Workbench(self._subject, self._gates, self._folder, self._report, self._gain, self._in_time)
         if self._wanted.profile == "gpu":
             return ten_bits(bench, self.trials, best)
         return eight_bits(bench, self.trials, best, self._largest_case)

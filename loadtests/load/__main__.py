@@ -198,8 +198,6 @@ def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any
 def _parser() -> argparse.ArgumentParser:
     made = parser("loadtests.load", __doc__, _EXIT_CODES)
     add = made.add_argument
-    add("--model", default="efficientnet_lite0", help="the hybrid (default: %(default)s)")
-    add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
     add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
     add("--http-url", metavar="HOST:PORT", default="127.0.0.1:8000", help="with --url: its HTTP (default: %(default)s)")
     add(

@@ -104,8 +104,6 @@ def _sentence(error: Exception) -> str:
 def _parser() -> argparse.ArgumentParser:
     made = parser("loadtests.overhead", __doc__, _EXIT_CODES)
     add = made.add_argument
-    add("--model", default="efficientnet_lite0", help="the hybrid; its twin is MODEL_onnx (default: %(default)s)")
-    add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
     add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
     add("--clients", type=count, nargs="+", default=[1, 8, 64], help="numbers of clients (default: 1 8 64)")
     add("--rounds", type=count, default=7, help="rounds for each number of clients (default: %(default)s)")

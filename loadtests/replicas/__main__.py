@@ -140,8 +140,6 @@ def _table(found: dict[str, Any]) -> str:
 def _parser() -> argparse.ArgumentParser:
     made = parser("loadtests.replicas", __doc__, _EXIT_CODES)
     add = made.add_argument
-    add("--model", default="efficientnet_lite0", help="the hybrid that is asked (default: %(default)s)")
-    add("--repository", type=Path, default=Path("model_repository"), help="what to serve (default: %(default)s)")
     add("--replicas", type=count, nargs="+", default=[1, 2, 3], help="numbers of replicas (default: 1 2 3)")
     add("--clients", type=count, default=32, help="so many ask at once (default: %(default)s)")
     add("--rounds", type=count, default=3, help="(default: %(default)s)")

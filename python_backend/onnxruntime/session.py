@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .cuda import load_libraries
 from .errors import GraphRefused, SettingRefused
 from .runner import Run
 from .settings import CPU, Provider, Settings
@@ -21,8 +22,7 @@ def open_session(path: Path, settings: Settings, providers: Sequence[Provider], 
 
     require_providers(providers)
     if any(provider != CPU for provider in providers):
-        # The libraries of CUDA that pip has installed lie where no loader looks for them. It prints what it misses.
-        onnxruntime.preload_dlls(msvc=False)
+        load_libraries()
     options = _session_options(onnxruntime, settings, threads)
     try:
         session = onnxruntime.InferenceSession(

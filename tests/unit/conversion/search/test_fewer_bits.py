@@ -8,7 +8,7 @@ from conversion.accuracy import Labelled, Scorer
 from conversion.parity import Twin
 from conversion.profiles import ON_CPU
 from conversion.search.candidates import Candidate, Trial
-from conversion.search.fewer_bits import Bench, ten_bits
+from conversion.search.fewer_bits import Workbench, ten_bits
 from conversion.search.gates import Gates
 from conversion.search.half import to_half
 from conversion.spec import SearchSpec
@@ -36,7 +36,7 @@ def tried(subject, tmp_path):
         gates = Gates(made, made.cases(), scorer, tmp_path / "candidates")
         best = gates.admit(Trial(Candidate("dynamo")), graph)
         trials = [best]
-        bench = Bench(made, gates, tmp_path, lambda _: None, lambda trial, best: 1.5, in_time)
+        bench = Workbench(made, gates, tmp_path, lambda _: None, lambda trial, best: 1.5, in_time)
         return ten_bits(bench, trials, best), trials
 
     return make
