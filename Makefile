@@ -77,7 +77,7 @@ verify: $(VENV)/.installed ## check releases against their checksums and replay 
 
 .PHONY: serve
 serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRPC), :8002 (metrics), watched (:8003)
-	@$(PY) -m serving serve --repository $(REPOSITORY)
+	@$(PY) -m serving serve --repository $(REPOSITORY) $(if $(ON_HYBRID_DEATH),--on-hybrid-death $(ON_HYBRID_DEATH))
 
 .PHONY: load
 load: setup ## hybrid, twin and original under 1 to 500 of Locust's users; build/load.json, build/load.html (MODEL=name, USERS="1 500", KILL=1 kills the twin)

@@ -20,6 +20,7 @@ from serving.ports import LOOPBACK, choose
 from serving.process import ServerProcess
 from serving.run_directory import make_run_directory, sweep_run_directories
 from serving.shared_memory import free_bytes, region_bytes, sweep_orphans
+from serving.stubs import end_orphans
 
 _TAIL_LINES = 15
 # Triton's own error lines ("E1123 08:52:26.6 …"), and what it prints before it can log.
@@ -76,6 +77,7 @@ def launch(order: Order) -> Launched:
     python = find_python() if installation.embedded else None
     choose(order.ports)
     sweep_run_directories()
+    end_orphans()
     sweep_orphans()
     run_directory = make_run_directory()
     log_path = order.log_path or run_directory / "triton.log"

@@ -87,6 +87,11 @@ class ServerProcess:
         """True once the process and its stubs are gone, False when they are not within `timeout_s`."""
         return self._ended.wait(timeout_s)
 
+    def kill(self) -> None:
+        """SIGKILL to the process and its stubs."""
+        if self._process is not None and not self._ended.is_set():
+            self._signal_group(signal.SIGKILL)
+
     def stop(self, drain_s: float, *, stubs_alone: bool = False) -> bool:
         """SIGTERM, then SIGKILL to all that is left after `drain_s`. True when it ended by itself.
 

@@ -17,6 +17,11 @@ def make_run_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{started_ticks(os.getpid())}-"))
 
 
+def in_run_directory(path: str) -> bool:
+    """Whether a file belongs to such a directory, which may be gone."""
+    return any(part.startswith(_PREFIX) for part in Path(path).parts[:-1])
+
+
 def sweep_run_directories(parent: Path | None = None) -> list[Path]:
     """Remove the directories whose owner is gone, and return them."""
     swept = []

@@ -146,6 +146,10 @@ class TritonServer:
         self._strict = False
         self.start()
 
+    def kill(self) -> None:
+        """End the server at once, as a crash would: who waits for an answer hears of it. `restart` starts it again."""
+        self._running().process.kill()
+
     def stop(self) -> None:
         """End the server: requests in flight finish first, for `drain_s` at most. Does nothing when it is stopped."""
         if self._launched is None:

@@ -6,13 +6,21 @@ that is a zombie has died by itself, since those that Triton ends it waits for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
+import time
 from pathlib import Path
+
+from serving.run_directory import in_run_directory
 
 # How the Python backend starts one: …/triton_python_backend_stub …/NAME/VERSION/model.py …, or model.onnx where a
 # backend is written in Python itself.
 _MODEL = re.compile(rb"/([^/\0]+)/\d+/[^/\0]+\.[^/.\0]+\0")
+# Of what comes after the binary: model, region, its size and growth, and then the server's process id.
+_SERVER = 4
+_GONE_WITHIN_S = 2.0
 
 
 class Stubs:
@@ -66,6 +74,33 @@ class Stubs:
     def _is_zombie(self, pid: str) -> bool:
         # The name, in parentheses, may hold anything; the state comes after the last one.
         return _read(self._proc / pid / "stat").rpartition(b")")[2].split()[:1] == [b"Z"]
+
+
+def end_orphans(proc: Path = Path("/proc")) -> list[int]:
+    """End the processes of servers that were killed with their owner, and return their numbers.
+
+    Such a process ends by itself once it serves. One that was just being started waits for its server for ever, and
+    keeps its shared memory.
+    """
+    orphans = [int(process.name) for process in proc.glob("[0-9]*") if _is_orphan(process)]
+    for pid in orphans:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    # It is let go of a moment after that, and what it held with it.
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    while any(_is_orphan(proc / str(pid)) for pid in orphans) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return orphans
+
+
+def _is_orphan(process: Path) -> bool:
+    """Whether it belongs to a server of ours, whose number it was told when it was started, and has lost it."""
+    binary, *told = _read(process / "cmdline").decode(errors="replace").split("\0")
+    # The name, in parentheses, may hold anything; after the last one come the state and the parent.
+    parent = _read(process / "stat").rpartition(b")")[2].split()[1:2]
+    if not in_run_directory(binary) or len(told) <= _SERVER or not parent:
+        return False
+    return told[_SERVER].encode() != parent[0]
 
 
 def _read(path: Path) -> bytes:

@@ -54,6 +54,14 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="neither load dead models anew nor start Triton again when it ends by itself",
     )
+    serve.add_argument(
+        "--on-hybrid-death",
+        choices=("reload", "restart"),
+        default="reload",
+        help="when the process of a hybrid dies: load that model anew, while the requests that it had taken on end by "
+        "their own deadline, or start Triton again, so that they end at once and every model is away for seconds "
+        "(default: %(default)s)",
+    )
     with_watching(serve)
     with_state(serve)
 
@@ -93,4 +101,5 @@ def _keep(server: TritonServer, arguments: argparse.Namespace) -> None:
     if arguments.no_watch:
         raise ServerFailed(f"ended with {server.wait()}", arguments.log, server.log_tail())
     with told_on(arguments.watch_port) as telling:
-        Keeper(server, telling, policy_of(arguments)).keep()
+        restart = arguments.on_hybrid_death == "restart"
+        Keeper(server, telling, policy_of(arguments), restart_for_hybrids=restart).keep()

@@ -18,17 +18,27 @@ from serving.watch.telling import Telling
 # A server that ends so often within so long is not worth another start.
 _ENDS, _WITHIN_S = 5, 600.0
 _LONGEST_PAUSE_S = 30.0
+# After so many ends a dead hybrid is loaded anew instead: the next start would wait for longer than that takes.
+_ENDS_FOR_HYBRIDS = 2
 # A probe under way may take longer; it ends with its connection.
 _JOIN_S = 2.0
 
 
 class Keeper:
-    """Keeps one server running until `keep` is interrupted, and looks after its models."""
+    """Keeps one server running until `keep` is interrupted, and looks after its models.
 
-    def __init__(self, server: TritonServer, telling: Telling, policy: Policy) -> None:
+    With `restart_for_hybrids` a hybrid whose process dies takes the server with it: its callers hear of it at once, and
+    what the process held is gone, but all other models are away until the server is back.
+    """
+
+    def __init__(
+        self, server: TritonServer, telling: Telling, policy: Policy, *, restart_for_hybrids: bool = False
+    ) -> None:
         self._server = server
         self._telling = telling
         self._policy = policy
+        self._restart_for_hybrids = restart_for_hybrids
+        self._ended_for: str | None = None
         self._ends: deque[float] = deque(maxlen=_ENDS)
 
     def keep(self) -> None:
@@ -39,7 +49,9 @@ class Keeper:
         while True:
             with self._watched() as watch:
                 status = self._server.wait()
-            self._start_again(f"ended with {status}", watch.serving)
+            ended_for, self._ended_for = self._ended_for, None
+            how = f"ended with {status}" if ended_for is None else f"was ended for {ended_for}, whose process has died"
+            self._start_again(how, watch.serving)
 
     @contextmanager
     def _watched(self) -> Iterator[Watch]:
@@ -51,6 +63,7 @@ class Keeper:
                 policy=self._policy,
                 repository=self._server.repository,
                 stubs=Stubs(self._server.pid),
+                begin_anew=self._begin_anew,
             )
             thread = threading.Thread(target=watch.run, args=(stop,), name="watch", daemon=True)
             thread.start()
@@ -60,13 +73,23 @@ class Keeper:
                 stop.set()
                 thread.join(_JOIN_S)
 
+    def _begin_anew(self, hybrid: str) -> bool:
+        """End the server for a hybrid whose process has died, unless that has not helped lately."""
+        if not self._restart_for_hybrids or self._recent(time.monotonic()) >= _ENDS_FOR_HYBRIDS:
+            return False
+        self._ended_for = hybrid
+        self._server.kill()
+        return True
+
+    def _recent(self, now: float) -> int:
+        return sum(1 for end in self._ends if now - end < _WITHIN_S)
+
     def _start_again(self, how: str, models: Sequence[str]) -> None:
         now = time.monotonic()
         if len(self._ends) == _ENDS and now - self._ends[0] < _WITHIN_S:
             what = f"{how}, for the {_ENDS + 1}th time within {_WITHIN_S / 60:.0f} minutes"
             raise ServerFailed(what, self._server.log_path, self._server.log_tail())
-        recent = sum(1 for end in self._ends if now - end < _WITHIN_S)
-        pause_s = min(2.0**recent - 1, _LONGEST_PAUSE_S)
+        pause_s = min(2.0 ** self._recent(now) - 1, _LONGEST_PAUSE_S)
         self._ends.append(now)
         self._telling.restarting(how, pause_s)
         time.sleep(pause_s)

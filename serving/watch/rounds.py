@@ -54,6 +54,8 @@ class Watch:
     could not load again is its own to load; `serving` has both, as of the last look. `repository` has the golden
     samples to ask for; without it, or where there are none, the request is one of zeros. `only` names the models to
     look after, None stands for all. `stubs` shows deaths between two rounds, where the server runs on this machine.
+    `begin_anew` is asked when a hybrid's process has died, and is true where it ended the server for that: what the
+    process had taken on is answered by nobody as long as the server lives.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Watch:
         repository: Path | None = None,
         only: frozenset[str] | None = None,
         stubs: Stubs | None = None,
+        begin_anew: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
@@ -73,6 +76,7 @@ class Watch:
         self._repository = repository
         self._only = only
         self._stubs = stubs
+        self._begin_anew = begin_anew
         self._clock = clock
         self._cares: dict[str, Care] = {}
         self._answered: dict[str, int] = {}
@@ -120,6 +124,8 @@ class Watch:
     def mend(self, died: frozenset[str]) -> None:
         """Load anew what was seen to die; nobody is asked before. Raises ServerUnreachable."""
         ready = {one.name for one in self._control.index() if one.ready and self._mine(one.name)}
+        if any(self._begin_anew(name) for name in sorted(died & ready) if not name.endswith(_TWINS)):
+            return
         for name in _twins_first(died & ready):
             care = self._cares.setdefault(name, Care(self._policy))
             self._telling.probed(name, "failed", DIED)

@@ -1,6 +1,7 @@
-"""tritonserver itself is killed, under `make serve`'s own command."""
+"""tritonserver itself ends, under `make serve`'s own command: it is killed, or ended for a dead hybrid."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -12,38 +13,49 @@ import numpy as np
 from understudy_client import HybridClient, UnderstudyClientError
 
 from serving import read_state
+from serving.stubs import Stubs
 from tests.live.hybrid_net import right
+
+from .crowd import Crowd
+from .processes import regions_of
 
 PROJECT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def serving(command):
-    """The command while it runs; it does not outlive the test."""
+def serving(repository, folder, *options):
+    """The command on free ports: the process, and what it shows first. It does not outlive the test."""
+    command = [sys.executable, "-m", "serving", "serve", "--repository", str(repository), "--interval", "1"]
+    files = ["--state", str(folder / "server.json"), "--log", str(folder / "triton.log")]
+    ports = [part for service in ("http", "grpc", "metrics", "watch") for part in (f"--{service}-port", "0")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=PROJECT, **pipes) as process:
+    with subprocess.Popen([*command, *files, *ports, *options], cwd=PROJECT, **pipes) as process:
         try:
-            yield process
+            yield process, dict(process.stdout.readline().rstrip("\n").split("\t") for _ in range(5))
         finally:
             process.kill()
+
+
+def stopped(process):
+    """What it told until it was stopped. It ends in good order."""
+    process.send_signal(signal.SIGTERM)
+    _, lines = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return lines
 
 
 def test_the_server_is_killed_and_started_again_where_it_was(tmp_path, triton, net_of, figures):
     """Callers who ask again are answered; what was unloaded by hand stays so."""
     net = net_of("restarted")
-    state, log = tmp_path / "server.json", tmp_path / "triton.log"
-    command = [sys.executable, "-m", "serving", "serve", "--repository", str(triton.repository), "--state", str(state)]
-    ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--watch-port", "0", "--interval", "1"]
-    with serving([*command, *ports, "--log", str(log)]) as serve:
-        shown = dict(serve.stdout.readline().rstrip("\n").split("\t") for _ in range(5))
-        running = read_state(state)
+    with serving(triton.repository, tmp_path) as (serve, shown):
+        running = read_state(tmp_path / "server.json")
         x = np.ones((2, 3), np.float32)
         with HybridClient(shown["grpc"], timeout_s=20, retries=8) as client:
             client.predict({"x": x}, model=net.name)
             client.unload(f"{net.name}_original")
             time.sleep(2.5)
             killed = time.monotonic()
-            subprocess.run(["kill", "-9", str(running.pid)], check=True)
+            os.kill(running.pid, signal.SIGKILL)
             figures["calls"] = 0
             while True:
                 figures["calls"] += 1
@@ -55,17 +67,44 @@ def test_the_server_is_killed_and_started_again_where_it_was(tmp_path, triton, n
                     time.sleep(0.05)
             figures["back_s"] = time.monotonic() - killed
             served = {one.name for one in client.models() if one.state == "READY"}
-        again = read_state(state)
+        again = read_state(tmp_path / "server.json")
         with urllib.request.urlopen(shown["watch"], timeout=5) as page:
             told = page.read().decode()
-        serve.send_signal(signal.SIGTERM)
-        _, lines = serve.communicate(timeout=60)
+        lines = stopped(serve)
     assert answer.outputs["y"].tobytes() == right(x).tobytes()
     assert figures["back_s"] < 20
     assert again.pid != running.pid
     assert again.grpc_url == running.grpc_url == shown["grpc"]
     assert f"{net.name}_original" not in served
-    assert log.with_name("triton.log.1").is_file()
+    assert (tmp_path / "triton.log.1").is_file()
     assert "understudy_watch_server_restarts_total 1.0" in told
-    assert serve.returncode == 0
     assert "ALARM: tritonserver ended with -9; it is started again" in lines
+
+
+def test_the_hybrid_is_killed_mid_call_where_the_server_starts_again_for_that(tmp_path, triton, net_of, figures):
+    """Nobody waits for an answer that cannot come any more, and nothing is left of the dead process."""
+    net = net_of("abdicated")
+    net.behave("onnx", sleep_s={"all": 0.2})
+    with serving(triton.repository, tmp_path, "--on-hybrid-death", "restart") as (serve, shown):
+        server = read_state(tmp_path / "server.json").pid
+        (hybrid,) = Stubs(server).of(net.name)
+        held = regions_of(server)
+        with Crowd(shown["grpc"], net.name, 16, deadline_s=30.0) as crowd:
+            crowd.more(50, "onnx")
+            os.kill(hybrid, signal.SIGKILL)
+            killed = time.monotonic()
+            crowd.until(lambda told: told.errors.total() >= 16, timeout_s=20)
+            figures["all_16_heard_of_it_s"] = time.monotonic() - killed
+            crowd.more(1, "onnx")
+            figures["back_s"] = time.monotonic() - killed
+            crowd.more(100, "onnx")
+        figures["errors"] = dict(crowd.told.errors)
+        figures["longest_wait_for_an_error_s"] = max(crowd.told.refusal_s)
+        figures["regions_left"] = sum(region.exists() for region in held)
+        lines = stopped(serve)
+    assert crowd.told.wrong == []
+    assert held
+    assert figures["longest_wait_for_an_error_s"] <= 2.0
+    assert figures["back_s"] <= 15
+    assert figures["regions_left"] == 0
+    assert f"ALARM: tritonserver was ended for {net.name}, whose process has died; it is started again" in lines

@@ -47,7 +47,7 @@ def arguments(triton):
 def test_a_release_and_its_rollback_go_live_without_a_failed_request(triton, publish, capsys):
     assert publish(2) == 0
     assert ask(triton.server.grpc_url) == 2
-    with Load(triton.server.grpc_url, callers=8, pause_s=0.01) as load:
+    with Load(triton.server.grpc_url) as load:
         assert publish(3) == 0
         assert ask(triton.server.grpc_url) == 3
         assert main(["rollback", "published", *arguments(triton)]) == 0

@@ -60,7 +60,7 @@ def assert_served_alone(triton, version, wait_s=20.0):
 def test_a_twin_that_answers_otherwise_is_quarantined(triton, live, repository, capsys, rehearse):
     url = triton.server.grpc_url
     place = repository.quarantine.place(NAME, 2)
-    with Load(url, callers=4, pause_s=0.005) as load:
+    with Load(url) as load:
         with pytest.raises(ReleaseQuarantined) as caught:
             release(repository, 3, live_on(url, rehearse=rehearse), twin_factor=3.5)
         assert_served_alone(triton, 1)
@@ -106,7 +106,7 @@ def test_a_hybrid_that_cannot_ask_its_twin_is_taken_back_under_load(triton, live
         return publish(name, staged, *more)
 
     monkeypatch.setattr(repository, "publish", broken)
-    with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
+    with Load(triton.server.grpc_url) as load:
         with pytest.raises(ReleaseQuarantined, match="was answered by original, not onnx"):
             release(repository, 3, live)
         assert_served_alone(triton, 1)
@@ -117,7 +117,7 @@ def test_a_hybrid_that_cannot_ask_its_twin_is_taken_back_under_load(triton, live
 
 def test_an_interrupted_publish_is_taken_back_under_load(triton, live, repository):
     threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
+    with Load(triton.server.grpc_url) as load:
         with pytest.raises(KeyboardInterrupt):
             release(repository, 3, live)
         assert_served_alone(triton, 1)
@@ -130,7 +130,7 @@ def test_the_next_run_of_an_unchanged_repository_brings_the_server_back(triton, 
     """A release that was published to the files alone, as with --server none: the server still has the old one."""
     release(repository, 3)
     assert ask(triton.server.grpc_url) == 2
-    with Load(triton.server.grpc_url, callers=4, pause_s=0.005) as load:
+    with Load(triton.server.grpc_url) as load:
         done = repository.repair(NAME, live)
     assert done == [f"brought {triton.server.grpc_url} back to release 2 of {NAME}"]
     assert_served_alone(triton, 2)

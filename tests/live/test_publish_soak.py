@@ -28,6 +28,8 @@ SEED = 20261124
 FULL = os.environ.get("UNDERSTUDY_PUBLISH_SOAK") == "full"
 KILLS = 50 if FULL else 4
 SWITCHES = 100 if FULL else 6
+# Of a caller, between two requests.
+PAUSE_S = 0.01 if FULL else 0.04
 # Of memory and of /dev/shm, between the first quarter of the switches and the last one.
 SLACK = 1.05
 SLACK_BYTES = 64 << 20
@@ -108,7 +110,7 @@ def step_reached(repository, before):
 def test_publishers_killed_at_random_moments_fail_no_request_and_leave_nothing(server, repository):
     chosen = random.Random(SEED)
     killed, steps = 0, Counter()
-    with Load(server.grpc_url, callers=4, pause_s=0.01) as load:
+    with Load(server.grpc_url, pause_s=PAUSE_S) as load:
         publish_s = Publisher(server, "publish", "4").seconds()
         factors = {1: 2.0, 2: 3.0, 3: 4.0}
         # One that is done before its moment comes counts for none.
@@ -163,7 +165,7 @@ def command_lines():
 def test_many_publishes_and_rollbacks_fail_no_request_and_leave_memory_flat(server, repository):
     live = live_on(server.grpc_url)
     used = []
-    with Load(server.grpc_url, callers=4, pause_s=0.01) as load:
+    with Load(server.grpc_url, pause_s=PAUSE_S) as load:
         for turn in range(SWITCHES):
             with repository.locked():
                 repository.repair(NAME, live)

@@ -55,13 +55,13 @@ def mapped_by(pid: int) -> set[Path]:
     return {region for region in regions() if region.name in Path(f"/proc/{pid}/maps").read_text()}
 
 
-def working_on(repository: Path) -> list[str]:
+def working_on(repository: Path) -> list[int]:
     """The processes that a server on this repository has."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if str(repository).encode() in (process / "cmdline").read_bytes():
-                found.append(process.name)
+                found.append(int(process.name))
     return found
 
 
@@ -344,6 +344,30 @@ def test_a_load_that_does_nothing_is_begun_once_more_and_then_has_its_time(
     (repository / "echo" / "1" / "model.py").write_text(IDLING.format(first=first, then=then))
     with TritonServer(repository, drain_s=1) as server, server.control() as control:
         assert control.ready("echo")
+
+
+def test_a_process_that_was_being_started_when_all_were_killed_is_ended_by_the_next_start(repository: Path) -> None:
+    model = repository / "echo" / "1" / "model.py"
+    plain = model.read_text()
+    model.write_text(IDLING.format(first=600, then=600))
+    code = "import sys; from pathlib import Path; import serving; serving.TritonServer(Path(sys.argv[1])).start()"
+    with subprocess.Popen([sys.executable, "-c", code, str(repository)]) as parent:
+        try:
+            wait_until(lambda: model.with_name("seen").is_file())
+        finally:
+            parent.kill()
+    (stub,) = (pid for pid in working_on(repository) if "python_b" in Path(f"/proc/{pid}/comm").read_text())
+    server = int(Path(f"/proc/{stub}/stat").read_text().rpartition(")")[2].split()[1])
+    held = mapped_by(server)
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: not alive(server))
+    assert alive(stub)
+    assert held <= regions()
+    model.write_text(plain)
+    with TritonServer(repository) as again:
+        assert not alive(stub)
+        assert not held & regions()
+        assert infer(again.grpc_url, 0.0) == 0.0
 
 
 HANGING = """import os, pathlib, signal, time

@@ -1,6 +1,7 @@
 """A server that ends is started again, and not for ever. No server: what one would do."""
 
 import contextlib
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,71 @@ def test_one_that_ended_before_it_was_looked_at_loads_what_it_was_to_load(lines,
     with pytest.raises(ServerFailed):
         Keeper(server, Telling(lines.append), Policy()).keep()
     assert server.restarts == [None] * 5
+
+
+class Dying:
+    """The processes of a server whose hybrid, or twin, dies as soon as somebody looks."""
+
+    left = 0
+    of = "net"
+
+    def __init__(self, server_pid):
+        self.told = False
+
+    def died(self):
+        told, self.told = self.told, True
+        return frozenset() if told else frozenset({self.of})
+
+
+class Mortal(Server):
+    """Ends when it is killed, or when a model was loaded anew: the test is over then."""
+
+    def __init__(self, models):
+        super().__init__(models)
+        self.reloaded = []
+        self.ended = threading.Event()
+        self.status = None
+
+    def reload(self, name):
+        self.reloaded.append(name)
+        self.status = 0
+        self.ended.set()
+
+    def kill(self):
+        self.status = -9
+        self.ended.set()
+
+    def wait(self):
+        self.ended.wait(10)
+        self.ended.clear()
+        if self.status == 0:
+            raise KeyboardInterrupt
+        return self.status
+
+
+def kept(monkeypatch, lines, dies, **options):
+    """A server whose model dies again and again, until one is loaded anew."""
+    monkeypatch.setattr(module, "Stubs", type("Stubs", (Dying,), {"of": dies}))
+    server = Mortal(["net", "net_onnx"])
+    with pytest.raises(KeyboardInterrupt):
+        Keeper(server, Telling(lines.append), Policy(interval_s=600.0), **options).keep()
+    return server
+
+
+def test_a_dead_hybrid_takes_the_server_with_it_where_that_is_wanted_twice_and_is_loaded_anew_then(
+    monkeypatch, lines, pauses
+):
+    server = kept(monkeypatch, lines, "net", restart_for_hybrids=True)
+    assert len(server.restarts) == 2
+    assert server.reloaded == ["net"]
+    told = "ALARM: tritonserver was ended for net, whose process has died; it is started again"
+    assert sum(told in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(("dies", "options"), [("net", {}), ("net_onnx", {"restart_for_hybrids": True})])
+def test_a_dead_hybrid_is_loaded_anew_unless_told_otherwise_and_a_twin_always(
+    monkeypatch, lines, pauses, dies, options
+):
+    server = kept(monkeypatch, lines, dies, **options)
+    assert server.restarts == []
+    assert server.reloaded == [dies]
