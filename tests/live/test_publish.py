@@ -45,7 +45,7 @@ def arguments(triton):
 
 
 def test_a_release_and_its_rollback_go_live_without_a_failed_request(triton, publish, capsys):
-    assert publish(2) == 0
+    assert publish(2, "--no-rehearsal") == 0
     assert ask(triton.server.grpc_url) == 2
     with Load(triton.server.grpc_url) as load:
         assert publish(3) == 0
@@ -60,7 +60,7 @@ def test_a_release_and_its_rollback_go_live_without_a_failed_request(triton, pub
 
 
 def test_a_release_that_the_server_refuses_leaves_the_old_one_serving(triton, publish, capsys, monkeypatch):
-    assert publish(2) == 0
+    assert publish(2, "--no-rehearsal") == 0
     code = Path("python_backend/hybrid/model.py").read_text()
     broken = Path(str(triton.repository.parent / "broken"))
     broken.mkdir()
