@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
-WORKERS ?= 2
+WORKERS ?= 3
 LOADED = $(or $(MODEL),efficientnet_lite0)
 .DEFAULT_GOAL := help
 
@@ -104,7 +104,7 @@ check: $(VENV)/.installed ## formatting, lint and types
 	$(BIN)/mypy
 
 .PHONY: test
-test: setup ## all tests: unit, contract, and on a real Triton (WORKERS=0: one file at a time instead of two)
+test: setup ## all tests: unit, contract, and on a real Triton (WORKERS=0: one file at a time instead of three)
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit

@@ -54,6 +54,11 @@ def server_arguments(
     ]
 
 
+def loaded_ahead(models: Sequence[str]) -> list[str]:
+    """The arguments for models that are loaded before the server listens; one that does not load is left out."""
+    return [*(f"--load-model={model}" for model in models), "--exit-on-error=false"] if models else []
+
+
 def server_environment(
     environ: Mapping[str, str],
     installation: Installation,

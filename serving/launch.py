@@ -8,19 +8,21 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving import gpu as gpu_of_machine
-from serving.command import available_cores, server_arguments, server_environment
+from serving.command import available_cores, loaded_ahead, server_arguments, server_environment
 from serving.errors import PortTaken, ServerFailed
 from serving.layout import lay_out_backends, plain_path
+from serving.loads import Together, wait_for
 from serving.locate import find_installation, find_python
 from serving.ports import LOOPBACK, choose
 from serving.process import ServerProcess
 from serving.run_directory import make_run_directory, sweep_run_directories
 from serving.shared_memory import free_bytes, region_bytes, sweep_orphans
-from serving.stubs import end_orphans
+from serving.stubs import Stubs, end_orphans
 
 _TAIL_LINES = 15
 # Triton's own error lines ("E1123 08:52:26.6 …"), and what it prints before it can log.
@@ -32,7 +34,8 @@ _PORT_ATTEMPTS = 3
 class Order:
     """What to start. Ports that are None are free ones; `log_path` None puts the log into the run directory.
 
-    `regions` is first size and growth of a stub's shared memory in bytes, None for what suits this machine.
+    `regions` is first size and growth of a stub's shared memory in bytes, None for what suits this machine. The models
+    in `ahead` are loaded before the server listens, as far as they load, within `load_timeout_s`.
     """
 
     repository: Path
@@ -43,11 +46,13 @@ class Order:
     regions: tuple[int, int] | None
     extra_arguments: Sequence[str]
     environ: Mapping[str, str]
+    load_timeout_s: float
+    ahead: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Launched:
-    """A server that listens on every port, without models yet."""
+    """A server that listens on every port, with the models that were to be loaded ahead."""
 
     process: ServerProcess
     ports: Mapping[str, int]
@@ -71,7 +76,7 @@ def launch(order: Order) -> Launched:
     """Start a server. No process is left behind by an error.
 
     Raises TritonNotFound, PythonNotSuitable, PortTaken before anything runs; ServerFailed with the end of the log,
-    which is then kept for whoever wants to read on.
+    which is then kept for whoever wants to read on; LoadHangs for models that were to be loaded ahead.
     """
     installation = find_installation(order.environ)
     python = find_python() if installation.embedded else None
@@ -105,7 +110,7 @@ def launch(order: Order) -> Launched:
             drain_s=order.drain_s,
             regions=regions,
             gpu=usable,
-            extra=order.extra_arguments,
+            extra=[*loaded_ahead(order.ahead), *order.extra_arguments],
         )
         return ServerProcess(arguments, environment, log_path), ports
 
@@ -118,7 +123,7 @@ def _run_on_free_ports(
 ) -> tuple[ServerProcess, dict[str, int]]:
     process, ports = start()
     try:
-        _run_until_live(process, ports, log_path, order.start_timeout_s)
+        _run_until_live(process, ports, order, log_path)
     except ServerFailed:
         # A free port may be given to another process between our look and the server's bind.
         if attempts == 1 or not _lost_a_free_port(order.ports, ports):
@@ -135,10 +140,13 @@ def _lost_a_free_port(wanted: Mapping[str, int | None], chosen: Mapping[str, int
     return False
 
 
-def _run_until_live(process: ServerProcess, ports: Mapping[str, int], log_path: Path, timeout_s: float) -> None:
+def _run_until_live(process: ServerProcess, ports: Mapping[str, int], order: Order, log_path: Path) -> None:
     try:
         _spawn(process, log_path)
-        _wait_until_live(process, ports, log_path, timeout_s)
+        if order.ahead:
+            _wait_until_loaded(process, ports, order, log_path)
+        else:
+            _wait_until_live(process, ports, log_path, order.start_timeout_s)
     except BaseException:
         process.stop(0)
         raise
@@ -149,6 +157,20 @@ def _spawn(process: ServerProcess, log_path: Path) -> None:
         process.start()
     except OSError as error:
         raise ServerFailed(f"could not be started ({error})", log_path) from error
+
+
+def _wait_until_loaded(process: ServerProcess, ports: Mapping[str, int], order: Order, log_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        within_s = order.start_timeout_s + order.load_timeout_s
+        live = pool.submit(_wait_until_live, process, ports, log_path, within_s)
+        models = Together(Stubs(process.pid), order.ahead)
+        try:
+            wait_for({models.name: live}, models, idle_ends=True)
+        except BaseException:
+            # Who waits for it in the pool ends with it.
+            process.stop(0)
+            raise
+        live.result()
 
 
 def _wait_until_live(process: ServerProcess, ports: Mapping[str, int], log_path: Path, timeout_s: float) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
+from typing import Protocol
 
 from serving.errors import LoadHangs
 from serving.stubs import Stubs
 
-__all__ = ["wait_for"]
+__all__ = ["Together", "wait_for"]
 
 _LOOK_EVERY_S = 1.0
 _HANGS_AFTER_S = 8.0
@@ -18,7 +19,41 @@ _IDLE_S = 25.0
 _BUSY = 0.01
 
 
-def wait_for(loading: Mapping[str, Future[None]], stubs: Stubs, *, idle_ends: bool) -> None:
+class Processes(Protocol):
+    """What is looked at of the processes of each load: serving.stubs.Stubs has it."""
+
+    def died(self) -> frozenset[str]:
+        """The loads of which a process has died since the last look."""
+
+    def of(self, name: str, /) -> list[int]:
+        """The processes of one load that live now."""
+
+    def processor_s(self, name: str, /) -> float:
+        """Seconds of processor time that they have taken."""
+
+
+class Together:
+    """Several models as one load, `name`, since all of them are there at once or none is."""
+
+    def __init__(self, stubs: Stubs, models: Sequence[str]) -> None:
+        self.name = ", ".join(models)
+        self._stubs = stubs
+        self._models = models
+
+    def died(self) -> frozenset[str]:
+        """The load, if a process of a model has died since the last look."""
+        return frozenset({self.name} if self._stubs.died() & set(self._models) else ())
+
+    def of(self, _: str, /) -> list[int]:
+        """The processes of all models."""
+        return [pid for model in self._models for pid in self._stubs.of(model)]
+
+    def processor_s(self, _: str, /) -> float:
+        """Seconds of processor time of all of them."""
+        return sum(self._stubs.processor_s(model) for model in self._models)
+
+
+def wait_for(loading: Mapping[str, Future[None]], stubs: Processes, *, idle_ends: bool) -> None:
     """Wait until all loads have ended, well or badly. Raises LoadHangs for one that will not.
 
     Triton itself tells of a process that died while its model was loaded, after four seconds. Where `idle_ends`, a load
@@ -48,7 +83,7 @@ def wait_for(loading: Mapping[str, Future[None]], stubs: Stubs, *, idle_ends: bo
 class _Idle:
     """Whether a load still does something: the processor time of the model's processes, a stretch after the other."""
 
-    def __init__(self, stubs: Stubs, name: str) -> None:
+    def __init__(self, stubs: Processes, name: str) -> None:
         self._stubs = stubs
         self._name = name
         self._since, self._spent = time.monotonic(), stubs.processor_s(name)

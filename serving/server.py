@@ -64,6 +64,7 @@ class TritonServer:
             regions=None if shm_region_mib is None else (shm_region_mib * MIB, shm_region_mib * MIB),
             extra_arguments=tuple(extra_arguments),
             environ=dict(os.environ if environ is None else environ),
+            load_timeout_s=load_timeout_s,
         )
         self._load = None if load is None else list(load)
         self._strict = strict
@@ -111,16 +112,35 @@ class TritonServer:
         Raises RepositoryError, TritonNotFound, PythonNotSuitable, PortTaken before anything is started; ServerFailed
         with the end of the log; LoadFailed with the server's reason. No process is left behind by any of them.
         """
-        if self._launched is not None:
-            raise RuntimeError("the server is already started")
-        self.failures.clear()
-        stages = load_stages(read_repository(self.repository), self._load)
+        stages = self._stages()
         try:
             self._start(stages, idle_ends=True)
         except LoadHangs:
             # Now and then 24.10 loses a process to a lock of its own, and that server then loads nothing any more. A
             # model may also just wait for something, and does so once more then: it has its time.
             self._start(stages, idle_ends=False)
+
+    def _stages(self) -> list[list[str]]:
+        """What a start loads, one stage after the other."""
+        if self._launched is not None:
+            raise RuntimeError("the server is already started")
+        self.failures.clear()
+        return load_stages(read_repository(self.repository), self._load)
+
+    def _start_loaded(self) -> bool:
+        """Start a server that listens only once its models are loaded; whether that went well.
+
+        Of a model that is still to come a server says that there is none. Where nobody listens a client asks again.
+        """
+        stages, order = self._stages(), self._order
+        self._order = replace(order, ahead=[name for stage in stages for name in stage])
+        try:
+            self._start(stages, idle_ends=True)
+        except (LoadHangs, ServerFailed):
+            return False
+        finally:
+            self._order = order
+        return True
 
     def _start(self, stages: list[list[str]], *, idle_ends: bool) -> None:
         self._launched = launch(self._order)
@@ -144,7 +164,8 @@ class TritonServer:
         self._order = replace(self._order, ports=dict(launched.ports))
         self._load = self._load if load is None else list(load)
         self._strict = False
-        self.start()
+        if not self._start_loaded():
+            self.start()
 
     def kill(self) -> None:
         """End the server at once, as a crash would: who waits for an answer hears of it. `restart` starts it again."""

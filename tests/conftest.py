@@ -1,7 +1,7 @@
 """The order of the test files where several processes share them: the longest come first, so that all end together.
 
-Of the two that convert all the time one is first and the other comes when that is done: side by side they take twice as
-long, and beside those that mostly wait neither does.
+Of those that convert all the time one is first and the others come when that is done: side by side they take twice as
+long, and beside those that mostly wait none does.
 """
 
 from pathlib import Path
@@ -12,13 +12,18 @@ LIVE = Path(__file__).parent / "live"
 LONGEST = (
     "demo",
     "publish_soak",
-    "hybrid_faults",
     "publish_live",
+    "replicas",
     "own_models",
-    "publish",
-    "search",
     "integrity",
     "hybrid",
+    "search",
+    "serving",
+    "publish",
+    "hybrid_faults",
+    "load",
+    "preflight",
+    "tuning",
 )
 
 

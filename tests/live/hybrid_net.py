@@ -179,11 +179,17 @@ def right(x: Any) -> Any:
 
 
 class Load:
-    """Clients that ask on and on, each with values of its own, and check every answer. A context manager."""
+    """Clients that ask on and on, each with values of its own, and check every answer. A context manager.
 
-    def __init__(self, net: Net, clients: int, make: Callable[[np.random.Generator], Any]) -> None:
+    Each pauses for `pause_s` after an answer: 64 that do not take all processors, also from what is tested.
+    """
+
+    def __init__(
+        self, net: Net, clients: int, make: Callable[[np.random.Generator], Any], *, pause_s: float = 0.0
+    ) -> None:
         self._net = net
         self._make = make
+        self._pause_s = pause_s
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(clients)
         self._clients = clients
@@ -227,7 +233,7 @@ class Load:
 
     def _ask_on(self, seed: int) -> None:
         random = np.random.default_rng(seed)
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause_s):
             x = self._make(random)
             start = time.monotonic()
             try:

@@ -77,7 +77,7 @@ def published(triton, tmp_path_factory):
     (folder / "model.toml").write_text(SPEC)
     (folder / "net.py").write_text(NET)
     made = Published(triton, folder)
-    assert made.convert(0) == 0
+    assert made.convert(0, "--no-rehearsal") == 0
     yield made
     triton.drop(*MODELS)
 

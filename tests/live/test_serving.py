@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -405,6 +408,47 @@ def test_a_server_that_waits_for_a_dead_process_is_started_once_more(hanging: Ca
     with TritonServer(hanging(False)) as server, server.control() as control:
         assert control.ready("echo")
     assert time.monotonic() - start < 60
+
+
+def test_started_again_it_listens_once_its_models_are_loaded_as_far_as_they_load(repository: Path) -> None:
+    shutil.copytree(MODELS / "echo", repository / "spoilt")
+    (repository / "spoilt" / "config.pbtxt").write_text(
+        (repository / "echo" / "config.pbtxt").read_text().replace('"echo"', '"spoilt"')
+    )
+    with TritonServer(repository) as server:
+        (repository / "spoilt" / "1" / "model.py").write_text("raise ValueError('spoilt')")
+        server.kill()
+        server.wait(10.0)
+        url, heard = f"http://{server.http_url}/v2/models/echo/ready", set()
+        with ThreadPoolExecutor(1) as pool:
+            again = pool.submit(server.restart)
+            while not again.done():
+                try:
+                    with urllib.request.urlopen(url, timeout=5) as answer:
+                        heard.add(answer.status)
+                except urllib.error.HTTPError as error:
+                    heard.add(error.code)
+                except OSError:
+                    time.sleep(0.01)
+        assert again.result() is None
+        assert heard == {200}
+        assert infer(server.grpc_url, 0.0) == 0.0
+        assert "spoilt" in server.failures["spoilt"]
+
+
+def test_one_that_waits_for_a_dead_process_when_it_is_started_again_is_started_once_more(
+    hanging: Callable[[bool], Path],
+) -> None:
+    repository = hanging(False)
+    seen = repository / "echo" / "1" / "seen"
+    seen.touch()
+    with TritonServer(repository) as server, server.control() as control:
+        seen.unlink()
+        server.kill()
+        server.wait(10.0)
+        server.restart()
+        assert seen.exists()
+        assert control.ready("echo")
 
 
 def test_one_that_waits_for_ever_is_told_of_and_leaves_nothing_behind(hanging: Callable[[bool], Path]) -> None:
