@@ -82,15 +82,18 @@ def end_orphans(proc: Path = Path("/proc")) -> list[int]:
     Such a process ends by itself once it serves. One that was just being started waits for its server for ever, and
     keeps its shared memory.
     """
-    orphans = [int(process.name) for process in proc.glob("[0-9]*") if _is_orphan(process)]
-    for pid in orphans:
+    ended = []
+    for process in proc.glob("[0-9]*"):
+        # Another user's are left to them.
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            if _is_orphan(process):
+                os.kill(int(process.name), signal.SIGKILL)
+                ended.append(process)
     # It is let go of a moment after that, and what it held with it.
     deadline = time.monotonic() + _GONE_WITHIN_S
-    while any(_is_orphan(proc / str(pid)) for pid in orphans) and time.monotonic() < deadline:
+    while any(map(_is_orphan, ended)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return orphans
+    return [int(process.name) for process in ended]
 
 
 def _is_orphan(process: Path) -> bool:

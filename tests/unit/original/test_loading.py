@@ -1,10 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 
 from python_backend.original.bundle import Bundle, Tensor, read_bundle, source_file
 from python_backend.original.errors import ArtefactMissing, FactoryFailed, first_line
 from python_backend.original.factory import find_callable
-from python_backend.original.loading import name_outputs, tensors_of
+from python_backend.original.loading import Device, load, name_outputs, tensors_of
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,14 @@ def test_a_callable_that_is_not_there_is_explained(tmp_path, reference, sentence
 def test_the_first_line_that_says_something_is_kept():
     assert first_line(ValueError("\n\n  the reason\nand a page of context")) == "ValueError: the reason"
     assert first_line(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize(("said", "there"), [(None, "1"), ("0", "0")])
+def test_torch_takes_memory_in_huge_pages_unless_somebody_says_otherwise(tmp_path, monkeypatch, said, there):
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", said or "")
+    if said is None:
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    Bundle(format="torchscript", path="net.pt").write(tmp_path)
+    with pytest.raises(ArtefactMissing):
+        load(tmp_path, Device())
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == there
