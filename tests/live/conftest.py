@@ -6,6 +6,7 @@ That test is run once more (`--only-rerun` in pyproject.toml), and the end of th
 
 import contextlib
 import shutil
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from serving import ModelControl, TritonServer
-from serving.errors import ServingError
+from serving.errors import ServerUnreachable, ServingError
 
 HERE = Path(__file__).parent
 ENDED = "tritonserver ended"
@@ -82,9 +83,22 @@ class LiveTriton:
         told = "\n  ".join((f"tritonserver ended with {status}", *self.server.log_tail()))
         try:
             self.server.restart()
+            self._until_reached()
         except ServingError as error:
             pytest.exit(f"{told}\nand does not start again: {error}", returncode=3)
         return told
+
+    def _until_reached(self, within_s: float = 5.0) -> None:
+        """A connection that was broken is made anew after a pause of its own."""
+        end = time.monotonic() + within_s
+        while True:
+            try:
+                self.control.index()
+                return
+            except ServerUnreachable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
     def add(self, folder: Path, name: str | None = None) -> str:
         """Copy a model folder into the repository, under `name` or its own, and load it. Returns the name."""

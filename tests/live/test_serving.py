@@ -136,7 +136,13 @@ def test_whoever_asked_a_dead_server_all_the_time_finds_it_once_it_is_back(repos
                 control.index()
             time.sleep(0.1)
         server.restart()
-        assert control.ready("echo")
+
+        def found() -> bool:
+            with contextlib.suppress(ServerUnreachable):
+                return control.ready("echo")
+            return False
+
+        wait_until(found, seconds=2.0)
 
 
 def test_two_servers_run_side_by_side_and_one_sweeps_only_what_a_dead_one_left(repository: Path, triton) -> None:
