@@ -76,7 +76,7 @@ verify: $(VENV)/.installed ## check releases against their checksums and replay 
 	@$(PY) -m conversion verify $(MODEL) --repository $(REPOSITORY)
 
 .PHONY: serve
-serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRPC), :8002 (metrics), watched (:8003; ON_HYBRID_DEATH=restart)
+serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRPC), :8002 (metrics), watched (:8003); ON_HYBRID_DEATH=restart
 	@$(PY) -m serving serve --repository $(REPOSITORY) $(if $(ON_HYBRID_DEATH),--on-hybrid-death $(ON_HYBRID_DEATH))
 
 .PHONY: load
