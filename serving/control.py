@@ -33,11 +33,12 @@ KEY_VARIABLE = "UNDERSTUDY_CONTROL_KEY"
 CA_VARIABLE = "UNDERSTUDY_CA"
 _RESTRICTED = "This protocol is restricted"
 # By itself gRPC waits up to two minutes before it connects again to a server that has come back, fails every call until
-# then, and lets a new connection inherit that wait from an old one to the same address. -1 is no limit.
+# then, and lets a new connection inherit that wait from an old one to the same address. What gRPC calls the least
+# wait is how long it lets a connection take: a busy server needs more than the pause. -1 is no limit.
 _CHANNEL = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),

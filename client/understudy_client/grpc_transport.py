@@ -22,6 +22,9 @@ _ENVELOPE_BYTES = 2**20
 # Without these, gRPC waits a second and more before it connects again to a server that has come back, and fails every
 # call until then, which uses up the retries.
 _RECONNECT_MS = (100, 2_000)
+# How long a connection may take to be made, which gRPC calls the least wait: a server far away or busy needs some round
+# trips, more of them over TLS.
+_CONNECT_MS = 5_000
 
 
 def channel_arguments(connection: Connection) -> list[tuple[str, int]]:
@@ -34,7 +37,7 @@ def channel_arguments(connection: Connection) -> list[tuple[str, int]]:
         # they come at 310 s (seen with 24.10).
         ("grpc.client_idle_timeout_ms", int(IDLE_S * 1000)),
         ("grpc.initial_reconnect_backoff_ms", first),
-        ("grpc.min_reconnect_backoff_ms", first),
+        ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", longest),
     ]
     if connection.is_loopback:
