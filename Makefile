@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
-WORKERS ?= 3
+WORKERS ?= 2
 LOADED = $(or $(MODEL),efficientnet_lite0)
 .DEFAULT_GOAL := help
 
@@ -104,7 +104,7 @@ check: $(VENV)/.installed ## formatting, lint and types
 	$(BIN)/mypy
 
 .PHONY: test
-test: setup ## all tests: unit, contract, and on a real Triton (WORKERS=0: one file at a time instead of three)
+test: setup ## all tests: unit, contract, and on a real Triton (two files at a time; WORKERS=0 for one, WORKERS=3 is sooner done where nothing else runs)
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
