@@ -127,23 +127,9 @@ class TritonServer:
         self.failures.clear()
         return load_stages(read_repository(self.repository), self._load)
 
-    def _start_loaded(self) -> bool:
-        """Start a server that listens only once its models are loaded; whether that went well.
-
-        Of a model that is still to come a server says that there is none. Where nobody listens a client asks again.
-        """
-        stages, order = self._stages(), self._order
-        self._order = replace(order, ahead=[name for stage in stages for name in stage])
-        try:
-            self._start(stages, idle_ends=True)
-        except (LoadHangs, ServerFailed):
-            return False
-        finally:
-            self._order = order
-        return True
-
-    def _start(self, stages: list[list[str]], *, idle_ends: bool) -> None:
-        self._launched = launch(self._order)
+    def _start(self, stages: list[list[str]], *, idle_ends: bool, ahead: bool = False) -> None:
+        """Launch and load; with `ahead` the server loads what it can before it listens."""
+        self._launched = launch(replace(self._order, ahead=[name for stage in stages for name in stage if ahead]))
         try:
             self._load_models(stages, idle_ends=idle_ends and self._launched.embedded)
             self._write_state()
@@ -164,8 +150,11 @@ class TritonServer:
         self._order = replace(self._order, ports=dict(launched.ports))
         self._load = self._load if load is None else list(load)
         self._strict = False
-        if not self._start_loaded():
-            self.start()
+        # Of a model that is still to come a server says that there is none. Where nobody listens a client asks again.
+        with contextlib.suppress(LoadHangs, ServerFailed):
+            self._start(self._stages(), idle_ends=True, ahead=True)
+            return
+        self.start()
 
     def kill(self) -> None:
         """End the server at once, as a crash would: who waits for an answer hears of it. `restart` starts it again."""

@@ -1,4 +1,4 @@
-"""Dead processes of Python models, seen at once where the server runs on this machine.
+"""Dead processes of Python models, seen at once where the server runs on this machine, and orphaned ones, ended.
 
 Triton 24.10 tells of a dead one only to who asks it, a second for each call, and never reaps it: a child of the server
 that is a zombie has died by itself, since those that Triton ends it waits for.
@@ -60,8 +60,7 @@ class Stubs:
         """Seconds of processor time that the living processes of one model have taken."""
         spent = 0
         for pid in self.of(model):
-            fields = _read(self._proc / str(pid) / "stat").rpartition(b")")[2].split()
-            spent += sum(map(int, fields[11:13]))
+            spent += sum(map(int, _stat(self._proc / str(pid))[11:13]))
         return spent / os.sysconf("SC_CLK_TCK")
 
     def _children(self) -> set[str]:
@@ -72,8 +71,7 @@ class Stubs:
         return match[1].decode() if match else None
 
     def _is_zombie(self, pid: str) -> bool:
-        # The name, in parentheses, may hold anything; the state comes after the last one.
-        return _read(self._proc / pid / "stat").rpartition(b")")[2].split()[:1] == [b"Z"]
+        return _stat(self._proc / pid)[:1] == [b"Z"]
 
 
 def end_orphans(proc: Path = Path("/proc")) -> list[int]:
@@ -99,11 +97,16 @@ def end_orphans(proc: Path = Path("/proc")) -> list[int]:
 def _is_orphan(process: Path) -> bool:
     """Whether it belongs to a server of ours, whose number it was told when it was started, and has lost it."""
     binary, *told = _read(process / "cmdline").decode(errors="replace").split("\0")
-    # The name, in parentheses, may hold anything; after the last one come the state and the parent.
-    parent = _read(process / "stat").rpartition(b")")[2].split()[1:2]
+    parent = _stat(process)[1:2]
     if not in_run_directory(binary) or len(told) <= _SERVER or not parent:
         return False
     return told[_SERVER].encode() != parent[0]
+
+
+def _stat(process: Path) -> list[bytes]:
+    """What the kernel tells of a process, from its state and its parent on; nothing of one that is gone."""
+    # Before that comes its name, in parentheses, which may hold anything.
+    return _read(process / "stat").rpartition(b")")[2].split()
 
 
 def _read(path: Path) -> bytes:

@@ -86,7 +86,7 @@ class Keeper:
 
     def _start_again(self, how: str, models: Sequence[str]) -> None:
         now = time.monotonic()
-        if len(self._ends) == _ENDS and now - self._ends[0] < _WITHIN_S:
+        if self._recent(now) == _ENDS:
             what = f"{how}, for the {_ENDS + 1}th time within {_WITHIN_S / 60:.0f} minutes"
             raise ServerFailed(what, self._server.log_path, self._server.log_tail())
         pause_s = min(2.0 ** self._recent(now) - 1, _LONGEST_PAUSE_S)

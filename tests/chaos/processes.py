@@ -40,12 +40,6 @@ def held(server_pid: int) -> Held:
     )
 
 
-def regions_of(server_pid: int) -> list[Path]:
-    """The shared memory of a server's stubs."""
-    maps = Path(f"/proc/{server_pid}/maps").read_text(errors="replace")
-    return [path for path in SHM.glob("triton_*") if path.name in maps]
-
-
 def threads(pid: int) -> int:
     """The threads of one process."""
     return int(_status(pid)["Threads"])

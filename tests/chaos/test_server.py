@@ -15,9 +15,9 @@ from understudy_client import HybridClient
 from serving import read_state
 from serving.stubs import Stubs
 from tests.live.hybrid_net import right
+from tests.regions import mapped_by
 
 from .crowd import Crowd
-from .processes import regions_of
 
 PROJECT = Path(__file__).parents[2]
 
@@ -80,7 +80,7 @@ def test_the_hybrid_is_killed_mid_call_where_the_server_starts_again_for_that(tm
     with serving(triton.repository, tmp_path, "--on-hybrid-death", "restart") as (serve, shown):
         server = read_state(tmp_path / "server.json").pid
         (hybrid,) = Stubs(server).of(net.name)
-        held = regions_of(server)
+        held = mapped_by(server)
         with Crowd(shown["grpc"], net.name, 16, deadline_s=30.0) as crowd:
             crowd.more(50, "onnx")
             os.kill(hybrid, signal.SIGKILL)

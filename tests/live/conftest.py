@@ -67,6 +67,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(text)
 
 
+def until_reached(control: ModelControl, within_s: float = 5.0) -> None:
+    """Wait for a connection that was broken: it is made anew after a pause of its own. Raises ServerUnreachable."""
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            control.index()
+            return
+        except ServerUnreachable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 @dataclass(frozen=True)
 class LiveTriton:
     """A running server, its repository, and a connection to control it."""
@@ -83,22 +96,10 @@ class LiveTriton:
         told = "\n  ".join((f"tritonserver ended with {status}", *self.server.log_tail()))
         try:
             self.server.restart()
-            self._until_reached()
+            until_reached(self.control)
         except ServingError as error:
             pytest.exit(f"{told}\nand does not start again: {error}", returncode=3)
         return told
-
-    def _until_reached(self, within_s: float = 5.0) -> None:
-        """A connection that was broken is made anew after a pause of its own."""
-        end = time.monotonic() + within_s
-        while True:
-            try:
-                self.control.index()
-                return
-            except ServerUnreachable:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
 
     def add(self, folder: Path, name: str | None = None) -> str:
         """Copy a model folder into the repository, under `name` or its own, and load it. Returns the name."""

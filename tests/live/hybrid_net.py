@@ -181,11 +181,11 @@ def right(x: Any) -> Any:
 class Load:
     """Clients that ask on and on, each with values of its own, and check every answer. A context manager.
 
-    Each pauses for `pause_s` after an answer: 64 that do not take all processors, also from what is tested.
+    Each pauses for `pause_s` after an answer. Without a pause 64 of them take the processors from what is tested.
     """
 
     def __init__(
-        self, net: Net, clients: int, make: Callable[[np.random.Generator], Any], *, pause_s: float = 0.0
+        self, net: Net, clients: int, make: Callable[[np.random.Generator], Any], *, pause_s: float = 0.05
     ) -> None:
         self._net = net
         self._make = make

@@ -206,7 +206,7 @@ def test_64_clients_get_their_own_values_byte_for_byte(publish, batching):
         width = int(random.choice([3, 4, 50_000]))
         return random.standard_normal((int(random.integers(1, 9)), width)).astype(np.float32)
 
-    with Load(net, 64, make) as load:
+    with Load(net, 64, make, pause_s=0) as load:
         load.more(1500, timeout_s=90)
     assert load.failures == []
     assert load.served_by.keys() == {"onnx"}

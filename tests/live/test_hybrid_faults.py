@@ -11,7 +11,6 @@ from tritonclient.utils import InferenceServerException
 from .hybrid_net import Load, Net, Shape
 
 CLIENTS = 64
-PAUSE_S = 0.05
 
 
 def small(random):
@@ -33,7 +32,7 @@ def net(triton, request):
 @pytest.mark.parametrize("twin", ["onnx", "original"])
 def test_a_twin_is_unloaded_and_loaded_under_load(net, triton, twin):
     other = {"onnx": "original", "original": "onnx"}[twin]
-    with Load(net, CLIENTS, small, pause_s=PAUSE_S) as load:
+    with Load(net, CLIENTS, small) as load:
         load.more(200, "onnx")
         triton.control.unload(f"{net.name}_{twin}")
         load.more(200, other)
@@ -48,7 +47,7 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
         return sum("answered by original" in line for line in net.log().splitlines())
 
     before = told()
-    with Load(net, CLIENTS, small, pause_s=PAUSE_S) as load:
+    with Load(net, CLIENTS, small) as load:
         load.more(200, "onnx")
         net.signal("onnx", signal.SIGKILL)
         load.more(500, "original", timeout_s=60)
@@ -64,7 +63,7 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
 
 @BATCHED
 def test_one_of_two_processes_is_killed_under_load(net, triton):
-    with Load(net, CLIENTS, small, pause_s=PAUSE_S) as load:
+    with Load(net, CLIENTS, small) as load:
         load.more(200, "onnx")
         os.kill(net.stubs("onnx")[0], signal.SIGKILL)
         load.more(2000, timeout_s=60)
@@ -75,7 +74,7 @@ def test_one_of_two_processes_is_killed_under_load(net, triton):
 def test_a_twin_that_hangs_is_left_alone_and_asked_again_once_it_moves(triton):
     net = Net(triton, "hanging", Shape(parameters={"deadline_ms": "8000", "primary_budget_ms": "1000"})).load()
     try:
-        with Load(net, CLIENTS, small, pause_s=PAUSE_S) as load:
+        with Load(net, CLIENTS, small) as load:
             load.more(200, "onnx")
             net.behave("onnx", sleep_s={"all": 5.0})
             load.more(500, "original", timeout_s=60)
@@ -104,7 +103,7 @@ def test_when_both_are_gone_the_answer_is_unavailable_and_names_both(net, triton
 
 def test_the_hybrid_itself_is_unloaded_under_load(net, triton):
     """What was accepted is answered; what comes later is told that there is no such model."""
-    with Load(net, CLIENTS, small, pause_s=PAUSE_S) as load:
+    with Load(net, CLIENTS, small) as load:
         load.more(200, "onnx")
         triton.control.unload(net.name)
         load.until(lambda seen: len(seen.failures) > 50)

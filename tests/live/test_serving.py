@@ -31,7 +31,9 @@ from serving import (
     TritonServer,
     read_state,
 )
-from serving.shared_memory import SHM
+
+from ..regions import mapped_by, regions
+from .conftest import until_reached
 
 MODELS = Path(__file__).parent / "serving_models"
 PROJECT = Path(__file__).parent.parent.parent
@@ -48,14 +50,6 @@ def infer(grpc_url: str, value: float, name: str = "echo") -> float:
     with InferenceServerClient(grpc_url) as client:
         tensor = InferInput("x", [1, 1], "FP32").set_data_from_numpy(data)
         return float(client.infer(name, [tensor], client_timeout=20).as_numpy("y")[0, 0])
-
-
-def regions() -> set[Path]:
-    return set(SHM.glob("triton_*_backend_shm_region_*"))
-
-
-def mapped_by(pid: int) -> set[Path]:
-    return {region for region in regions() if region.name in Path(f"/proc/{pid}/maps").read_text()}
 
 
 def working_on(repository: Path) -> list[int]:
@@ -136,13 +130,8 @@ def test_whoever_asked_a_dead_server_all_the_time_finds_it_once_it_is_back(repos
                 control.index()
             time.sleep(0.1)
         server.restart()
-
-        def found() -> bool:
-            with contextlib.suppress(ServerUnreachable):
-                return control.ready("echo")
-            return False
-
-        wait_until(found, seconds=2.0)
+        until_reached(control, within_s=2.0)
+        assert control.ready("echo")
 
 
 def test_two_servers_run_side_by_side_and_one_sweeps_only_what_a_dead_one_left(repository: Path, triton) -> None:
