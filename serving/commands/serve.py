@@ -49,12 +49,13 @@ def add(commands: Commands) -> None:
         metavar="SECONDS",
         help="on stop, let requests in flight run for this long (default: %(default)s)",
     )
-    serve.add_argument(
+    dead = serve.add_mutually_exclusive_group()
+    dead.add_argument(
         "--no-watch",
         action="store_true",
         help="neither load dead models anew nor start Triton again when it ends by itself",
     )
-    serve.add_argument(
+    dead.add_argument(
         "--on-hybrid-death",
         choices=("reload", "restart"),
         default="reload",

@@ -55,6 +55,12 @@ def test_a_missing_repository_is_usage_and_says_what_to_do(tmp_path: Path) -> No
     assert "no such directory; publish a model first" in err
 
 
+def test_a_server_is_started_again_by_the_watch_alone() -> None:
+    code, out, err = run("serve", "--no-watch", "--on-hybrid-death", "restart")
+    assert (code, out) == (2, "")
+    assert "--on-hybrid-death: not allowed with argument --no-watch" in err
+
+
 def test_no_server_is_7_and_names_the_address(tmp_path: Path) -> None:
     url = f"127.0.0.1:{choose({'grpc': None})['grpc']}"
     for command in (["status"], ["watch", "--watch-port", "0"], ["load", "net"], ["unload", "net"], ["switch", "net"]):
