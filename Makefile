@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
 WORKERS ?= 2
+# A model's folder: a path, or the name of one in models/.
+FOLDER = $(if $(MODEL),$(if $(or $(findstring /,$(MODEL)),$(wildcard $(MODEL)/model.toml)),$(MODEL),models/$(MODEL)))
 LOADED = $(or $(MODEL),efficientnet_lite0)
 # What a load test asks is published first, where it is one of the models here.
 PUBLISHED = $(if $(wildcard models/$(LOADED)/model.toml),$(PY) -m conversion convert models/$(LOADED) --repository $(REPOSITORY) --server none)
@@ -36,19 +38,19 @@ demo: setup ## convert the models in models/, serve them, ask them, take the ONN
 	@$(PY) -m demo $(if $(SEARCH),--search $(SEARCH))
 
 .PHONY: convert
-convert: setup ## publish what has changed (MODEL=path/to/folder, FORCE=1, TARGET=release, PREFLIGHT=1, PROFILE=gpu on a GPU)
-	@$(PY) -m conversion convert $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
+convert: setup ## publish what has changed (MODEL=path/to/folder or a name in models/, FORCE=1, TARGET=release, PREFLIGHT=1, PROFILE=gpu on a GPU)
+	@$(PY) -m conversion convert $(FOLDER) \
 		--repository $(REPOSITORY) $(if $(FORCE),--force) $(if $(SEARCH),--search $(SEARCH)) $(if $(TARGET),--target $(TARGET)) \
 		$(if $(PROFILE),--profile $(PROFILE)) $(if $(PREFLIGHT),--preflight) $(if $(NO_REHEARSAL),--no-rehearsal)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## published twins against their originals: time, memory, accuracy (PROFILE=gpu on a GPU); writes build/bench.json
-	@$(PY) -m conversion bench $(if $(MODEL),$(if $(wildcard $(MODEL)/model.toml),$(MODEL),models/$(MODEL))) \
+	@$(PY) -m conversion bench $(FOLDER) \
 		--repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: tune
-tune: setup ## how a published model is served best, written to its model.toml (MODEL=path/to/folder, P99_MS=100, CLIENTS="1 8 32")
-	@$(PY) -m conversion tune $(MODEL) --repository $(REPOSITORY) $(if $(P99_MS),--p99-ms $(P99_MS)) $(if $(CLIENTS),--clients $(CLIENTS))
+tune: setup ## how a published model is served best, written to its model.toml (MODEL=path/to/folder or a name in models/, P99_MS=100, CLIENTS="1 8 32")
+	@$(PY) -m conversion tune $(FOLDER) --repository $(REPOSITORY) $(if $(P99_MS),--p99-ms $(P99_MS)) $(if $(CLIENTS),--clients $(CLIENTS))
 
 .PHONY: preflight
 preflight: $(VENV)/.installed ## load what is served in the ONNX Runtime of Triton releases (TARGET="24.10 26.08", MODEL=name)

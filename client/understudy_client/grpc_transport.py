@@ -27,10 +27,13 @@ _RECONNECT_MS = (100, 2_000)
 _CONNECT_MS = 5_000
 
 
-def channel_arguments(connection: Connection) -> list[tuple[str, int]]:
+def channel_arguments(connection: Connection) -> list[tuple[str, int | str]]:
     """Return gRPC's options for the channel; given at all, they replace tritonclient's own, message sizes included."""
     first, longest = _RECONNECT_MS
-    options = [
+    options: list[tuple[str, int | str]] = [
+        # A name may stand for several servers, as a headless Service does for its pods: calls go to each in turn, and
+        # past one that is gone.
+        ("grpc.lb_policy_name", "round_robin"),
         ("grpc.max_send_message_length", _MOST_BYTES),
         ("grpc.max_receive_message_length", _MOST_BYTES),
         # Keepalive pings instead would not do: Triton answers the third on an idle connection with GOAWAY, even where

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from understudy_client import AsyncHybridClient, HybridClient, Infer, RequestTooLarge, Tensor, grpc_transport
-from understudy_client.settings import connection
+from understudy_client.settings import Connection, connection
 
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -103,6 +103,37 @@ def test_an_idle_connection_is_closed_and_the_next_call_opens_another(
     first, again, later = echo.peers
     assert first == again
     assert later != first
+
+
+@pytest.mark.parametrize("through", [_blocking, _asyncio], ids=["blocking", "asyncio"])
+def test_calls_are_spread_over_the_servers_that_a_name_stands_for_and_pass_by_one_that_is_gone(
+    through: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gone, first, one), (stays, second, other) = _serve(), _serve()
+    # As a name with two addresses, which no test can add to the machine's.
+    monkeypatch.setattr(Connection, "address", f"ipv4:{one},{other}")
+
+    def spread(models: Callable[[], Any]) -> Iterator[Any]:
+        end = time.monotonic() + 10
+        while not (first.peers and second.peers):
+            assert time.monotonic() < end, (first.peers, second.peers)
+            yield models()
+        gone.stop(None).wait()
+        before = len(second.peers)
+        for _ in range(10):
+            yield models()
+        assert len(second.peers) == before + 10
+
+    def ask(client: HybridClient) -> None:
+        for answer in spread(client.models):
+            assert [model.name for model in answer] == ["m"]
+
+    async def aask(client: AsyncHybridClient) -> None:
+        for answer in spread(client.models):
+            assert [model.name for model in await answer] == ["m"]
+
+    through("triton.example", ask if through is _blocking else aask)
+    stays.stop(None).wait()
 
 
 def test_a_server_that_comes_back_is_found_by_the_retries() -> None:
