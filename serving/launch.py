@@ -73,7 +73,7 @@ class Launched:
 
 
 def launch(order: Order) -> Launched:
-    """Start a server. No process is left behind by an error.
+    """Start a server. No process and no shared memory is left behind by an error.
 
     Raises TritonNotFound, PythonNotSuitable, PortTaken before anything runs; ServerFailed with the end of the log,
     which is then kept for whoever wants to read on; LoadHangs for models that were to be loaded ahead.
@@ -82,8 +82,7 @@ def launch(order: Order) -> Launched:
     python = find_python() if installation.embedded else None
     choose(order.ports)
     sweep_run_directories()
-    end_orphans()
-    sweep_orphans()
+    _sweep()
     run_directory = make_run_directory()
     log_path = order.log_path or run_directory / "triton.log"
     try:
@@ -114,8 +113,18 @@ def launch(order: Order) -> Launched:
         )
         return ServerProcess(arguments, environment, log_path), ports
 
-    process, ports = _run_on_free_ports(start, order, log_path, _PORT_ATTEMPTS)
+    try:
+        process, ports = _run_on_free_ports(start, order, log_path, _PORT_ATTEMPTS)
+    except BaseException:
+        _sweep()
+        raise
     return Launched(process, ports, log_path, run_directory, installation.embedded)
+
+
+def _sweep() -> None:
+    """Remove what ended servers left: first the processes, since they hold the shared memory."""
+    end_orphans()
+    sweep_orphans()
 
 
 def _run_on_free_ports(

@@ -452,3 +452,30 @@ def test_one_that_waits_for_ever_is_told_of_and_leaves_nothing_behind(hanging: C
         TritonServer(repository).start()
     # Other tests have servers of their own at the same time.
     wait_until(lambda: not working_on(repository))
+
+
+def test_a_restart_that_is_interrupted_leaves_no_shared_memory(repository: Path) -> None:
+    mine: set[Path] = set()
+
+    def interrupt() -> None:
+        def mapped() -> bool:
+            for pid in working_on(repository):
+                with contextlib.suppress(FileNotFoundError):
+                    mine.update(mapped_by(pid))
+            return bool(mine)
+
+        wait_until(mapped)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with TritonServer(repository) as server:
+        server.kill()
+        server.wait()
+        wait_until(lambda: not working_on(repository))
+        later = threading.Thread(target=interrupt)
+        later.start()
+        with pytest.raises(KeyboardInterrupt):
+            server.restart()
+        later.join()
+    assert mine
+    assert not mine & regions()
+    assert not working_on(repository)
