@@ -10,7 +10,7 @@ WORKERS ?= 2
 FOLDER = $(if $(MODEL),$(if $(or $(findstring /,$(MODEL)),$(wildcard $(MODEL)/model.toml)),$(MODEL),models/$(MODEL)))
 LOADED = $(or $(MODEL),efficientnet_lite0)
 # What a load test asks is published first, where it is one of the models here.
-PUBLISHED = $(if $(wildcard models/$(LOADED)/model.toml),$(PY) -m conversion convert models/$(LOADED) --repository $(REPOSITORY) --server none)
+PUBLISH = $(if $(wildcard models/$(LOADED)/model.toml),$(PY) -m conversion convert models/$(LOADED) --repository $(REPOSITORY) --server none)
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -85,18 +85,18 @@ serve: setup ## Triton with the repository, on 127.0.0.1:8000 (HTTP), :8001 (gRP
 
 .PHONY: load
 load: setup ## hybrid, twin and original under 1 to 500 of Locust's users; build/load.json, build/load.html (MODEL=name, USERS="1 500", KILL=1 kills the twin)
-	@$(PUBLISHED)
+	@$(PUBLISH)
 	@$(PY) -m loadtests.load --model $(LOADED) --repository $(REPOSITORY) $(if $(USERS),--users $(USERS)) \
 		$(if $(KILL),--kill-twin)
 
 .PHONY: replicas
-replicas: setup ## 1 to 3 Tritons behind HAProxy (apt install haproxy) under the same load; writes build/replicas.json and .html
-	@$(PUBLISHED)
+replicas: setup ## 1 to 3 Tritons behind HAProxy (apt install haproxy) under the same load; writes build/replicas.json and .html (MODEL=name)
+	@$(PUBLISH)
 	@$(PY) -m loadtests.replicas --model $(LOADED) --repository $(REPOSITORY)
 
 .PHONY: overhead
 overhead: setup ## the hybrid against its ONNX twin called directly, interleaved; writes build/overhead.json (MODEL=name)
-	@$(PUBLISHED)
+	@$(PUBLISH)
 	@$(PY) -m loadtests.overhead --model $(LOADED) --repository $(REPOSITORY)
 
 .PHONY: doctor

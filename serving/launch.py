@@ -64,7 +64,7 @@ class Launched:
         """End the server, and remove what it leaves."""
         # The embedded server has no other backend than the Python backend.
         self.process.stop(drain_s, stubs_alone=self.embedded)
-        sweep_orphans()
+        _sweep()
         shutil.rmtree(self.run_directory, ignore_errors=True)
 
     def tail(self) -> list[str]:
