@@ -12,7 +12,11 @@ import onnx
 from numpy.typing import NDArray
 
 from python_backend.onnxruntime.cuda import load_libraries
+from python_backend.onnxruntime.cuda_graph import OPTION
 from python_backend.onnxruntime.padding import PaddedRows
+from python_backend.onnxruntime.runner import Run
+from python_backend.onnxruntime.session import options_of
+from python_backend.onnxruntime.sized import SizedSessions
 from python_backend.tolerance import differences
 
 from .errors import ProviderMissing
@@ -118,9 +122,10 @@ class Twin:
             load_libraries()
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
 
-        def open_session() -> Any:
+        def open_session(graphs: bool = False) -> Any:
             content = model if isinstance(model, str) else model.SerializeToString()
-            opened = onnxruntime.InferenceSession(content, options, providers=list(providers))
+            asked = [(name, options_of(chosen, graphs=graphs)) for name, chosen in providers]
+            opened = onnxruntime.InferenceSession(content, options, providers=asked)
             _require(names, opened.get_providers())
             # A run that fails would be tried again with other providers, and from then on be measured there.
             opened.disable_fallback()
@@ -133,8 +138,11 @@ class Twin:
                 self.nodes[part.ep_name] += len(part.get_nodes())
             _require(names[:1], list(self.nodes))
         self._outputs = [output.name for output in session.get_outputs()]
-        padded = sizes and names[0] == CUDA
-        self._run = PaddedRows(session.run, sizes, lambda: open_session().run) if padded else session.run
+        self._run: Run = session.run
+        if sizes and names[0] == CUDA:
+            graphs = providers[0][1].get(OPTION) == "1"
+            sessions = SizedSessions(open_session, lambda opened: opened.run, graphs=graphs)
+            self._run = PaddedRows(session.run, sizes, sessions.open)
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Batch:
         """Compute all outputs of one batch."""

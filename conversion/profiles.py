@@ -26,7 +26,7 @@ class Profile:
 ON_CPU = Profile()
 
 
-def cuda_options(precision: str) -> dict[str, str]:
+def cuda_options(gpu: GpuSpec, precision: str) -> dict[str, str]:
     """The options of CUDA's provider for a twin that was proved in a precision.
 
     In "fp32" every product is one of 32 bits, as on a CPU. Otherwise they may be of TF32, which keeps 10 bits. Plans by
@@ -37,6 +37,7 @@ def cuda_options(precision: str) -> dict[str, str]:
         "use_tf32": "0" if precision == "fp32" else "1",
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
+        "enable_cuda_graph": str(int(gpu.cuda_graphs)),
     }
 
 
@@ -48,7 +49,7 @@ def profile_for(name: str, gpu: GpuSpec, precision: str = "fp32") -> Profile:
     """
     if name == "cpu":
         return ON_CPU
-    providers: list[Provider] = [(CUDA, cuda_options(precision) | {"device_id": "0"}), (CPU, {})]
+    providers: list[Provider] = [(CUDA, cuda_options(gpu, precision) | {"device_id": "0"}), (CPU, {})]
     if gpu.accelerator == "tensorrt":
         options = {"device_id": "0", "trt_max_workspace_size": str(gpu.workspace_bytes)}
         fp16 = {"trt_fp16_enable": "1"} if gpu.precision == "fp16" else {}

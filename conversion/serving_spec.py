@@ -14,14 +14,16 @@ GPU_PRECISIONS = ("fp32", "fp16")
 class GpuSpec:
     """How instances on a GPU run the twin; those on a CPU read none of it, so that both serve the same graph.
 
-    `accelerator` is one of ACCELERATORS; the rest is TensorRT's: `precision`, one of GPU_PRECISIONS, to which it
-    converts by itself, `workspace_bytes`, and `engine_cache`, a folder of the server's for built engines, "" for none.
+    `accelerator` is one of ACCELERATORS. `cuda_graphs` launches a call's kernels at once, where CUDA runs batches of
+    few sizes. The rest is TensorRT's: `precision`, one of GPU_PRECISIONS, to which it converts by itself,
+    `workspace_bytes`, and `engine_cache`, a folder of the server's for built engines, "" for none.
     """
 
     accelerator: str = "cuda"
     precision: str = "fp32"
     workspace_bytes: int = 1 << 30
     engine_cache: str = ""
+    cuda_graphs: bool = True
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from .targets import TARGETS, known_targets
 __all__ = ["check"]
 
 _LOWEST_OPSET = 13
+# The keys of [serving.gpu] that only TensorRT reads.
+_TENSORRTS = ("precision", "workspace_bytes", "engine_cache")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -208,6 +210,6 @@ def _check_gpu(spec: ModelSpec, path: Path) -> None:
         raise WrongValue(path, "serving.gpu.accelerator", expected, gpu.accelerator)
     if gpu.accelerator != "tensorrt":
         for field in fields(gpu):
-            if field.name != "accelerator" and (value := getattr(gpu, field.name)) != field.default:
+            if field.name in _TENSORRTS and (value := getattr(gpu, field.name)) != field.default:
                 expected = 'left out unless serving.gpu.accelerator = "tensorrt", whose setting it is'
                 raise WrongValue(path, f"serving.gpu.{field.name}", expected, value)

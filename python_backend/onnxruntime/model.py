@@ -39,6 +39,7 @@ def _load_package() -> None:
 if TYPE_CHECKING:
     from . import (
         autocomplete,
+        cuda_graph,
         dtypes,
         errors,
         features,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         sequences,
         session,
         settings,
+        sized,
         threads,
         validate,
     )
@@ -57,6 +59,7 @@ else:
     _load_package()
     from understudy_onnxruntime_stand_in import (
         autocomplete,
+        cuda_graph,
         dtypes,
         errors,
         features,
@@ -68,6 +71,7 @@ else:
         sequences,
         session,
         settings,
+        sized,
         threads,
         validate,
     )
@@ -164,11 +168,14 @@ def _batched_run(
 ) -> runner.Run:
     """How batches are run: as they come by `whole`, unless the settings say otherwise. Raises LoadRefused."""
     if options.padded_rows and providers[0].name == settings.CUDA:
-
-        def open_run() -> runner.Run:
-            return session.runner_of(session.open_session(path, options, providers, count), options)
-
-        padded = padding.PaddedRows(whole, options.padded_rows, open_run)
+        sessions = sized.SizedSessions(
+            lambda graphs: session.open_session(path, options, providers, count, graphs=graphs),
+            lambda opened: session.runner_of(opened, options),
+            device_id=int(providers[0].options["device_id"]),
+            # Memory that a run gives back is memory that a graph would still read.
+            graphs=providers[0].options.get(cuda_graph.OPTION) == "1" and not options.run_entries,
+        )
+        padded = padding.PaddedRows(whole, options.padded_rows, sessions.open)
         row = _zeros(signature)
         if row is not None:
             try:
@@ -176,6 +183,8 @@ def _batched_run(
             # A graph may refuse zeros, and a GPU may be full; ONNX Runtime's errors have no base of their own.
             except Exception as error:  # noqa: BLE001
                 pb_utils.Logger.log_warn(f"{path}: not warmed up, its first callers wait longer: {error}")
+            for size, reason in sessions.refused.items():
+                pb_utils.Logger.log_warn(f"{path}: no CUDA graph for {size} rows, launched one by one: {reason}")
         return padded
     if options.split_rows and count > 1 and providers == [settings.CPU]:
         single = session.open_session(path, replace(options, intra_op_threads=1), providers, 1)

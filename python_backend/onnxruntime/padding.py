@@ -14,31 +14,33 @@ import numpy as np
 
 from .runner import Array, Run
 
-__all__ = ["PaddedRows", "padded_sizes"]
+__all__ = ["Filler", "PaddedRows", "padded_sizes"]
 
 
 def padded_sizes(largest: int) -> tuple[int, ...]:
-    """The powers of two below the largest batch, and that one: no batch is filled up to twice its rows."""
-    sizes = [1]
-    while sizes[-1] * 2 < largest:
-        sizes.append(sizes[-1] * 2)
-    return tuple(sizes) if largest == 1 else (*sizes, largest)
+    """1, 2, 3, 4, 6, 8, 12, … and the largest batch, so that most batches are filled up by a third at most.
+
+    A size just below the largest is left out: it would gain less than its session takes.
+    """
+    if largest == 1:
+        return (1,)
+    steps = sorted(step << power for power in range(largest.bit_length()) for step in (2, 3))
+    return (1, *(size for size in steps if size * 8 < largest * 7), largest)
 
 
 class PaddedRows:
-    """Runs a batched graph at the `sizes` given, ascending; `open_run` opens a session and gives its run.
+    """Runs a batched graph at the `sizes` given, ascending.
 
-    A session is opened when its size is first met. `whole` takes batches as they come: those that are larger than all
-    sizes, or empty, and all of them once an output shows that it does not have the rows of its batch. One call at a
-    time.
+    `open_run` gives a size's run, when it is first met: one for up to that many rows, whose outputs have that many.
+    `whole` takes batches as they come: those that are larger than all sizes, or empty, and all of them once an output
+    shows that it does not have the rows of its batch. One call at a time.
     """
 
-    def __init__(self, whole: Run, sizes: Sequence[int], open_run: Callable[[], Run]) -> None:
+    def __init__(self, whole: Run, sizes: Sequence[int], open_run: Callable[[int], Run]) -> None:
         self._whole = whole
         self._sizes = tuple(sizes)
         self._open_run = open_run
         self._runs: dict[int, Run] = {}
-        self._kept: dict[str, Array] = {}
         self._fits = True
 
     def __call__(self, names: list[str], feeds: Mapping[str, Array]) -> Sequence[Array]:
@@ -47,7 +49,7 @@ class PaddedRows:
         size = next((size for size in self._sizes if size >= rows), None)
         if size is None or not rows or not self._fits:
             return self._whole(names, feeds)
-        outputs = self._run(size)(names, {name: self._filled(name, array, size) for name, array in feeds.items()})
+        outputs = self._run(size)(names, feeds)
         if any(array.shape[:1] != (size,) for array in outputs):
             self._fits = False
             return self._whole(names, feeds)
@@ -60,14 +62,24 @@ class PaddedRows:
 
     def _run(self, size: int) -> Run:
         if size not in self._runs:
-            self._runs[size] = self._open_run()
+            self._runs[size] = self._open_run(size)
         return self._runs[size]
 
-    def _filled(self, name: str, array: Array, size: int) -> Array:
-        """The array with rows behind it that the graph can take: copies of its last one, or what earlier calls left.
 
-        The memory is kept: to get some megabytes anew for each call takes longer than to copy them.
-        """
+class Filler:
+    """Fills batches up with rows that the graph can take: copies of the last one, or what earlier calls left.
+
+    The memory is kept: to get some megabytes anew for each call takes longer than to copy them.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Array] = {}
+
+    def __call__(self, feeds: Mapping[str, Array], size: int) -> dict[str, Array]:
+        """The feeds with `size` rows each. They hold until the next call."""
+        return {name: self._filled(name, array, size) for name, array in feeds.items()}
+
+    def _filled(self, name: str, array: Array, size: int) -> Array:
         rows, kept = len(array), self._kept.get(name)
         if rows == size:
             return array

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .cuda import load_libraries
+from .cuda_graph import OPTION
 from .errors import GraphRefused, SettingRefused
 from .runner import Run
 from .settings import CPU, Provider, Settings
 
 
-def open_session(path: Path, settings: Settings, providers: Sequence[Provider], threads: int) -> Any:
+def open_session(
+    path: Path, settings: Settings, providers: Sequence[Provider], threads: int, *, graphs: bool = False
+) -> Any:
     """An onnxruntime.InferenceSession. `threads` holds where the settings name no intra-op thread count; 0 for none.
 
-    Raises GraphRefused for a file that ONNX Runtime does not read, SettingRefused when a provider did not come up:
-    ONNX Runtime would quietly run on the CPU instead.
+    Only with `graphs` does it make CUDA graphs, where a provider's options ask for them. Raises GraphRefused for a file
+    that ONNX Runtime does not read, SettingRefused when a provider did not come up: ONNX Runtime would quietly run on
+    the CPU instead.
     """
     import onnxruntime
 
@@ -26,7 +30,7 @@ def open_session(path: Path, settings: Settings, providers: Sequence[Provider], 
     options = _session_options(onnxruntime, settings, threads)
     try:
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=[(provider.name, dict(provider.options)) for provider in providers]
+            str(path), options, providers=[(one.name, options_of(one.options, graphs=graphs)) for one in providers]
         )
     except Exception as error:  # ONNX Runtime raises a class per status, which have no base of their own
         raise GraphRefused(f"onnx runtime error: {error}") from error
@@ -34,6 +38,11 @@ def open_session(path: Path, settings: Settings, providers: Sequence[Provider], 
     if missing:
         raise SettingRefused(f"ONNX Runtime could not start {', '.join(missing)}; its log says why")
     return session
+
+
+def options_of(options: Mapping[str, str], *, graphs: bool) -> dict[str, str]:
+    """A provider's options for a session that may make CUDA graphs, or may not: most meet batches of many sizes."""
+    return {key: value for key, value in options.items() if graphs or key != OPTION}
 
 
 def require_providers(providers: Sequence[Provider]) -> None:

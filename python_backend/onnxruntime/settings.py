@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from .cuda_graph import OPTION as CUDA_GRAPH
 from .errors import SettingRefused
 
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
@@ -106,9 +107,10 @@ def _cuda_options(parameters: dict[str, str]) -> dict[str, str]:
     }
     if "gpu_mem_limit" in parameters:
         options["gpu_mem_limit"] = parameters["gpu_mem_limit"]
-    tf32 = _boolean(parameters, "use_tf32")
-    if tf32 is not None:
-        options["use_tf32"] = str(int(tf32))
+    for key in ("use_tf32", CUDA_GRAPH):
+        flag = _boolean(parameters, key)
+        if flag is not None:
+            options[key] = str(int(flag))
     return options
 
 

@@ -115,13 +115,20 @@ def test_both_twins_compute_as_exactly_as_the_release_was_held_to(spec, precisio
     assert configs["original"].parameters["tf32"].string_value == str(rounds).lower()
 
 
+@pytest.mark.parametrize("graphs", [True, False])
+def test_kernels_are_launched_at_once_unless_the_spec_says_otherwise(spec, graphs):
+    gpu = GpuSpec(cuda_graphs=graphs)
+    assert served(configs_of(spec, gpu)["onnx"], "GPU")[0].options["enable_cuda_graph"] == str(int(graphs))
+    assert profile_for("gpu", gpu).providers[0][1]["enable_cuda_graph"] == str(int(graphs))
+
+
 def test_batches_of_convolutions_are_filled_up_to_few_sizes(spec):
     def sizes(operators, **serving):
         more = replace(spec, serving=ServingSpec(**serving))
         twin = model_configs(more, [X], [Y], traits=Traits(operators=operators))["onnx"]
         return twin.parameters["padded_rows"].string_value if "padded_rows" in twin.parameters else None
 
-    assert sizes(("Add", "Conv"), max_batch_size=6) == "1,2,4,6"
+    assert sizes(("Add", "Conv"), max_batch_size=6) == "1,2,3,4,6"
     assert sizes(("ConvTranspose",), max_batch_size=2) == "1,2"
     assert sizes(("MatMul",), max_batch_size=6) is None
     assert sizes(("Conv",), max_batch_size=1) is None

@@ -64,6 +64,8 @@ def test_the_gpu_settings_are_read_and_are_cudas_by_default(tmp_path):
         '[serving.gpu]\naccelerator = "tensorrt"\nprecision = "fp16"\nworkspace_bytes = 9\nengine_cache = "/engines"\n'
     )
     assert write(tmp_path, given + table).serving.gpu == GpuSpec("tensorrt", "fp16", 9, "/engines")
+    table = "[serving.gpu]\ncuda_graphs = false\n"
+    assert write(tmp_path, given + table).serving.gpu == GpuSpec(cuda_graphs=False)
 
 
 def test_the_specs_of_this_repository_are_valid():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from python_backend.onnxruntime.padding import PaddedRows, padded_sizes
+from python_backend.onnxruntime.padding import Filler, PaddedRows, padded_sizes
 
 SIZES = padded_sizes(20)
 
@@ -16,10 +16,11 @@ class Sessions:
     def __init__(self, answer=lambda rows: rows * 2):
         self.opened, self.whole, self._answer = [], [], answer
 
-    def open(self):
-        runs = []
+    def open(self, size):
+        runs, fill = [], Filler()
         self.opened.append(runs)
-        return self._run(runs)
+        run = self._run(runs)
+        return lambda names, feeds: run(names, fill(feeds, size))
 
     def as_they_come(self):
         return self._run(self.whole)
@@ -43,10 +44,25 @@ def numbers(rows, start=0):
 
 @pytest.mark.parametrize(
     ("largest", "sizes"),
-    [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (20, (1, 2, 4, 8, 16, 20)), (33, (1, 2, 4, 8, 16, 32, 33))],
+    [
+        (1, (1,)),
+        (2, (1, 2)),
+        (3, (1, 2, 3)),
+        (8, (1, 2, 3, 4, 6, 8)),
+        (17, (1, 2, 3, 4, 6, 8, 12, 17)),
+        (100, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100)),
+    ],
 )
-def test_sizes_double_up_to_the_largest_batch(largest, sizes):
+def test_sizes_double_in_two_steps_up_to_the_largest_batch(largest, sizes):
     assert padded_sizes(largest) == sizes
+
+
+@given(st.integers(1, 4096), st.data())
+def test_no_batch_is_filled_up_to_twice_its_rows(largest, data):
+    sizes = padded_sizes(largest)
+    assert (sizes[0], sizes[-1], list(sizes)) == (1, largest, sorted(set(sizes)))
+    rows = data.draw(st.integers(1, largest))
+    assert next(size for size in sizes if size >= rows) <= rows * 12 / 7
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12))
@@ -73,17 +89,10 @@ def test_an_empty_batch_and_one_above_all_sizes_run_as_they_come(rows):
 
 
 def test_rows_are_filled_up_with_what_the_graph_can_take():
-    seen = []
-
-    def run(_, feeds):
-        seen.append(feeds["x"].copy())
-        return [feeds["x"]]
-
-    filled = PaddedRows(run, (4,), lambda: run)
-    filled(["y"], {"x": numbers(3, 50)})
-    np.testing.assert_array_equal(seen[0], numbers(4, 50)[[0, 1, 2, 2]])
-    filled(["y"], {"x": numbers(1)})
-    np.testing.assert_array_equal(seen[1], np.concatenate([numbers(1), seen[0][1:]]))
+    fill = Filler()
+    first = fill({"x": numbers(3, 50)}, 4)["x"].copy()
+    np.testing.assert_array_equal(first, numbers(4, 50)[[0, 1, 2, 2]])
+    np.testing.assert_array_equal(fill({"x": numbers(1)}, 4)["x"], np.concatenate([numbers(1), first[1:]]))
 
 
 def test_other_dimensions_and_strings_may_change_from_call_to_call():
@@ -97,7 +106,7 @@ def test_once_an_output_has_other_rows_than_its_batch_all_batches_run_as_they_co
     run = padded(sessions)
     for _ in range(2):
         np.testing.assert_array_equal(run(["y"], {"x": numbers(3)})[0], numbers(3).sum(axis=0, keepdims=True))
-    assert (sessions.whole, sessions.opened) == ([3, 3], [[4]])
+    assert (sessions.whole, sessions.opened) == ([3, 3], [[3]])
 
 
 def test_warmed_up_every_session_is_open_and_has_run():

@@ -108,11 +108,12 @@ def test_a_gpu_instance_gets_cuda_on_its_device_with_the_cpp_backends_defaults()
         read_providers(config(cudnn_conv_algo_search="3"), "GPU", 0)
 
 
+@pytest.mark.parametrize("key", ["use_tf32", "enable_cuda_graph"])
 @pytest.mark.parametrize(("written", "option"), [("0", "0"), ("1", "1"), ("false", "0"), ("on", "1")])
-def test_cuda_rounds_products_or_not_as_the_parameter_says(written: str, option: str) -> None:
-    assert read_providers(config(use_tf32=written), "GPU", 0)[0].options["use_tf32"] == option
+def test_cuda_rounds_products_and_makes_graphs_or_not_as_parameters_say(key: str, written: str, option: str) -> None:
+    assert read_providers(config(**{key: written}), "GPU", 0)[0].options[key] == option
     with pytest.raises(SettingRefused, match="failed to convert 'maybe' to boolean"):
-        read_providers(config(use_tf32="maybe"), "GPU", 0)
+        read_providers(config(**{key: "maybe"}), "GPU", 0)
 
 
 def tensorrt(**parameters: str) -> dict[str, Any]:

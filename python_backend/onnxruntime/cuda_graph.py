@@ -1,0 +1,114 @@
+"""Run a session at one shape as a CUDA graph: its kernels are launched at once instead of one by one.
+
+Of a small batch on a GPU much of the time is that of launching. A graph holds addresses: inputs are copied to where its
+kernels look for them. ONNX Runtime makes it within the first runs of a shape, and keeps it for the thread that ran them
+(PerThreadContext in its providers/cuda/cuda_execution_provider.cc).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .runner import Array
+
+__all__ = ["OPTION", "CaptureRefused", "CudaGraph"]
+
+# The option of CUDA's provider with which a session makes graphs.
+OPTION = "enable_cuda_graph"
+# The run option that names a graph, and its value for a run that neither makes nor takes one.
+_NAME, _NONE = "gpu_graph_id", "-1"
+# What a graph may be off by: the same kernels compute the same values, but some sum in no fixed order.
+_RTOL = _ATOL = 1e-3
+
+
+class CaptureRefused(Exception):
+    """The session has no graph that answers as it does; it is not to be run again."""
+
+
+class CudaGraph:
+    """The graph of a session that was opened with OPTION, for the shapes of `feeds`.
+
+    `device` is where it runs, by OrtValue's type and number; `copy` copies an array to an address there. Raises
+    CaptureRefused where no graph can be made, or it would answer otherwise than its session: for what is drawn at
+    random, or looked at by the host. One call at a time.
+    """
+
+    def __init__(
+        self, session: Any, feeds: Mapping[str, Array], device: tuple[str, int], copy: Callable[[Array, int], None]
+    ) -> None:
+        self._session = session
+        self._copy = copy
+        self._inputs: dict[str, Any] = {}
+        self._outputs: dict[str, Any] = {}
+        self._specs = {name: (array.shape, array.dtype) for name, array in feeds.items()}
+        try:
+            self._bind(feeds, device)
+            self._check(feeds)
+        # ONNX Runtime raises a class per status, which have no base of their own.
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CaptureRefused(reason) from error
+
+    def fits(self, feeds: Mapping[str, Array]) -> bool:
+        """Whether it takes these: inputs of its own shapes, but for rows, of which there may be fewer."""
+        return feeds.keys() == self._specs.keys() and all(
+            array.dtype == self._specs[name][1]
+            and array.shape[1:] == self._specs[name][0][1:]
+            and len(array) <= self._specs[name][0][0]
+            for name, array in feeds.items()
+        )
+
+    def __call__(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """The outputs of those names, with as many rows as the graph has: behind the caller's are those of others."""
+        for name, array in feeds.items():
+            self._copy(array, self._inputs[name].data_ptr())
+        self._session.run_with_iobinding(self._binding)
+        return [self._outputs[name].numpy() for name in names]
+
+    def as_session(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """Run the session itself, at any shape."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry(_NAME, _NONE)
+        outputs: list[Array] = self._session.run(list(names), dict(feeds), options)
+        return outputs
+
+    def _bind(self, feeds: Mapping[str, Array], device: tuple[str, int]) -> None:
+        """Give every input and output its place on the device."""
+        import onnxruntime
+
+        def placed(array: Array) -> Any:
+            return onnxruntime.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype, *device)
+
+        names = [output.name for output in self._session.get_outputs()]
+        answers = self.as_session(names, feeds)
+        self._inputs = {name: placed(array) for name, array in feeds.items()}
+        self._outputs = {name: placed(array) for name, array in zip(names, answers, strict=True)}
+        self._binding = self._session.io_binding()
+        for name, value in self._inputs.items():
+            self._binding.bind_ortvalue_input(name, value)
+        for name, value in self._outputs.items():
+            self._binding.bind_ortvalue_output(name, value)
+
+    def _check(self, feeds: Mapping[str, Array]) -> None:
+        """Hold the graph against its session, on these feeds and on others of their shapes."""
+        names = list(self._outputs)
+        # The first call makes the graph: with the feeds at hand, for others might be refused.
+        for trial in (feeds, _others(feeds), feeds):
+            found = self(names, trial)
+            for name, got, wanted in zip(names, found, self.as_session(names, trial), strict=True):
+                if not np.allclose(got, wanted, rtol=_RTOL, atol=_ATOL, equal_nan=True):
+                    raise ValueError(f"output '{name}' of the CUDA graph is not that of its session")
+
+
+def _others(feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Other values for floating-point inputs. Integers and flags stay: a graph may not take any."""
+    random = np.random.default_rng(0)
+    return {
+        name: random.standard_normal(array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
+        for name, array in feeds.items()
+    }
