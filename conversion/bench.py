@@ -51,15 +51,16 @@ def measure(
     sizes: Sequence[int],
     profile: str,
     precision: str = "fp32",
+    operators: Sequence[str] = (),
     padded: Sequence[int] = (),
 ) -> Measured:
-    """Measure a release: `original` is its bundle, `twin` its ONNX file, proved in `precision`.
+    """Measure a release: `original` is its bundle, `twin` its ONNX file of those operators, proved in `precision`.
 
     On CUDA its batches are filled up to the sizes in `padded`, as they are when it is served.
 
     Raises ProviderMissing where the twin would not run where the profile says, ArtefactError.
     """
-    where, threads = profile_for(profile, spec.serving.gpu, precision), spec.serving.original_threads
+    where, threads = profile_for(profile, spec.serving.gpu, precision, operators), spec.serving.original_threads
     # Before frameworks fail in words of their own. The session itself comes after: it finds the libraries of CUDA that
     # torch has loaded.
     require_providers(where.providers)

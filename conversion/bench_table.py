@@ -40,6 +40,7 @@ def bench(
         "sizes": tuple(sizes) or spec.timed_sizes,
         "profile": profile,
         "precision": precision_of(evidence),
+        "operators": tuple(evidence["graph"]["operators"]),
         "padded": padded(evidence["graph"]["operators"], spec.serving.max_batch_size),
     }
     build_folder.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
 
 
 def _memory(subject: Subject, work: Path, winner: Trial) -> dict[str, float]:
-    row, where = subject.make(1, 0), subject.profile(winner.candidate.precision)
+    row, where = subject.make(1, 0), subject.profile(winner.candidate.precision, winner.operators)
     sizes = subject.spec.timed_sizes if subject.batched else (1,)
     filled = padded(winner.operators, subject.spec.serving.max_batch_size)
     measured = partial(peak_memory_mb, row=row, sizes=sizes, threads=subject.threads, where=where)

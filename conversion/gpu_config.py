@@ -44,7 +44,7 @@ def padded(operators: Mapping[str, Any] | tuple[str, ...], max_batch_size: int) 
 def fill_twin(config: Any, gpu: GpuSpec, traits: Traits) -> None:
     """What the stand-in and Triton's own backend read on a GPU, into the twin's ModelConfig."""
     # CUDA is what the backend takes by itself, and where it takes what TensorRT leaves.
-    for key, value in cuda_options(gpu, traits.precision).items():
+    for key, value in cuda_options(gpu, traits.precision, traits.operators).items():
         config.parameters[key].string_value = _WRITTEN.get(value, value)
     if sizes := padded(traits.operators, config.max_batch_size):
         config.parameters["padded_rows"].string_value = ",".join(map(str, sizes))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .cuda_graphs import capturable
 from .serving_spec import GpuSpec
 
 __all__ = ["CPU", "CUDA", "ON_CPU", "PROFILES", "Profile", "Provider", "TENSORRT", "cuda_options", "profile_for"]
@@ -26,8 +28,8 @@ class Profile:
 ON_CPU = Profile()
 
 
-def cuda_options(gpu: GpuSpec, precision: str) -> dict[str, str]:
-    """The options of CUDA's provider for a twin that was proved in a precision.
+def cuda_options(gpu: GpuSpec, precision: str, operators: Iterable[str]) -> dict[str, str]:
+    """The options of CUDA's provider for a twin of those operators that was proved in a precision.
 
     In "fp32" every product is one of 32 bits, as on a CPU. Otherwise they may be of TF32, which keeps 10 bits. Plans by
     heuristics are as fast as searched ones and made in half the time, and a session that meets one batch size wants no
@@ -37,19 +39,19 @@ def cuda_options(gpu: GpuSpec, precision: str) -> dict[str, str]:
         "use_tf32": "0" if precision == "fp32" else "1",
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
-        "enable_cuda_graph": str(int(gpu.cuda_graphs)),
+        "enable_cuda_graph": str(int(gpu.cuda_graphs and capturable(operators))),
     }
 
 
-def profile_for(name: str, gpu: GpuSpec, precision: str = "fp32") -> Profile:
+def profile_for(name: str, gpu: GpuSpec, precision: str = "fp32", operators: Iterable[str] = ()) -> Profile:
     """The profile of a name out of PROFILES: "gpu" runs the twin as instances on a GPU do, by what the spec asks for.
 
-    `precision` is the twin's, by which CUDA may round or not. Engines are built anew: the cache of a spec is a folder
-    of the server.
+    `precision` is the twin's, by which CUDA may round or not, and `operators` are those of its graph. Engines are built
+    anew: the cache of a spec is a folder of the server.
     """
     if name == "cpu":
         return ON_CPU
-    providers: list[Provider] = [(CUDA, cuda_options(gpu, precision) | {"device_id": "0"}), (CPU, {})]
+    providers: list[Provider] = [(CUDA, cuda_options(gpu, precision, operators) | {"device_id": "0"}), (CPU, {})]
     if gpu.accelerator == "tensorrt":
         options = {"device_id": "0", "trt_max_workspace_size": str(gpu.workspace_bytes)}
         fp16 = {"trt_fp16_enable": "1"} if gpu.precision == "fp16" else {}

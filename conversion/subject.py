@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,9 +59,9 @@ class Subject:
         """What exporters trace with: one row would be taken for a constant."""
         return self.make(2 if self.batched else 1, 0)
 
-    def profile(self, precision: str = "fp32") -> Profile:
-        """Where a twin of that precision is held to the gates and raced."""
-        return profile_for(self.spec.search.profile, self.spec.serving.gpu, precision)
+    def profile(self, precision: str, operators: Iterable[str]) -> Profile:
+        """Where a twin of that precision and those operators is held to the gates and raced."""
+        return profile_for(self.spec.search.profile, self.spec.serving.gpu, precision, operators)
 
     def run(self, batch: Batch) -> Batch:
         """The original's answer. Raises ArtefactError where it fails."""

@@ -90,7 +90,7 @@ class Gates:
     def twin(self, trial: Trial) -> Twin:
         """The trial's file in ONNX Runtime where it would be served, with as many threads as the original has."""
         subject = self._subject
-        where = subject.profile(trial.candidate.precision)
+        where = subject.profile(trial.candidate.precision, trial.operators)
         assert trial.path is not None
         if trial.path in self._on_gpu:
             return self._on_gpu[trial.path]

@@ -39,33 +39,42 @@ class SizedSessions:
 
     def open(self, size: int) -> Run:
         """A run for up to `size` rows, whose outputs have `size` of them. Its first call makes the session ready."""
-        ready: list[Run] = []
+        return _Sized(self, size)
 
-        def run(names: list[str], feeds: Mapping[str, Array]) -> Sequence[Array]:
-            if not ready:
-                ready.append(self._opened(size, feeds))
-            return ready[0](names, feeds)
+    def captured(self, size: int, feeds: Mapping[str, Array]) -> CudaGraph | None:
+        """The graph of a size, for inputs of the other dimensions of `feeds`. None where it is refused, or unwanted."""
+        if not self._graphs:
+            return None
+        try:
+            self._copy = self._copy or DeviceCopy()
+            device = ("cuda", self._device_id)
+            return CudaGraph(self._open_session(True), self._fill(feeds, size), device, self._copy.copy)
+        # Whatever a session with graphs fails for, by ONNX Runtime's many classes: one without them may run.
+        except Exception as error:  # noqa: BLE001
+            self.refused[size] = str(error).splitlines()[0]
+            return None
 
-        return run
+    def plain(self, size: int) -> Run:
+        """A run without a graph, on a session of its own."""
+        run = self._run_of(self._open_session(False))
+        return lambda names, feeds: run(names, self._fill(feeds, size))
 
-    def _opened(self, size: int, feeds: Mapping[str, Array]) -> Run:
-        if self._graphs:
-            try:
-                return self._captured(size, feeds)
-            # Whatever a session with graphs fails for, by ONNX Runtime's many classes: one without them may run.
-            except Exception as error:  # noqa: BLE001
-                self.refused[size] = str(error).splitlines()[0]
-        plain = self._run_of(self._open_session(False))
-        return lambda names, feeds: plain(names, self._fill(feeds, size))
 
-    def _captured(self, size: int, feeds: Mapping[str, Array]) -> Run:
-        """Raises what a session is refused for, CaptureRefused, OSError."""
-        self._copy = self._copy or DeviceCopy()
-        graph = CudaGraph(self._open_session(True), self._fill(feeds, size), ("cuda", self._device_id), self._copy.copy)
+class _Sized:
+    """The run of one size: by its graph what fits, by a session without graphs all else."""
 
-        def run(names: list[str], feeds: Mapping[str, Array]) -> Sequence[Array]:
-            if graph.fits(feeds):
-                return graph(names, feeds)
-            return graph.as_session(names, self._fill(feeds, size))
+    def __init__(self, sessions: SizedSessions, size: int) -> None:
+        self._sessions = sessions
+        self._size = size
+        self._met = False
+        self._graph: CudaGraph | None = None
+        self._plain: Run | None = None
 
-        return run
+    def __call__(self, names: list[str], feeds: Mapping[str, Array]) -> Sequence[Array]:
+        if not self._met:
+            self._met, self._graph = True, self._sessions.captured(self._size, feeds)
+        if self._graph is not None and self._graph.fits(feeds):
+            return self._graph(names, feeds)
+        if self._plain is None:
+            self._plain = self._sessions.plain(self._size)
+        return self._plain(names, feeds)

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import onnx
 import pytest
 from google.protobuf import json_format
 
 from conversion.config_rules import config_refusals, twin_refusals
+from conversion.cuda_graphs import CAPTURABLE, capturable
 from conversion.gpu_config import Traits, padded
 from conversion.interface import Facts
 from conversion.pbtxt import model_configs
@@ -115,11 +117,29 @@ def test_both_twins_compute_as_exactly_as_the_release_was_held_to(spec, precisio
     assert configs["original"].parameters["tf32"].string_value == str(rounds).lower()
 
 
-@pytest.mark.parametrize("graphs", [True, False])
-def test_kernels_are_launched_at_once_unless_the_spec_says_otherwise(spec, graphs):
+@pytest.mark.parametrize(
+    ("graphs", "operators", "option"),
+    [
+        (True, ("Conv", "Relu"), "1"),
+        (False, ("Conv", "Relu"), "0"),
+        (True, ("Conv", "NonZero"), "0"),
+        (True, ("Conv", "If"), "0"),
+        (True, ("Conv", "RandomNormal"), "0"),
+        (True, ("Conv", "MyOwn"), "0"),
+    ],
+)
+def test_kernels_are_launched_at_once_where_nothing_looks_at_values_on_the_host(spec, graphs, operators, option):
     gpu = GpuSpec(cuda_graphs=graphs)
-    assert served(configs_of(spec, gpu)["onnx"], "GPU")[0].options["enable_cuda_graph"] == str(int(graphs))
-    assert profile_for("gpu", gpu).providers[0][1]["enable_cuda_graph"] == str(int(graphs))
+    twin = configs_of(spec, gpu, traits=Traits(operators=operators))["onnx"]
+    assert served(twin, "GPU")[0].options["enable_cuda_graph"] == option
+    assert profile_for("gpu", gpu, operators=operators).providers[0][1]["enable_cuda_graph"] == option
+
+
+def test_operators_that_may_be_captured_are_onnxs_own():
+    known = {schema.name for schema in onnx.defs.get_all_schemas()}
+    assert known >= CAPTURABLE
+    assert capturable(["Conv"])
+    assert not CAPTURABLE & {"NonZero", "Compress", "Unique", "NonMaxSuppression", "If", "Loop", "Scan", "Multinomial"}
 
 
 def test_batches_of_convolutions_are_filled_up_to_few_sizes(spec):

@@ -108,11 +108,9 @@ def test_a_graph_takes_up_to_its_rows_and_keeps_what_lies_behind_them(doubling):
         {},
     ],
 )
-def test_what_does_not_fit_a_graph_is_for_its_session(doubling, feeds):
+def test_a_graph_is_for_its_own_inputs_dtypes_and_shapes(doubling, feeds):
     graph = CudaGraph(opened(doubling), {"x": np.ones((4, 3), np.float32)}, HOST, write)
     assert not graph.fits(feeds)
-    x = np.ones((5, 3), np.float32)
-    np.testing.assert_array_equal(graph.as_session(["y"], {"x": x})[0], 2 * x)
 
 
 def test_a_graph_that_answers_otherwise_than_its_session_is_refused(drawing):
