@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from .errors import CaptureRefused
 from .runner import Array
 
-__all__ = ["OPTION", "CaptureRefused", "CudaGraph"]
+__all__ = ["OPTION", "CudaGraph"]
 
 # The option of CUDA's provider with which a session makes graphs.
 OPTION = "enable_cuda_graph"
@@ -22,10 +23,6 @@ OPTION = "enable_cuda_graph"
 _NAME, _NONE = "gpu_graph_id", "-1"
 # What a graph may be off by: the same kernels compute the same values, but some sum in no fixed order.
 _RTOL = _ATOL = 1e-3
-
-
-class CaptureRefused(Exception):
-    """The session has no graph that answers as it does; it is not to be run again."""
 
 
 class CudaGraph:
@@ -53,8 +50,7 @@ class CudaGraph:
                 self._check(trial, answers)
         # ONNX Runtime raises a class per status, which have no base of their own.
         except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CaptureRefused(reason) from error
+            raise CaptureRefused(str(error) or type(error).__name__) from error
 
     def fits(self, feeds: Mapping[str, Array]) -> bool:
         """Whether it takes these: inputs of its own shapes, but for rows, of which there may be fewer."""

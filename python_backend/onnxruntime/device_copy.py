@@ -8,7 +8,6 @@ longer than the bus does, and several threads fill pinned memory sooner than the
 from __future__ import annotations
 
 import ctypes
-import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .runner import Array
+from .threads import available_cores
 
 __all__ = ["DeviceCopy"]
 
@@ -34,13 +34,14 @@ class DeviceCopy:
 
     def __init__(self) -> None:
         self._driver = ctypes.CDLL("libcuda.so.1")
+        self._by_several = available_cores() >= _THREADS
         self._stage: Array | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     def copy(self, array: Array, address: int) -> None:
         """Copy all of `array` to `address` on the device. It is there when this returns."""
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        if flat.nbytes < _LARGE or (os.cpu_count() or 1) < _THREADS:
+        if flat.nbytes < _LARGE or not self._by_several:
             self._call("cuMemcpyHtoD_v2", ctypes.c_uint64(address), _pointer(flat), ctypes.c_size_t(flat.nbytes))
         else:
             for start in range(0, flat.nbytes, _STAGE):

@@ -7,6 +7,7 @@
     │   ├── GraphRefused        the ONNX file is missing, broken, or has inputs or outputs that Triton cannot carry
     │   ├── SignatureRefused    config.pbtxt and graph do not agree
     │   └── ReleaseRefused      a published version whose files are not what was published
+    ├── CaptureRefused          no CUDA graph of a session; it runs without
     └── RequestRefused          one request fails; the others of its batch do not
 
 The sentences are the C++ backend's where it has one, so that a person finds the same words in both servers.
@@ -46,6 +47,10 @@ class SignatureRefused(LoadRefused):
 
 class ReleaseRefused(LoadRefused):
     """A published version, or the config.pbtxt that pins it, is damaged."""
+
+
+class CaptureRefused(StandInError):
+    """The session has no CUDA graph that answers as it does; it is not to be run again."""
 
 
 class RequestRefused(StandInError):

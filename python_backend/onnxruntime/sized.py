@@ -51,7 +51,7 @@ class SizedSessions:
             return CudaGraph(self._open_session(True), self._fill(feeds, size), device, self._copy.copy)
         # Whatever a session with graphs fails for, by ONNX Runtime's many classes: one without them may run.
         except Exception as error:  # noqa: BLE001
-            self.refused[size] = str(error).splitlines()[0]
+            self.refused[size] = (str(error) or type(error).__name__).splitlines()[0]
             return None
 
     def plain(self, size: int) -> Run:

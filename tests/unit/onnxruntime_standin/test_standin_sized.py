@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from python_backend.onnxruntime.cuda_graph import OPTION, CaptureRefused, CudaGraph
+from python_backend.onnxruntime.cuda_graph import OPTION, CudaGraph
+from python_backend.onnxruntime.errors import CaptureRefused
 from python_backend.onnxruntime.padding import PaddedRows
 from python_backend.onnxruntime.session import options_of
 from python_backend.onnxruntime.sized import SizedSessions
