@@ -29,11 +29,11 @@ _PORTABLE = 1
 class DeviceCopy:
     """Copies, one at a time, called by the thread that runs ONNX Runtime: the driver keeps a context for each thread.
 
-    Raises OSError where the driver is missing, or refuses.
+    `driver` has the driver's functions. Raises OSError where there is none, or it refuses.
     """
 
-    def __init__(self) -> None:
-        self._driver = ctypes.CDLL("libcuda.so.1")
+    def __init__(self, driver: Any = None) -> None:
+        self._driver = driver or ctypes.CDLL("libcuda.so.1")
         self._by_several = available_cores() >= _THREADS
         self._stage: Array | None = None
         self._pool: ThreadPoolExecutor | None = None
