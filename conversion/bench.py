@@ -10,6 +10,7 @@ from pathlib import Path
 from python_backend.original.loading import Device, load
 
 from .accuracy import Accuracy, Scorer, labelled
+from .gpu_config import padded
 from .interface import input_facts
 from .memory import peak_memory_mb
 from .parity import Twin, require_providers
@@ -51,12 +52,11 @@ def measure(
     sizes: Sequence[int],
     profile: str,
     precision: str = "fp32",
-    operators: Sequence[str] = (),
-    padded: Sequence[int] = (),
+    operators: tuple[str, ...] = (),
 ) -> Measured:
     """Measure a release: `original` is its bundle, `twin` its ONNX file of those operators, proved in `precision`.
 
-    On CUDA its batches are filled up to the sizes in `padded`, as they are when it is served.
+    On CUDA its batches are filled up as they are when it is served.
 
     Raises ProviderMissing where the twin would not run where the profile says, ArtefactError.
     """
@@ -64,8 +64,9 @@ def measure(
     # Before frameworks fail in words of their own. The session itself comes after: it finds the libraries of CUDA that
     # torch has loaded.
     require_providers(where.providers)
+    filled = padded(operators, spec.serving.max_batch_size)
     model = load(original, Device(threads, where.gpu))
-    session = Twin(str(twin), threads, where.providers, padded)
+    session = Twin(str(twin), threads, where.providers, filled)
     inputs = input_facts(spec, model.inputs)
     make = batch_maker(spec, inputs)
     timed: dict[int, dict[str, Timing]] = {}
@@ -91,7 +92,7 @@ def measure(
         twin={size: found["twin"] for size, found in timed.items()},
         memory={
             "original": peak_memory_mb("original", original, row, sizes, threads=threads, where=where),
-            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, where=where, padded=padded),
+            "twin": peak_memory_mb("twin", twin, row, sizes, threads=threads, where=where, padded=filled),
         },
         accuracy=accuracy,
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 from .errors import ReleaseUnknown
 from .evidence import EVIDENCE, machine, precision_of, read_evidence, speeds
-from .gpu_config import padded
 from .profiles import profile_for
 from .repository import Repository
 from .spec import ModelSpec
@@ -41,7 +40,6 @@ def bench(
         "profile": profile,
         "precision": precision_of(evidence),
         "operators": tuple(evidence["graph"]["operators"]),
-        "padded": padded(evidence["graph"]["operators"], spec.serving.max_batch_size),
     }
     build_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build_folder) as work:

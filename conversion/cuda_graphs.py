@@ -31,5 +31,6 @@ CAPTURABLE = frozenset(f"{_ELEMENT_WISE} {_JOINING} {_MOVING}".split())
 
 
 def capturable(operators: Iterable[str]) -> bool:
-    """Whether a graph of these operators may be captured. One that is not known here may not."""
-    return CAPTURABLE.issuperset(operators)
+    """Whether a graph of these operators may be captured: not with one that is unknown here, nor if none is told."""
+    told = set(operators)
+    return bool(told) and told <= CAPTURABLE

@@ -104,6 +104,6 @@ def _others(feeds: Mapping[str, Array]) -> dict[str, Array]:
     """Other values for floating-point inputs. Integers and flags stay: a graph may not take any."""
     random = np.random.default_rng(0)
     return {
-        name: random.standard_normal(array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
+        name: random.standard_normal(array.shape, np.float32).astype(array.dtype) if array.dtype.kind == "f" else array
         for name, array in feeds.items()
     }

@@ -43,10 +43,11 @@ class DeviceCopy:
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         if flat.nbytes < _LARGE or not self._by_several:
             self._call("cuMemcpyHtoD_v2", ctypes.c_uint64(address), _pointer(flat), ctypes.c_size_t(flat.nbytes))
+            # Out of memory that is not pinned it may return while its last part is under way.
+            self._finish()
         else:
             for start in range(0, flat.nbytes, _STAGE):
                 self._by_threads(flat[start : start + _STAGE], address + start)
-        self._finish()
 
     def _by_threads(self, flat: Array, address: int) -> None:
         """Send each part as soon as it is staged, while threads stage the next ones."""
@@ -69,7 +70,6 @@ class DeviceCopy:
         return self._stage, self._pool
 
     def _finish(self) -> None:
-        # A copy out of memory that is not pinned may return while its last part is under way.
         self._call("cuStreamSynchronize", None)
 
     def _call(self, function: str, *arguments: Any) -> None:
