@@ -22,7 +22,8 @@ __all__ = ["Addresses", "Balancer", "BalancerFailed", "balancer", "configuration
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SHIPPED = re.compile(r"^    server (\w+) (\S+)(.*)\n", re.MULTILINE)
-_STATE = re.compile(r"^\w+\tUP\b", re.MULTILINE)
+# HAProxy begins with "UP 1/2", before anybody was asked.
+_STATE = re.compile(r"^\w+\tUP\t", re.MULTILINE)
 _START_S = 60.0
 _STOP_S = 20.0
 _LOOK_EVERY_S = 0.1

@@ -237,6 +237,30 @@ def test_a_rolling_replacement_costs_no_request(replicas: Replicas, protocol: An
             callers.more(50)
 
 
+def test_a_replica_counts_as_enabled_once_no_check_from_before_can_take_it_out(replicas: Replicas) -> None:
+    check = Path(replicas.haproxy.socket).parent / "understudy" / "haproxy" / "check.py"
+    shipped, late = check.with_suffix(".shipped"), check.with_suffix(".late")
+    shutil.copy2(check, shipped)
+    shutil.copy2(check, late)
+    port = replicas.servers["one"].http_url.rpartition(":")[2]
+    late.write_text(
+        f"#!/usr/bin/env python3\nimport sys, time\nif sys.argv[4] == '{port}':\n    time.sleep(5)\n    sys.exit(1)\n"
+    )
+    with under_load(replicas, "http") as callers:
+        late.replace(check)
+        replicas.until("one", "UP 1/2")
+        replicas.tool("drain", "one")
+        time.sleep(0.7)  # the next check follows 0.3 s after the one that failed
+        shipped.replace(check)
+        replicas.tool("enable", "one")
+        replicas.tool("drain", "two")
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            assert replicas.state("one").startswith("UP")
+            callers.more(10)
+        replicas.tool("enable", "two")
+
+
 def test_requests_in_flight_are_answered_before_a_replica_counts_as_drained(replicas: Replicas, protocol: Any) -> None:
     for net in replicas.nets.values():
         for twin in ("onnx", "original"):
