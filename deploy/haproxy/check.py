@@ -15,8 +15,8 @@ from pathlib import Path
 from runpy import run_path
 
 HERE = Path(__file__).resolve().parent
-# Below HAProxy's `timeout check`, so that the reason is told.
-_TIMEOUT_S = 12.0
+# Below the `inter` of haproxy.cfg, at which HAProxy ends this process, so that the reason is told.
+_TIMEOUT_S = 4.5
 
 
 def required(text: str) -> list[str]:
