@@ -132,7 +132,7 @@ class ModelNotReady(_Told):
     """The server knows the model and does not serve it now: not loaded, unloaded, or failed to load."""
 
     _happened = "failed"
-    _advice = "load the model (`load`), or look at the reason that `models` shows"
+    _advice = "load the model (`load`), wait if the server has just started, or look at the reason that `models` shows"
 
 
 class AccessDenied(_Told):

@@ -43,7 +43,8 @@ EXAMPLES = [
     (errors.ModelNotFound(PLACE, "unknown"), f"{PLACE} failed: unknown; `models` lists what the server has."),
     (
         errors.ModelNotReady(PLACE, "unloaded"),
-        f"{PLACE} failed: unloaded; load the model (`load`), or look at the reason that `models` shows.",
+        f"{PLACE} failed: unloaded; load the model (`load`), wait if the server has just started, or look at the "
+        "reason that `models` shows.",
     ),
     (
         errors.AccessDenied(PLACE, "no"),
