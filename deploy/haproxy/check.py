@@ -15,7 +15,7 @@ from pathlib import Path
 from runpy import run_path
 
 HERE = Path(__file__).resolve().parent
-# Below the `inter` of haproxy.cfg, at which HAProxy ends this process, so that the reason is told.
+# For one answer. Below the `inter` of haproxy.cfg, at which HAProxy ends this process, so that the reason is told.
 _TIMEOUT_S = 4.5
 
 

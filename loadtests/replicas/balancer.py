@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,6 @@ __all__ = ["Addresses", "Balancer", "BalancerFailed", "balancer", "configuration
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SHIPPED = re.compile(r"^    server (\w+) (\S+)(.*)\n", re.MULTILINE)
-# HAProxy begins with "UP 1/2", before anybody was asked.
-_STATE = re.compile(r"^\w+\tUP\t", re.MULTILINE)
 _START_S = 60.0
 _STOP_S = 20.0
 _LOOK_EVERY_S = 0.1
@@ -116,17 +114,19 @@ def _run(binary: str, servers: Mapping[str, Addresses], models: Sequence[str], f
         raise BalancerFailed(f"{binary} cannot be run: {error.strerror}; apt install haproxy") from error
     made = Balancer(process, addresses, str(folder / "s"), log)
     try:
-        _wait(made, len(servers))
+        _wait(made, servers)
         yield made
     finally:
         end(process, _STOP_S)
 
 
-def _wait(made: Balancer, servers: int) -> None:
+def _wait(made: Balancer, servers: Iterable[str]) -> None:
     """Until every server is up."""
     deadline = time.monotonic() + _START_S
-    while made.process.poll() is None and time.monotonic() < deadline:
-        if Path(made.socket).exists() and len(_STATE.findall(made.tool("status").stdout)) == servers:
-            return
+    while made.process.poll() is None and not Path(made.socket).exists() and time.monotonic() < deadline:
         time.sleep(_LOOK_EVERY_S)
-    raise BalancerFailed(f"HAProxy has not seen {servers} servers that answer: {made.log.read_text().strip()[-500:]}")
+    for name in servers:
+        enabled = made.tool("enable", name, "--wait", f"{max(0.0, deadline - time.monotonic())}")
+        if enabled.returncode:
+            said = f"{enabled.stderr.strip()}; {made.log.read_text().strip()[-500:]}"
+            raise BalancerFailed(f"HAProxy has not seen every server answer: {said}")

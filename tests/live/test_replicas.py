@@ -405,10 +405,13 @@ def test_haproxy_waits_longer_than_a_hybrid() -> None:
     hybrid = re.search(r'"deadline_ms", ([\d_.]+)\)', (ROOT / "python_backend" / "hybrid" / "settings.py").read_text())
     assert hybrid is not None
     assert limits["server"] * 1000 > float(hybrid[1])
-    # HAProxy ends a check after `inter`, and with a `timeout check` after `timeout connect`, which is for connecting.
+    # HAProxy would end a check after `timeout connect` then, which is for connecting.
     assert "check" not in limits
+
+
+def test_a_check_gives_up_before_haproxy_ends_it() -> None:
     check = re.search(r"_TIMEOUT_S = ([\d.]+)", (DEPLOY / "haproxy" / "check.py").read_text())
-    inter = re.search(r" inter (\d+)s", text)
+    inter = re.search(r" inter (\d+)s", (DEPLOY / "haproxy" / "haproxy.cfg").read_text())
     assert check is not None
     assert inter is not None
     assert float(check[1]) < float(inter[1])
