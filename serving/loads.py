@@ -8,11 +8,12 @@ from concurrent.futures import Future, wait
 from typing import Protocol
 
 from serving.errors import LoadHangs
-from serving.stubs import Stubs
+from serving.stubs import UNNAMED, Stubs
 
 __all__ = ["Together", "wait_for"]
 
-_LOOK_EVERY_S = 1.0
+# A process that ends as soon as it has begun lives for a quarter of a second.
+_LOOK_EVERY_S = 0.2
 _HANGS_AFTER_S = 8.0
 # A load during which its processes took less than this part of one processor for so long has come to a stop.
 _IDLE_S = 25.0
@@ -23,7 +24,7 @@ class Processes(Protocol):
     """What is looked at of the processes of each load: serving.stubs.Stubs has it."""
 
     def died(self) -> frozenset[str]:
-        """The loads of which a process has died since the last look."""
+        """The loads of which a process has died since the last look; UNNAMED for one that nobody saw alive."""
 
     def of(self, name: str, /) -> list[int]:
         """The processes of one load that live now."""
@@ -42,7 +43,7 @@ class Together:
 
     def died(self) -> frozenset[str]:
         """The load, if a process of a model has died since the last look."""
-        return frozenset({self.name} if self._stubs.died() & set(self._models) else ())
+        return frozenset({self.name} if self._stubs.died() & {*self._models, UNNAMED} else ())
 
     def of(self, _: str, /) -> list[int]:
         """The processes of all models."""
@@ -65,7 +66,10 @@ def wait_for(loading: Mapping[str, Future[None]], stubs: Processes, *, idle_ends
     while pending:
         wait([loading[name] for name in pending], _LOOK_EVERY_S)
         now = time.monotonic()
-        died.update((name, now) for name in stubs.died() if name not in died)
+        for name in stubs.died():
+            # Of several loads it may be any.
+            whose = next(iter(pending)) if name == UNNAMED and len(pending) == 1 else name
+            died.setdefault(whose, now)
         pending = {name for name in pending if not loading[name].done()}
         for name in pending & died.keys():
             if now - died[name] > _HANGS_AFTER_S:

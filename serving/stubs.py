@@ -18,6 +18,9 @@ from serving.run_directory import in_run_directory
 # How the Python backend starts one: …/triton_python_backend_stub …/NAME/VERSION/model.py …, or model.onnx where a
 # backend is written in Python itself.
 _MODEL = re.compile(rb"/([^/\0]+)/\d+/[^/\0]+\.[^/.\0]+\0")
+# What the kernel calls it, cut off as it does that, and what stays of one that died before it was looked at.
+_NAME = b"triton_python_b"
+UNNAMED = ""
 # Of what comes after the binary: model, region, its size and growth, and then the server's process id.
 _SERVER = 4
 _GONE_WITHIN_S = 2.0
@@ -38,7 +41,10 @@ class Stubs:
         return len(self._told)
 
     def died(self) -> frozenset[str]:
-        """The models of which a process has died since the last look. A command line is gone with its process."""
+        """The models of which a process has died since the last look; UNNAMED where it lived only between two looks.
+
+        A command line is gone with its process.
+        """
         children = self._children()
         self._models = {pid: model for pid, model in self._models.items() if pid in children}
         self._told &= children
@@ -46,9 +52,9 @@ class Stubs:
         for pid in children:
             if pid not in self._models and (model := self._model(pid)):
                 self._models[pid] = model
-            if pid in self._models and pid not in self._told and self._is_zombie(pid):
+            if pid not in self._told and self._is_zombie(pid) and (pid in self._models or self._is_stub(pid)):
                 self._told.add(pid)
-                found.add(self._models[pid])
+                found.add(self._models.get(pid, UNNAMED))
         return frozenset(found)
 
     def of(self, model: str) -> list[int]:
@@ -72,6 +78,9 @@ class Stubs:
 
     def _is_zombie(self, pid: str) -> bool:
         return _stat(self._proc / pid)[:1] == [b"Z"]
+
+    def _is_stub(self, pid: str) -> bool:
+        return _read(self._proc / pid / "comm").rstrip(b"\n") == _NAME
 
 
 def end_orphans(proc: Path = Path("/proc")) -> list[int]:

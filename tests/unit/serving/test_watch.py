@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ProbeFailed, ServerUnreachable
-from serving.stubs import Stubs
+from serving.stubs import UNNAMED, Stubs
 from serving.watch.care import Policy, is_dead
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
@@ -168,6 +168,13 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     assert stubs.left == 1
     children.write_text("11 12 ")
     assert stubs.died() == frozenset(), "Triton ended 10 itself"
+    children.write_text("11 12 13 14 ")
+    for pid, name in (("13", "triton_python_b"), ("14", "tritonserver")):
+        child(pid, "Z", "")
+        (tmp_path / pid / "comm").write_text(f"{name}\n")
+    assert stubs.died() == {UNNAMED}, "13 lived between two looks"
+    assert stubs.died() == frozenset()
+    assert stubs.left == 2
 
 
 def test_what_dead_processes_leave_is_counted_and_many_are_a_reason_to_call_somebody():
