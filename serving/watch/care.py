@@ -8,6 +8,8 @@ from dataclasses import dataclass
 _DEATHS = ("not healthy", "is not ready", "stub process", "failed to reinitialize")
 # What is said where the process was seen to have died.
 DIED = "its stub process has died"
+# What is said where Triton waits for a process that died while it was loaded.
+HANGS = "its load hangs"
 
 
 @dataclass(frozen=True)

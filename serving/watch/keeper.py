@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from serving.errors import ServerFailed
 from serving.server import TritonServer
 from serving.stubs import Stubs
-from serving.watch.care import Policy
+from serving.watch.care import HANGS, Policy
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
 
@@ -38,7 +38,7 @@ class Keeper:
         self._telling = telling
         self._policy = policy
         self._restart_for_hybrids = restart_for_hybrids
-        self._ended_for: str | None = None
+        self._ended_for = ""
         self._ends: deque[float] = deque(maxlen=_ENDS)
 
     def keep(self) -> None:
@@ -49,8 +49,8 @@ class Keeper:
         while True:
             with self._watched() as watch:
                 status = self._server.wait()
-            ended_for, self._ended_for = self._ended_for, None
-            how = f"ended with {status}" if ended_for is None else f"was ended for {ended_for}, whose process has died"
+            ended_for, self._ended_for = self._ended_for, ""
+            how = f"was ended for {ended_for}" if ended_for else f"ended with {status}"
             self._start_again(how, watch.serving)
 
     @contextmanager
@@ -73,11 +73,12 @@ class Keeper:
                 stop.set()
                 thread.join(_JOIN_S)
 
-    def _begin_anew(self, hybrid: str) -> bool:
-        """End the server for a hybrid whose process has died, unless that has not helped lately."""
-        if not self._restart_for_hybrids or self._recent(time.monotonic()) >= _ENDS_FOR_HYBRIDS:
+    def _begin_anew(self, hybrid: str, why: str) -> bool:
+        """End the server for a hybrid, unless that has not helped lately: where its load hangs nothing else helps."""
+        wanted = self._restart_for_hybrids or why == HANGS
+        if not wanted or self._recent(time.monotonic()) >= _ENDS_FOR_HYBRIDS:
             return False
-        self._ended_for = hybrid
+        self._ended_for = f"{hybrid}: {why}"
         self._server.kill()
         return True
 

@@ -6,21 +6,23 @@ import contextlib
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
 
 from serving.control import ModelStatus
-from serving.errors import ModelError, ProbeFailed, ServerUnreachable, ServingError
+from serving.errors import ModelError, ProbeFailed, ServingError
 from serving.stubs import Stubs
-from serving.watch.care import DIED, Care, Policy
+from serving.watch.care import DIED, HANGS, Care, Policy
+from serving.watch.repairs import Repairs, in_a_thread, is_broken, is_twin, public_name
 from serving.watch.telling import Telling
 
 _AT_ONCE = 8
 # How often it is looked whether a process has died.
 _GLANCE_S = 0.2
-_TWINS = ("_onnx", "_original")
+# How long a watch that ends waits for its repairs.
+_REPAIRS_END_S = 5.0
 GOLDEN = "golden.npz"
 
 
@@ -42,11 +44,6 @@ class Control(Protocol):
         """Unload and load it."""
 
 
-def _broken(one: ModelStatus) -> bool:
-    """Whether a version was to be loaded and could not be."""
-    return one.state == "UNAVAILABLE" and one.reason not in ("", "unloaded")
-
-
 class Watch:
     """Looks after the models of one server.
 
@@ -54,8 +51,9 @@ class Watch:
     could not load again is its own to load; `serving` has both, as of the last look. `repository` has the golden
     samples to ask for; without it, or where there are none, the request is one of zeros. `only` names the models to
     look after, None stands for all. `stubs` shows deaths between two rounds, where the server runs on this machine.
-    `begin_anew` is asked when a hybrid's process has died, and is true where it ended the server for that: what the
-    process had taken on is answered by nobody as long as the server lives.
+    `begin_anew` is asked when a hybrid's process has died, or its load hangs, and is told which: it is true where it
+    ended the server for that. What the process had taken on is answered by nobody as long as the server lives, and a
+    load that hangs is the last one of its model. `aside` runs a repair.
     """
 
     def __init__(
@@ -67,12 +65,14 @@ class Watch:
         repository: Path | None = None,
         only: frozenset[str] | None = None,
         stubs: Stubs | None = None,
-        begin_anew: Callable[[str], bool] = lambda _: False,
+        begin_anew: Callable[[str, str], bool] = lambda *_: False,
         clock: Callable[[], float] = time.monotonic,
+        aside: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
         self._control = control
         self._telling = telling
         self._policy = policy or Policy()
+        self._repairs = Repairs(control, telling, self._policy, clock, aside)
         self._repository = repository
         self._only = only
         self._stubs = stubs
@@ -96,12 +96,13 @@ class Watch:
             # Whatever it was: a watch that has ended without a word is worse than none.
             except Exception as error:  # noqa: BLE001
                 self._telling.unreachable(f"the watch could not look: {type(error).__name__}: {error}")
+        self._repairs.leave(_REPAIRS_END_S)
 
     def look(self) -> bool:
         """One round; whether every model answered. Raises ServerUnreachable."""
         index = [one for one in self._control.index() if self._mine(one.name)]
         ready = [one for one in index if one.ready]
-        self._telling.broken({(one.name, one.version or 0): one.reason for one in index if _broken(one)})
+        self._telling.broken({(one.name, one.version or 0): one.reason for one in index if is_broken(one)})
         for name in {one.name for one in ready} - self._cares.keys():
             self._cares[name] = Care(self._policy)
         owed = {name for name, care in self._cares.items() if care.unloaded}
@@ -109,34 +110,40 @@ class Watch:
         self._telling.reachable(self.serving)
         if self._stubs is not None:
             self._telling.left(self._stubs.left)
-        reasons = self._asked(ready)
+        away = self._repairs.under_way
+        reasons = self._asked([one for one in ready if one.name not in away])
         for one, reason in reasons.items():
             if reason is not None:
                 self._cares[one.name].failed(reason)
             # Of several versions all have to be well.
             elif not any(other.name == one.name and reasons[other] for other in reasons):
                 self._cares[one.name].well()
-        for name in _twins_first(self._cares):
-            if self._cares[name].needs_repair(self._clock()):
-                self._repair(name)
-        return not owed and not any(reasons.values())
+        self._mend(self._cares, {one.name for one in index})
+        return not owed and not away and not any(reasons.values())
 
     def mend(self, died: frozenset[str]) -> None:
         """Load anew what was seen to die; nobody is asked before. Raises ServerUnreachable."""
-        ready = {one.name for one in self._control.index() if one.ready and self._mine(one.name)}
-        if any(self._begin_anew(name) for name in sorted(died & ready) if not name.endswith(_TWINS)):
+        self._repairs.died(died)
+        index = [one for one in self._control.index() if self._mine(one.name)]
+        ready = (died & {one.name for one in index if one.ready}) - self._repairs.under_way
+        if any(self._begin_anew(name, DIED) for name in sorted(ready) if not is_twin(name)):
             return
-        for name in _twins_first(died & ready):
-            care = self._cares.setdefault(name, Care(self._policy))
+        for name in ready:
             self._telling.probed(name, "failed", DIED)
-            care.failed(DIED)
-            if care.needs_repair(self._clock()):
-                self._repair(name)
+            self._cares.setdefault(name, Care(self._policy)).failed(DIED)
+        self._mend(ready, {one.name for one in index})
+
+    def _mend(self, names: Collection[str], there: Collection[str]) -> None:
+        now = self._clock()
+        self._repairs.begin(self._cares, [name for name in names if self._cares[name].needs_repair(now)], there)
 
     def _mend_the_dead(self) -> frozenset[str]:
         died = self._stubs.died() if self._stubs is not None else frozenset()
         if died:
             self.mend(died)
+        for name in self._repairs.hanging():
+            if not is_twin(name) and self._begin_anew(name, HANGS):
+                break
         return died
 
     def _asked(self, ready: list[ModelStatus]) -> dict[ModelStatus, str | None]:
@@ -185,35 +192,5 @@ class Watch:
     def _golden(self, one: ModelStatus) -> Path | None:
         if self._repository is None or one.version is None:
             return None
-        public = next((one.name.removesuffix(twin) for twin in _TWINS if one.name.endswith(twin)), one.name)
-        path = self._repository / public / str(one.version) / GOLDEN
+        path = self._repository / public_name(one.name) / str(one.version) / GOLDEN
         return path if path.is_file() else None
-
-    def _was_unloaded(self, name: str) -> bool:
-        """Whether somebody took the model away since it was found to be ready, so that it rightly does not answer."""
-        return not any(one.ready or _broken(one) for one in self._control.index() if one.name == name)
-
-    def _repair(self, name: str) -> None:
-        care, started = self._cares[name], self._clock()
-        if not care.unloaded and self._was_unloaded(name):
-            care.well()
-            return
-        self._telling.repairing(name)
-        care.unloaded = True
-        try:
-            self._control.reload(name)
-            self._control.probe(name, None, self._policy.timeout_s)
-        except ServerUnreachable:
-            raise
-        except ModelError as error:
-            given_up = care.given_up
-            care.repaired_in_vain(self._clock())
-            self._telling.repair_failed(name, error.reason, given_up=care.given_up and not given_up)
-            return
-        care.well()
-        self._telling.repaired(name, self._clock() - started)
-
-
-def _twins_first(names: Iterable[str]) -> list[str]:
-    """A hybrid that is loaded while its twins are dead would answer nobody."""
-    return sorted(names, key=lambda name: (not name.endswith(_TWINS), name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,7 @@ class Telling:
         self._left = Gauge(f"{_PREFIX}_dead_processes", "Dead stubs that the server still keeps", registry=registry)
         self._up = Gauge(f"{_PREFIX}_server_up", "Whether the server answers", registry=registry)
         self._restarts = Counter(f"{_PREFIX}_server_restarts", "Servers started again", registry=registry)
+        self._lock = threading.Lock()
         self._ill: set[str] = set()
         self._known_broken: set[tuple[str, int]] = set()
         self._reachable: bool | None = None
@@ -101,6 +103,13 @@ class Telling:
             self._given_up.labels(model).set(1)
             self._say(f"ALARM: {model} is given up: publish it anew, or roll it back; it is tried once a minute")
 
+    def hangs(self, model: str) -> None:
+        """Its load waits for a process that died, and so would every further one."""
+        self._given_up.labels(model).set(1)
+        self._say(
+            f"ALARM: {model} hangs while it loads, since a process of it died: only a new start of Triton ends that"
+        )
+
     def restarting(self, how: str, pause_s: float) -> None:
         """The server ended by itself, and is started again after a pause."""
         self._up.set(0)
@@ -113,4 +122,6 @@ class Telling:
         self._say(f"ALARM: {model} did not load again: {reason}")
 
     def _say(self, text: str) -> None:
-        self._write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")
+        # Repairs tell of themselves beside the watch.
+        with self._lock:
+            self._write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,25 @@ from tests.regions import mapped_by
 from .crowd import Crowd
 
 PROJECT = Path(__file__).parents[2]
+ECHO = PROJECT / "tests" / "live" / "serving_models" / "echo"
+# The next load after "hang" was written: one process of the model dies, and the other one goes on loading.
+HANGS_ONCE = """import os, pathlib, signal, time
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        hang = pathlib.Path(__file__).with_name("hang")
+        if hang.exists():
+            if args["model_instance_name"].endswith("_1"):
+                time.sleep(600)
+            time.sleep(0.5)
+            hang.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def execute(self, requests):
+        tensors = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", tensor)]) for tensor in tensors]
+"""
 
 
 @contextlib.contextmanager
@@ -34,6 +54,13 @@ def serving(repository, folder, *options):
             yield process, dict(process.stdout.readline().rstrip("\n").split("\t") for _ in range(5))
         finally:
             process.kill()
+
+
+def wait_until(true, seconds=15.0):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not so within {seconds:g} s"
+        time.sleep(0.02)
 
 
 def stopped(process):
@@ -100,4 +127,41 @@ def test_the_hybrid_is_killed_mid_call_where_the_server_starts_again_for_that(tm
     assert figures["longest_wait_for_an_error_s"] <= 2.0
     assert figures["back_s"] <= 15
     assert figures["regions_left"] == 0
-    assert f"ALARM: tritonserver was ended for {net.name}, whose process has died; it is started again" in lines
+    assert f"ALARM: tritonserver was ended for {net.name}: its stub process has died; it is started again" in lines
+
+
+def test_a_load_that_hangs_holds_up_no_other_repair_and_the_server_starts_again_for_it(tmp_path, figures):
+    repository = tmp_path / "repository"
+    for name in ("hanging", "other"):
+        shutil.copytree(ECHO, repository / name)
+        config = repository / name / "config.pbtxt"
+        config.write_text(config.read_text().replace('"echo"', f'"{name}"').replace("count: 1", "count: 2"))
+    code = repository / "hanging" / "1" / "model.py"
+    code.write_text(HANGS_ONCE)
+    x = np.ones((1, 1), np.float32)
+    with serving(repository, tmp_path) as (serve, shown):
+        server = read_state(tmp_path / "server.json").pid
+        with HybridClient(shown["grpc"], timeout_s=60, attempt_timeout_s=5, retries=60) as client:
+            code.with_name("hang").touch()
+            os.kill(Stubs(server).of("hanging")[0], signal.SIGKILL)
+            killed = time.monotonic()
+            wait_until(lambda: not code.with_name("hang").exists())
+            other = Stubs(server).of("other")
+            for pid in other:
+                os.kill(pid, signal.SIGKILL)
+            also_killed = time.monotonic()
+            wait_until(lambda: len(set(Stubs(server).of("other")) - set(other)) == 2)
+            client.predict({"x": x}, model="other")
+            figures["other_back_s"] = time.monotonic() - also_killed
+            assert read_state(tmp_path / "server.json").pid == server, "meanwhile the load hangs"
+            wait_until(lambda: (state := read_state(tmp_path / "server.json")) and state.pid != server, 60)
+            answer = client.predict({"x": x}, model="hanging")
+            figures["hanging_back_s"] = time.monotonic() - killed
+        lines = stopped(serve)
+    assert answer.outputs["y"].tobytes() == x.tobytes()
+    assert figures["other_back_s"] < 8
+    assert figures["hanging_back_s"] < 40
+    assert (
+        "ALARM: hanging hangs while it loads, since a process of it died: only a new start of Triton ends that" in lines
+    )
+    assert "ALARM: tritonserver was ended for hanging: its load hangs; it is started again" in lines

@@ -134,7 +134,7 @@ def test_a_dead_hybrid_takes_the_server_with_it_where_that_is_wanted_twice_and_i
     server = kept(monkeypatch, lines, "net", restart_for_hybrids=True)
     assert len(server.restarts) == 2
     assert server.reloaded == ["net"]
-    told = "ALARM: tritonserver was ended for net, whose process has died; it is started again"
+    told = "ALARM: tritonserver was ended for net: its stub process has died; it is started again"
     assert sum(told in line for line in lines) == 2
 
 

@@ -1,6 +1,7 @@
 """When a model is loaded anew, and what is told of it: a server that does as it is told, and a clock that is moved."""
 
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ProbeFailed, ServerUnreachable
 from serving.stubs import UNNAMED, Stubs
-from serving.watch.care import Policy, is_dead
+from serving.watch.care import HANGS, Policy, is_dead
+from serving.watch.repairs import in_a_thread
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
 
@@ -60,7 +62,9 @@ class Watched:
         self.lines, self.now = [], 100.0
         self.registry = CollectorRegistry()
         telling = Telling(lambda line: self.lines.append(line.partition(" ")[2]), self.registry)
-        self.watch = Watch(server, telling, policy=POLICY, clock=lambda: self.now, **options)
+        self.watch = Watch(
+            server, telling, policy=POLICY, clock=lambda: self.now, **{"aside": lambda task: task(), **options}
+        )
 
     def look(self, times=1, pause_s=3.0):
         for _ in range(times):
@@ -194,6 +198,93 @@ def test_twins_are_loaded_before_their_hybrid():
     server = Server(net=DEAD, net_onnx=DEAD, net_original=DEAD)
     Watched(server).look()
     assert server.reloaded == ["net_onnx", "net_original", "net"]
+
+
+class Hanging(Server):
+    """Its loads end when they are let go."""
+
+    def __init__(self, hang, **models):
+        super().__init__(**models)
+        self.hang, self.let_go = hang, threading.Event()
+        self.began = {name: threading.Event() for name in models}
+
+    def reload(self, name):
+        self.began[name].set()
+        if name in self.hang:
+            self.states[name] = "LOADING"
+            assert self.let_go.wait(10)
+        super().reload(name)
+
+
+def until(true):
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_while_a_load_hangs_other_models_are_looked_after():
+    server = Hanging({"net_onnx"}, net=None, net_onnx=None, net_original=None, other=None)
+    watched = Watched(server, aside=in_a_thread)
+    watched.look()
+    server.models["net_onnx"] = DEAD
+    assert not watched.look()
+    assert server.began["net_onnx"].wait(10)
+    server.models["other"] = DEAD
+    assert not watched.look(), "one is being loaded anew, and another one is dead"
+    until(lambda: "other is back, after 0.0 s" in watched.lines)
+    watched.watch.mend(frozenset({"net"}))
+    # One of its twins was there all the time.
+    until(lambda: "net is back, after 0.0 s" in watched.lines)
+    assert watched.watch.serving == ("net", "net_onnx", "net_original", "other")
+    server.let_go.set()
+    until(lambda: server.reloaded == ["other", "net", "net_onnx"])
+    until(watched.watch.look)
+
+
+def test_a_hybrid_is_loaded_when_one_of_its_twins_is_back():
+    server = Hanging({"net_original", "net_onnx"}, net=DEAD, net_onnx=DEAD, net_original=DEAD)
+    watched = Watched(server, aside=in_a_thread)
+    watched.look()
+    assert server.began["net_onnx"].wait(10)
+    assert not server.began["net"].wait(0.05)
+    server.hang.clear()
+    server.let_go.set()
+    assert server.began["net"].wait(10)
+    until(watched.watch.look)
+
+
+@pytest.mark.parametrize("name", ["net", "net_onnx"])
+def test_a_load_that_waits_for_a_dead_process_is_an_alarm_and_a_hybrid_ends_the_server(name):
+    """A minute in which it just takes long, and then glances, five seconds apart, the first of which sees the death."""
+    deaths, ended = iter([{name}, set(), {name}]), []
+    stubs = type("Deaths", (), {"left": 0, "died": lambda _: frozenset(next(deaths, ()))})()
+    server = Hanging({name}, net=None, net_onnx=None)
+
+    def begin_anew(*told):
+        ended.extend([told] if HANGS in told else [])
+        return bool(ended)
+
+    watched = Watched(server, aside=in_a_thread, stubs=stubs, begin_anew=begin_anew)
+    told = []
+
+    def wait(_):
+        if not told:
+            watched.watch.mend(stubs.died())
+            assert server.began[name].wait(10)
+            watched.now += 60
+        alarms = [line for line in watched.lines if "ALARM" in line]
+        told.append(alarms)
+        assert watched.value("given_up", model=name) == (1 if alarms else None)
+        watched.now += 5
+        if len(told) == 7:
+            server.let_go.set()
+        return len(told) == 7
+
+    watched.watch.run(SimpleNamespace(wait=wait))
+    alarm = f"ALARM: {name} hangs while it loads, since a process of it died: only a new start of Triton ends that"
+    assert told == [[], [], [], [], [alarm], [alarm], [alarm]]
+    assert ended == ([("net", HANGS)] if name == "net" else [])
 
 
 def test_another_failure_is_given_time():
