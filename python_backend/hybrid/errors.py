@@ -14,8 +14,12 @@ HybridError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+# What a model says itself, as Triton hands it on: the original, ONNX Runtime, and any other of Python. It may say every
+# word there is, and no caller may switch a twin off by making it do so.
+_OF_THE_MODEL = re.compile(r"the original model failed: |onnx runtime error|.*, message: (?!stub process )", re.DOTALL)
 # What Triton says of a model that it cannot ask, and of one that takes no more. Triton gives text alone, and the texts
 # change between releases; an unknown one still means that the twin failed, only not that it will fail again.
 _DEAD = "not healthy"
@@ -147,4 +151,6 @@ class Overloaded(HybridError):
 def kind_of(text: str) -> str:
     """The kind of a failure that Triton tells of in `text`, see TwinFailed."""
     lower = text.lower()
+    if _OF_THE_MODEL.match(lower):
+        return "error"
     return next((kind for kind, texts in _TEXTS.items() if any(known in lower for known in texts)), "error")

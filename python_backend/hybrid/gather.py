@@ -21,6 +21,10 @@ class Gather:
         self._eager_calls = eager_calls
         self._held: dict[object, list[Job]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether something is held."""
+        return bool(self._held)
+
     def has_time(self, calls: int) -> bool:
         """Whether a lone job goes at once, whatever its kind, while `calls` are under way."""
         return calls < self._eager_calls and not self._held
@@ -54,6 +58,10 @@ class Gather:
             if now - jobs[0].arrived >= PATIENT_S / 2:
                 return self._joined(kind)
         return None
+
+    def take_all(self) -> list[Job]:
+        """Everything that is held."""
+        return [self._joined(kind) for kind in list(self._held)]
 
     def _joined(self, kind: object) -> Job:
         first, *others = self._held.pop(kind)

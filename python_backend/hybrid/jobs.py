@@ -210,7 +210,9 @@ class Job:
             self.answer(error)
             return
         for number, member in enumerate(members):
-            self._answer_one(number, self._alone(member))
+            # After the deadline nobody waits for the others any more.
+            if not self._answered[number].locked():
+                self._answer_one(number, self._alone(member))
 
     def _alone(self, member: Batch) -> Answer | HybridError:
         tickets: Tickets = {}

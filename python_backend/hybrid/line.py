@@ -40,6 +40,11 @@ class Line:
         """Jobs that no thread is free for."""
         self._fresh.extend(jobs)
 
+    def add_late(self, job: Job) -> None:
+        """A job that was held elsewhere: it comes before those that arrived after it."""
+        place = sum(each.arrived <= job.arrived for each in self._fresh)
+        self._fresh.insert(place, job)
+
     def add_failed(self, job: Job, cause: TwinFailed) -> None:
         """A job whose first twin has failed."""
         insort(self._failed, (job, cause), key=lambda each: each[0].arrived)

@@ -140,12 +140,13 @@ class Pool:
     def drain(self, timeout_s: float) -> None:
         """Wait until all is answered, then end the threads; what is left after the timeout is answered by an error."""
         end = time.monotonic() + timeout_s
-        while (len(self._idle) < self._size or self._line) and time.monotonic() < end:
+        while (len(self._idle) < self._size or self._line or self._gather) and time.monotonic() < end:
             time.sleep(_DRAIN_STEP_S)
         self._ended = True
         self._alarm.set()
         with self._lock:
-            left = [*(job for job, _ in self._line.take_overdue(math.inf)), *(worker.job for worker in self._workers)]
+            held = [*(job for job, _ in self._line.take_overdue(math.inf)), *self._gather.take_all()]
+            left = [*held, *(worker.job for worker in self._workers)]
         for job in filter(None, left):
             job.answer(TwinFailed("the hybrid", "it is being unloaded", "gone"))
         while self._idle:
@@ -164,9 +165,9 @@ class Pool:
                     if now >= job.expires:
                         self._expire(worker, job, now)
                     nearest = min(nearest, job.expires)
-            nearest = min(nearest, self._pass_deadlines(now))
             if self._start_waiting(now):
                 nearest = min(nearest, now + _LOOK_BACK_S)
+            nearest = min(nearest, self._pass_deadlines(now))
             self._wake_at = nearest
             self._alarm.wait(max(0.0, nearest - time.monotonic()))
 
@@ -180,15 +181,21 @@ class Pool:
         return nearest
 
     def _start_waiting(self, now: float) -> bool:
-        """Let idle threads take what nobody else hands them; gives whether jobs that failed still wait."""
+        """Let idle threads take what nobody else hands them; gives whether jobs that failed still wait.
+
+        What was held for too long waits in the line where no thread is idle: there it has its turn, and its deadline.
+        """
         given = []
         with self._lock:
             while self._idle and (taken := self._line.take()):
                 worker = self._idle.pop()
                 given.append((worker, self._task(worker, *taken)))
-            while self._idle and (job := self._gather.overdue(now)):
-                worker = self._idle.pop()
-                given.append((worker, self._task(worker, job)))
+            while job := self._gather.overdue(now):
+                if self._idle:
+                    worker = self._idle.pop()
+                    given.append((worker, self._task(worker, job)))
+                else:
+                    self._line.add_late(job)
         for worker, task in given:
             worker.give(task)
         return self._line.has_failed
@@ -202,6 +209,9 @@ class Pool:
             cause = job.late()
             if not self._replace(worker, job, twin, cause):
                 job.answer(TwinFailed("the hybrid", f"{self.lost} late calls have not returned", "crowded"))
+        else:
+            # Its thread took the turn just before it was abandoned.
+            job.expires = job.deadline
 
     def _replace(self, worker: Worker, job: Job, twin: str, cause: TwinFailed | None = None) -> bool:
         """Let another thread take the place of `worker`, which `twin` keeps; with a `cause`, its job is to fall back.

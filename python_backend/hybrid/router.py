@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections import deque
@@ -25,13 +26,16 @@ Ask = Callable[[str, Batch], Answer]
 Tickets = dict[str, Ticket]
 # How many of a twin's last answers tell how fast it is now.
 _PACE_OF = 16
+# A copy of a request that has not returned after so long keeps another one from asking no longer.
+_COPY_LOST_S = 60.0
 
 
 class Router:
     """Asks the preferred twin, checks what it says, and turns to the other one. Every ticket gets its verdict.
 
-    `aside` runs a task beside the callers' way; with it, whether an ill twin is well again is found out by a copy of a
-    request, which the other twin answers meanwhile. `when_gone` hears of a twin that Triton cannot ask any more.
+    `aside` runs a task beside the callers' way; with it, whether an ill twin is well again, be it asked first or not,
+    is found out by a copy of a request, which the other twin answers meanwhile. `when_gone` hears of a twin that Triton
+    cannot ask any more.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Router:
         self._aside = aside
         self._when_gone = when_gone
         self.quarantined: dict[str, str] = {}
+        self._copies: dict[str, float] = {}
         self._took_s = {twin: deque[float](maxlen=_PACE_OF) for twin in TWINS}
         self._lock = threading.Lock()
         self._falling_back = 0
@@ -96,7 +101,7 @@ class Router:
         """
         twin = batch.wishes.prefer
         try:
-            answer = self._answer(twin, batch, tickets)
+            answer = self._answer(twin, batch, tickets, is_spared=self._is_spared(twin))
         except TwinFailed:
             if not self._settings.fallback_enabled:
                 # Nobody else is asked, so nobody can tell whether it was the request.
@@ -104,6 +109,8 @@ class Router:
             raise
         bad = None if twin == "original" else bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
         if bad is None:
+            if self._is_spared(other(twin)):
+                self._find_out(other(twin), batch)
             return answer
         cause = self._refused(twin, bad)
         if not self._settings.fallback_enabled:
@@ -128,7 +135,7 @@ class Router:
         first, twin = batch.wishes.prefer, other(batch.wishes.prefer)
         self._count_fallback(1)
         try:
-            answer = self._answer(twin, batch, tickets)
+            answer = self._answer(twin, batch, tickets, is_spared=False)
             bad = None
             if twin == "onnx" or isinstance(cause, RowsRefused):
                 bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
@@ -157,24 +164,36 @@ class Router:
             tickets[twin].failed(cause.cause, late=True) if fair else tickets[twin].undecided()
         return cause
 
-    def _answer(self, twin: str, batch: Batch, tickets: Tickets) -> Answer:
+    def _answer(self, twin: str, batch: Batch, tickets: Tickets, *, is_spared: bool) -> Answer:
         """What the twin says, as a whole an answer. Raises TwinFailed; that a twin is gone its breaker knows then."""
         if twin in self.quarantined:
             raise TwinFailed(twin, f"it is in quarantine: {self.quarantined[twin]}", "quarantined")
         breaker = self.breakers[twin]
-        ticket = breaker.admit()
-        if ticket is not None and breaker.state is State.HALF_OPEN and self._is_spared(twin):
-            self._probe_aside(twin, batch.copy(), ticket)
+        if is_spared:
+            self._find_out(twin, batch)
             ticket = None
+        else:
+            ticket = breaker.admit()
         if ticket is None:
             raise TwinFailed(twin, f"its circuit breaker is open, since {breaker.cause}", "open")
         tickets[twin] = ticket
         return self._asked(twin, batch, ticket)
 
     def _is_spared(self, twin: str) -> bool:
-        """Whether nobody need wait for this twin to find out if it is well: the other one is."""
-        other_is_well = self.breakers[other(twin)].state is State.CLOSED and other(twin) not in self.quarantined
-        return self._aside is not None and self._settings.fallback_enabled and other_is_well
+        """Whether this twin is ill, and nobody need wait to find out if it is well again: the other one is."""
+        if self.breakers[twin].state is State.CLOSED or self._aside is None or not self._settings.fallback_enabled:
+            return False
+        return self.breakers[other(twin)].state is State.CLOSED and not self.quarantined
+
+    def _find_out(self, twin: str, batch: Batch) -> None:
+        """Let a copy of the request ask this twin, where its pause is over and no other copy is on its way."""
+        now = self._clock()
+        if now - self._copies.get(twin, -math.inf) < _COPY_LOST_S:
+            return
+        ticket = self.breakers[twin].admit()
+        if ticket is not None:
+            self._copies[twin] = now
+            self._probe_aside(twin, batch.copy(), ticket)
 
     def _probe_aside(self, twin: str, batch: Batch, ticket: Ticket) -> None:
         def probe() -> None:
@@ -184,6 +203,8 @@ class Router:
             except TwinFailed as error:
                 ticket.failed(error.cause)
                 return
+            finally:
+                self._copies.pop(twin, None)
             # Rows may be bad for their caller's fault.
             ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
 

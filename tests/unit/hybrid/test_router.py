@@ -155,6 +155,59 @@ def test_where_nobody_else_is_well_the_request_itself_finds_out(settings, twins,
     assert tasks == []
 
 
+def test_a_copy_finds_out_as_well_whether_the_twin_is_well_that_nobody_asks(settings, twins, clock):
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    twins.faults = {"onnx": nan_where(1), "original": down}
+    with pytest.raises(BothFailed):
+        answer(router, batch_of(1))
+    assert not router.at_rest
+    answer(router, batch_of(2))
+    assert tasks == [], "its pause is not over"
+    clock.now += 2
+    assert answer(router, batch_of(3)).served_by == "onnx"
+    answer(router, batch_of(4))
+    (probe,) = tasks
+    probe()
+    assert router.breakers["original"].state is State.OPEN
+    twins.faults.clear()
+    clock.now += 4
+    answer(router, batch_of(5))
+    tasks[1]()
+    assert twins.calls[-2:] == [("onnx", [5]), ("original", [5])]
+    assert router.at_rest
+    answer(router, batch_of(6))
+    assert len(tasks) == 2
+
+
+def test_who_falls_back_asks_a_twin_whose_pause_is_over_though_the_first_one_is_well(settings, twins, clock):
+    """Hours after the original was away for a moment: the one row that the ONNX twin cannot answer is not refused."""
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    twins.faults = {"onnx": nan_where(1), "original": down}
+    with pytest.raises(BothFailed):
+        answer(router, batch_of(1))
+    del twins.faults["original"]
+    clock.now += 7200
+    assert router.breakers["onnx"].state is State.CLOSED
+    assert answer(router, batch_of(1)).served_by == "original"
+    assert tasks == []
+    assert router.at_rest
+
+
+def test_a_copy_that_does_not_return_keeps_others_back_for_a_minute(settings, twins, clock):
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    twins.faults["onnx"] = down
+    for seconds in (0, 2, 10, 10):
+        clock.now += seconds
+        answer(router, batch_of(1))
+    assert len(tasks) == 1
+    clock.now += 60
+    answer(router, batch_of(1))
+    assert len(tasks) == 2
+
+
 def test_who_is_gone_is_told_to_those_that_wait_for_it(settings, twins, clock):
     gone = []
     router = Router(settings, twins, clock, when_gone=gone.append)
