@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import Protocol
 
 from serving.errors import LoadHangs
-from serving.stubs import UNNAMED, Stubs
+from serving.stubs import UNNAMED, Stub, Stubs
 
-__all__ = ["Together", "wait_for"]
+__all__ = ["Together", "wait_for", "whose"]
 
 # A process that ends as soon as it has begun lives for a quarter of a second.
 _LOOK_EVERY_S = 0.2
@@ -23,8 +23,8 @@ _BUSY = 0.01
 class Processes(Protocol):
     """What is looked at of the processes of each load: serving.stubs.Stubs has it."""
 
-    def died(self) -> frozenset[str]:
-        """The loads of which a process has died since the last look; UNNAMED for one that nobody saw alive."""
+    def died(self) -> Collection[Stub]:
+        """The processes that have died since the last look, with their load as the model, or UNNAMED."""
 
     def of(self, name: str, /) -> list[int]:
         """The processes of one load that live now."""
@@ -41,9 +41,9 @@ class Together:
         self._stubs = stubs
         self._models = models
 
-    def died(self) -> frozenset[str]:
-        """The load, if a process of a model has died since the last look."""
-        return frozenset({self.name} if self._stubs.died() & {*self._models, UNNAMED} else ())
+    def died(self) -> Collection[Stub]:
+        """Those of all models that have died since the last look."""
+        return [one._replace(model=self.name) for one in self._stubs.died() if one.model in (*self._models, UNNAMED)]
 
     def of(self, _: str, /) -> list[int]:
         """The processes of all models."""
@@ -66,10 +66,8 @@ def wait_for(loading: Mapping[str, Future[None]], stubs: Processes, *, idle_ends
     while pending:
         wait([loading[name] for name in pending], _LOOK_EVERY_S)
         now = time.monotonic()
-        for name in stubs.died():
-            # Of several loads it may be any.
-            whose = next(iter(pending)) if name == UNNAMED and len(pending) == 1 else name
-            died.setdefault(whose, now)
+        for name in {whose(one, pending) for one in stubs.died()}:
+            died.setdefault(name, now)
         pending = {name for name in pending if not loading[name].done()}
         for name in pending & died.keys():
             if now - died[name] > _HANGS_AFTER_S:
@@ -82,6 +80,11 @@ def wait_for(loading: Mapping[str, Future[None]], stubs: Processes, *, idle_ends
                     raise LoadHangs(name, "does nothing", waited_s)
             elif stubs.of(name):
                 idle[name] = _Idle(stubs, name)
+
+
+def whose(one: Stub, loading: Collection[str]) -> str:
+    """The load of a process. Of one that nobody saw alive it can be told only where there is no more than one."""
+    return next(iter(loading)) if one.model == UNNAMED and len(loading) == 1 else one.model
 
 
 class _Idle:

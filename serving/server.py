@@ -118,7 +118,18 @@ class TritonServer:
         except LoadHangs:
             # Now and then 24.10 loses a process to a lock of its own, and that server then loads nothing any more. A
             # model may also just wait for something, and does so once more then: it has its time.
-            self._start(stages, idle_ends=False)
+            self._start_without_what_hangs(stages)
+
+    def _start_without_what_hangs(self, stages: list[list[str]]) -> None:
+        """Start as often as a model hangs; without `strict` each of them is left out then."""
+        while True:
+            try:
+                return self._start(stages, idle_ends=False)
+            except LoadHangs as error:
+                if self._strict:
+                    raise
+                self.failures[error.name] = error.reason
+                stages = [[name for name in stage if name != error.name] for stage in stages]
 
     def _stages(self) -> list[list[str]]:
         """What a start loads, one stage after the other."""
@@ -195,7 +206,7 @@ class TritonServer:
                 loading = {name: pool.submit(control.load, name) for name in stage}
                 try:
                     wait_for(loading, stubs, idle_ends=idle_ends)
-                except LoadHangs:
+                except BaseException:
                     # The calls under way would be waited for; without a server they end.
                     self._running().stop(0.0)
                     raise

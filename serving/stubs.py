@@ -12,18 +12,29 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from serving.run_directory import in_run_directory
 
 # How the Python backend starts one: …/triton_python_backend_stub …/NAME/VERSION/model.py …, or model.onnx where a
 # backend is written in Python itself.
-_MODEL = re.compile(rb"/([^/\0]+)/\d+/[^/\0]+\.[^/.\0]+\0")
+_MODEL = re.compile(rb"/([^/\0]+)/(\d+)/[^/\0]+\.[^/.\0]+\0")
 # What the kernel calls it, cut off as it does that, and what stays of one that died before it was looked at.
 _NAME = b"triton_python_b"
 UNNAMED = ""
+# Where the kernel tells what a process ended with, counted from its state on.
+_EXIT_CODE = 49
 # Of what comes after the binary: model, region, its size and growth, and then the server's process id.
 _SERVER = 4
 _GONE_WITHIN_S = 2.0
+
+
+class Stub(NamedTuple):
+    """A process: that of which model, and version of it."""
+
+    model: str
+    version: int
+    pid: int
 
 
 class Stubs:
@@ -32,7 +43,8 @@ class Stubs:
     def __init__(self, server_pid: int, proc: Path = Path("/proc")) -> None:
         self._server = proc / str(server_pid)
         self._proc = proc
-        self._models: dict[str, str] = {}
+        self._known: dict[str, Stub] = {}
+        self._lying: set[str] = set()
         self._told: set[str] = set()
 
     @property
@@ -40,27 +52,33 @@ class Stubs:
         """How many dead processes the server had not let go of at the last look."""
         return len(self._told)
 
-    def died(self) -> frozenset[str]:
-        """The models of which a process has died since the last look; UNNAMED where it lived only between two looks.
+    def died(self) -> frozenset[Stub]:
+        """Those that have died since the last look; of the model UNNAMED where one lived only between two looks.
 
-        A command line is gone with its process.
+        A command line is gone with its process. What ended well may have been ended by Triton, which is about to take
+        it away: it has died if it still lies there at the next look.
         """
         children = self._children()
-        self._models = {pid: model for pid, model in self._models.items() if pid in children}
+        self._known = {pid: stub for pid, stub in self._known.items() if pid in children}
         self._told &= children
-        found = set()
-        for pid in children:
-            if pid not in self._models and (model := self._model(pid)):
-                self._models[pid] = model
-            if pid not in self._told and self._is_zombie(pid) and (pid in self._models or self._is_stub(pid)):
+        found, lying = set(), set()
+        for pid in children - self._told:
+            if pid not in self._known and (stub := self._stub(pid)):
+                self._known[pid] = stub
+            stat = _stat(self._proc / pid)
+            if stat[:1] != [b"Z"] or not (pid in self._known or self._is_stub(pid)):
+                continue
+            lying.add(pid)
+            if pid in self._lying or stat[_EXIT_CODE:] not in ([], [b"0"]):
                 self._told.add(pid)
-                found.add(self._models.get(pid, UNNAMED))
+                found.add(self._known.get(pid, Stub(UNNAMED, 0, int(pid))))
+        self._lying = lying
         return frozenset(found)
 
     def of(self, model: str) -> list[int]:
         """The processes of one model that live now."""
-        pids = (pid for pid in self._children() if self._model(pid) == model and not self._is_zombie(pid))
-        return sorted(map(int, pids))
+        stubs = (self._stub(pid) for pid in self._children() if not self._is_zombie(pid))
+        return sorted(stub.pid for stub in stubs if stub is not None and stub.model == model)
 
     def processor_s(self, model: str) -> float:
         """Seconds of processor time that the living processes of one model have taken."""
@@ -72,9 +90,9 @@ class Stubs:
     def _children(self) -> set[str]:
         return {pid for path in self._server.glob("task/*/children") for pid in _read(path).decode().split()}
 
-    def _model(self, pid: str) -> str | None:
+    def _stub(self, pid: str) -> Stub | None:
         match = _MODEL.search(_read(self._proc / pid / "cmdline"))
-        return match[1].decode() if match else None
+        return Stub(match[1].decode(), int(match[2]), int(pid)) if match else None
 
     def _is_zombie(self, pid: str) -> bool:
         return _stat(self._proc / pid)[:1] == [b"Z"]

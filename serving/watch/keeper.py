@@ -63,7 +63,7 @@ class Keeper:
                 policy=self._policy,
                 repository=self._server.repository,
                 stubs=Stubs(self._server.pid),
-                begin_anew=self._begin_anew,
+                begin_anew=lambda hybrid, why: not stop.is_set() and self._begin_anew(hybrid, why),
             )
             thread = threading.Thread(target=watch.run, args=(stop,), name="watch", daemon=True)
             thread.start()
@@ -75,6 +75,8 @@ class Keeper:
 
     def _begin_anew(self, hybrid: str, why: str) -> bool:
         """End the server for a hybrid, unless that has not helped lately: where its load hangs nothing else helps."""
+        if self._ended_for:
+            return True
         wanted = self._restart_for_hybrids or why == HANGS
         if not wanted or self._recent(time.monotonic()) >= _ENDS_FOR_HYBRIDS:
             return False

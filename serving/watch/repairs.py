@@ -11,11 +11,14 @@ from typing import Protocol
 
 from serving.control import ModelStatus
 from serving.errors import ModelError, ServingError
+from serving.loads import whose
+from serving.stubs import Stub
 from serving.watch.care import Care, Policy
 from serving.watch.telling import Telling
 
-# Triton tells within four seconds of a process that died while it was loaded, and the load ends.
-_HANGS_AFTER_S = 8.0
+# Triton tells within four seconds of a process that died while it was loaded, and the load ends. On a machine with too
+# much to do that may take longer, and what comes of this is a new server.
+_HANGS_AFTER_S = 15.0
 _TWINS = ("_onnx", "_original")
 
 
@@ -60,15 +63,20 @@ class Repairs:
         control: Control,
         telling: Telling,
         policy: Policy,
+        *,
         clock: Callable[[], float] = time.monotonic,
         aside: Callable[[Callable[[], None]], None] = in_a_thread,
+        processes_of: Callable[[str], Collection[int]] = lambda _: (),
     ) -> None:
         self._control = control
         self._telling = telling
         self._policy = policy
         self._clock = clock
         self._aside = aside
+        self._processes_of = processes_of
         self._under_way: dict[str, Future[None]] = {}
+        # Of each model that is being loaded the processes that it had before: they end, and say nothing of the load.
+        self._loading: dict[str, frozenset[int]] = {}
         self._died: dict[str, float] = {}
         self._told: set[str] = set()
         self._left = False
@@ -88,26 +96,25 @@ class Repairs:
             away = [self._under_way[one] for one in twins & self.under_way]
             first = away if len(away) == len(twins) else []
             done = self._under_way[name] = Future()
-            self._died.pop(name, None)
             self._told.discard(name)
             self._aside(partial(self._run, name, cares[name], done, first))
 
-    def died(self, names: Collection[str]) -> None:
-        """Processes of these have died. Where one is being loaded, Triton may now wait for it and never end."""
-        for name in self.under_way & set(names):
-            self._died.setdefault(name, self._clock())
+    def died(self, stubs: Collection[Stub]) -> None:
+        """These have died. Where a load under way has begun one, Triton may now wait for it and never end."""
+        loading = self._loading.copy()
+        for one in stubs:
+            name = whose(one, loading)
+            if one.pid not in loading.get(name, {one.pid}):
+                self._died.setdefault(name, self._clock())
 
     def hanging(self) -> list[str]:
-        """The models whose load will not end any more: each is told of, and named here, once."""
-        now, under_way = self._clock(), self.under_way
-        found = [
-            name
-            for name, since in self._died.items()
-            if name in under_way and name not in self._told and now - since > _HANGS_AFTER_S
-        ]
+        """The models whose load will not end any more, as long as it does not. Each is told of once."""
+        now = self._clock()
+        found = [name for name, since in self._died.copy().items() if now - since > _HANGS_AFTER_S]
         for name in found:
-            self._told.add(name)
-            self._telling.hangs(name)
+            if name not in self._told:
+                self._told.add(name)
+                self._telling.hangs(name)
         return found
 
     def leave(self, within_s: float) -> None:
@@ -138,7 +145,7 @@ class Repairs:
         self._telling.repairing(name)
         care.unloaded = True
         try:
-            self._control.reload(name)
+            self._load(name)
             self._control.probe(name, None, self._policy.timeout_s)
         except ModelError as error:
             if self._left:
@@ -149,6 +156,14 @@ class Repairs:
             return
         care.well()
         self._telling.repaired(name, self._clock() - started)
+
+    def _load(self, name: str) -> None:
+        self._loading[name] = frozenset(self._processes_of(name))
+        try:
+            self._control.reload(name)
+        finally:
+            del self._loading[name]
+            self._died.pop(name, None)
 
     def _was_unloaded(self, name: str) -> bool:
         """Whether somebody took the model away since it was found to be ready, so that it rightly does not answer."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from serving.control import ModelStatus
 from serving.errors import ModelError, ProbeFailed, ServingError
-from serving.stubs import Stubs
+from serving.stubs import Stub, Stubs
 from serving.watch.care import DIED, HANGS, Care, Policy
 from serving.watch.repairs import Repairs, in_a_thread, is_broken, is_twin, public_name
 from serving.watch.telling import Telling
@@ -22,7 +22,7 @@ _AT_ONCE = 8
 # How often it is looked whether a process has died.
 _GLANCE_S = 0.2
 # How long a watch that ends waits for its repairs.
-_REPAIRS_END_S = 5.0
+_REPAIRS_END_S = 1.0
 GOLDEN = "golden.npz"
 
 
@@ -72,7 +72,8 @@ class Watch:
         self._control = control
         self._telling = telling
         self._policy = policy or Policy()
-        self._repairs = Repairs(control, telling, self._policy, clock, aside)
+        processes_of = stubs.of if stubs is not None else lambda _: ()
+        self._repairs = Repairs(control, telling, self._policy, clock=clock, aside=aside, processes_of=processes_of)
         self._repository = repository
         self._only = only
         self._stubs = stubs
@@ -85,18 +86,20 @@ class Watch:
     def run(self, stop: threading.Event) -> None:
         """Look until told to stop. A round that fails is told of, and the next one comes all the same."""
         next_look = self._clock()
-        while not stop.wait(_GLANCE_S):
-            try:
-                self._mend_the_dead()
-                if self._clock() >= next_look:
-                    next_look = self._clock() + self._policy.interval_s
-                    self.look()
-            except ServingError as error:
-                self._telling.unreachable(str(error))
-            # Whatever it was: a watch that has ended without a word is worse than none.
-            except Exception as error:  # noqa: BLE001
-                self._telling.unreachable(f"the watch could not look: {type(error).__name__}: {error}")
-        self._repairs.leave(_REPAIRS_END_S)
+        try:
+            while not stop.wait(_GLANCE_S):
+                try:
+                    self._mend_the_dead()
+                    if self._clock() >= next_look:
+                        next_look = self._clock() + self._policy.interval_s
+                        self.look()
+                except ServingError as error:
+                    self._telling.unreachable(str(error))
+                # Whatever it was: a watch that has ended without a word is worse than none.
+                except Exception as error:  # noqa: BLE001
+                    self._telling.unreachable(f"the watch could not look: {type(error).__name__}: {error}")
+        finally:
+            self._repairs.leave(_REPAIRS_END_S)
 
     def look(self) -> bool:
         """One round; whether every model answered. Raises ServerUnreachable."""
@@ -121,17 +124,24 @@ class Watch:
         self._mend(self._cares, {one.name for one in index})
         return not owed and not away and not any(reasons.values())
 
-    def mend(self, died: frozenset[str]) -> None:
-        """Load anew what was seen to die; nobody is asked before. Raises ServerUnreachable."""
+    def mend(self, died: Collection[Stub]) -> frozenset[str]:
+        """Load anew the models whose serving processes were seen to die; nobody is asked before. Gives their names.
+
+        A process of a version that is still being loaded is its publisher's affair. Raises ServerUnreachable.
+        """
         self._repairs.died(died)
         index = [one for one in self._control.index() if self._mine(one.name)]
-        ready = (died & {one.name for one in index if one.ready}) - self._repairs.under_way
-        if any(self._begin_anew(name, DIED) for name in sorted(ready) if not is_twin(name)):
-            return
-        for name in ready:
+        serving = {(one.name, one.version or 0) for one in index if one.ready}
+        # A server that tells of no versions has one.
+        dead = {one.model for one in died if {(one.model, one.version), (one.model, 0)} & serving}
+        dead -= self._repairs.under_way
+        if any(self._begin_anew(name, DIED) for name in sorted(dead) if not is_twin(name)):
+            return frozenset(dead)
+        for name in dead:
             self._telling.probed(name, "failed", DIED)
             self._cares.setdefault(name, Care(self._policy)).failed(DIED)
-        self._mend(ready, {one.name for one in index})
+        self._mend(dead, {one.name for one in index})
+        return frozenset(dead)
 
     def _mend(self, names: Collection[str], there: Collection[str]) -> None:
         now = self._clock()
@@ -139,12 +149,11 @@ class Watch:
 
     def _mend_the_dead(self) -> frozenset[str]:
         died = self._stubs.died() if self._stubs is not None else frozenset()
-        if died:
-            self.mend(died)
+        mended = self.mend(died) if died else frozenset()
         for name in self._repairs.hanging():
             if not is_twin(name) and self._begin_anew(name, HANGS):
                 break
-        return died
+        return mended
 
     def _asked(self, ready: list[ModelStatus]) -> dict[ModelStatus, str | None]:
         """Why each of them does not answer, or None where it does.

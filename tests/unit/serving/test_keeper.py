@@ -8,6 +8,7 @@ import pytest
 
 from serving.control import ModelStatus
 from serving.errors import ServerFailed
+from serving.stubs import Stub
 from serving.watch import keeper as module
 from serving.watch.care import Policy
 from serving.watch.keeper import Keeper
@@ -83,14 +84,17 @@ class Dying:
     """The processes of a server whose hybrid, or twin, dies as soon as somebody looks."""
 
     left = 0
-    of = "net"
+    name = "net"
 
     def __init__(self, server_pid):
         self.told = False
 
+    def of(self, name):
+        return [7]
+
     def died(self):
         told, self.told = self.told, True
-        return frozenset() if told else frozenset({self.of})
+        return frozenset() if told else frozenset({Stub(self.name, 1, 7)})
 
 
 class Mortal(Server):
@@ -121,7 +125,7 @@ class Mortal(Server):
 
 def kept(monkeypatch, lines, dies, **options):
     """A server whose model dies again and again, until one is loaded anew."""
-    monkeypatch.setattr(module, "Stubs", type("Stubs", (Dying,), {"of": dies}))
+    monkeypatch.setattr(module, "Stubs", type("Stubs", (Dying,), {"name": dies}))
     server = Mortal(["net", "net_onnx"])
     with pytest.raises(KeyboardInterrupt):
         Keeper(server, Telling(lines.append), Policy(interval_s=600.0), **options).keep()

@@ -6,7 +6,7 @@ import pytest
 
 from serving import loads
 from serving.errors import LoadHangs
-from serving.stubs import UNNAMED
+from serving.stubs import UNNAMED, Stub
 
 
 class Processes:
@@ -16,7 +16,7 @@ class Processes:
         self._died = list(died)
 
     def died(self):
-        return frozenset(self._died.pop(0) if self._died else ())
+        return [Stub(name, 1, 7) for name in (self._died.pop(0) if self._died else ())]
 
     def of(self, name):
         return [1]

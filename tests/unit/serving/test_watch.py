@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ProbeFailed, ServerUnreachable
-from serving.stubs import UNNAMED, Stubs
+from serving.stubs import UNNAMED, Stub, Stubs
 from serving.watch.care import HANGS, Policy, is_dead
 from serving.watch.repairs import in_a_thread
 from serving.watch.rounds import Watch
@@ -55,6 +55,25 @@ class Server:
             raise LoadFailed(name, "no such file")
         self.models[name] = None
         self.states[name] = "READY"
+
+
+def dead(*names, version=1, pid=7):
+    return frozenset(Stub(name, version, pid) for name in names)
+
+
+class Deaths:
+    """Process 7 serves; each look tells of the next deaths."""
+
+    left = 0
+
+    def __init__(self, *deaths):
+        self.deaths = list(deaths)
+
+    def died(self):
+        return self.deaths.pop(0) if self.deaths else frozenset()
+
+    def of(self, name):
+        return [7]
 
 
 class Watched:
@@ -113,7 +132,7 @@ def test_a_dead_model_is_loaded_anew_at_once():
 def test_a_process_that_was_seen_to_die_is_not_asked_first():
     server = Server(net=None, net_onnx=None)
     watched = Watched(server)
-    watched.watch.mend(frozenset({"net_onnx", "unloaded", "nobody"}))
+    watched.watch.mend(dead("net_onnx", "unloaded", "nobody"))
     assert server.reloaded == ["net_onnx"]
     assert server.asked == [("net_onnx", None)], "after it was loaded anew"
     assert watched.lines[0] == "net_onnx does not answer: its stub process has died"
@@ -134,16 +153,9 @@ def test_who_dies_while_a_busy_server_is_asked_is_mended_meanwhile_and_not_judge
             super().reload(name)
             back.set()
 
-    class Deaths:
-        left = 0
-        glances = iter([frozenset({"net_onnx"})])
-
-        def died(self):
-            return next(self.glances, frozenset())
-
     back = threading.Event()
     server = Busy(net=None, net_onnx=None)
-    watched = Watched(server, stubs=Deaths())
+    watched = Watched(server, stubs=Deaths(dead("net_onnx")))
     assert watched.watch.look()
     assert server.reloaded == ["net_onnx"]
 
@@ -151,11 +163,13 @@ def test_who_dies_while_a_busy_server_is_asked_is_mended_meanwhile_and_not_judge
 def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(tmp_path):
     """A server with three children: /proc as the kernel shows it."""
 
-    def child(pid, state, model):
+    def child(pid, state, model, *, code=9, comm="triton_python_b"):
         (tmp_path / pid).mkdir(exist_ok=True)
-        (tmp_path / pid / "stat").write_text(f"{pid} (triton (x) stub) {state} 1 1")
+        after_parent = " 0" * 47
+        (tmp_path / pid / "stat").write_text(f"{pid} (triton (x) stub) {state} 1{after_parent} {code}")
         file = "model.onnx" if model.endswith("_onnx") else "model.py"
         (tmp_path / pid / "cmdline").write_text(f"/stub\0/r/{model}/3/{file}\0region\0" if model else "")
+        (tmp_path / pid / "comm").write_text(f"{comm}\n")
 
     children = tmp_path / "1" / "task" / "7" / "children"
     children.parent.mkdir(parents=True)
@@ -167,23 +181,28 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     assert (stubs.of("net"), stubs.of("net_onnx"), stubs.of("onnx")) == ([10], [11, 12], [])
     child("12", "Z", "")
     assert stubs.of("net_onnx") == [11]
-    assert stubs.died() == {"net_onnx"}
+    assert stubs.died() == {Stub("net_onnx", 3, 12)}
     assert stubs.died() == frozenset()
     assert stubs.left == 1
+    child("10", "Z", "", code=0)
+    assert stubs.died() == frozenset(), "Triton may have ended 10, and be about to take it away"
     children.write_text("11 12 ")
-    assert stubs.died() == frozenset(), "Triton ended 10 itself"
-    children.write_text("11 12 13 14 ")
-    for pid, name in (("13", "triton_python_b"), ("14", "tritonserver")):
-        child(pid, "Z", "")
-        (tmp_path / pid / "comm").write_text(f"{name}\n")
-    assert stubs.died() == {UNNAMED}, "13 lived between two looks"
+    assert stubs.died() == frozenset(), "and so it was"
+    child("11", "Z", "", code=0)
+    assert stubs.died() == frozenset()
+    assert stubs.died() == {Stub("net_onnx", 3, 11)}, "nobody takes 11 away"
+    children.write_text("12 13 14 ")
+    child("13", "Z", "")
+    child("14", "Z", "", comm="tritonserver")
+    assert stubs.died() == {Stub(UNNAMED, 0, 13)}, "13 lived between two looks"
     assert stubs.died() == frozenset()
     assert stubs.left == 2
 
 
 def test_what_dead_processes_leave_is_counted_and_many_are_a_reason_to_call_somebody():
     server = Server(net=None)
-    left = type("Left", (), {"left": 7})()
+    left = Deaths()
+    left.left = 7
     watched = Watched(server, stubs=left)
     watched.look()
     assert watched.value("dead_processes") == 7
@@ -233,7 +252,7 @@ def test_while_a_load_hangs_other_models_are_looked_after():
     server.models["other"] = DEAD
     assert not watched.look(), "one is being loaded anew, and another one is dead"
     until(lambda: "other is back, after 0.0 s" in watched.lines)
-    watched.watch.mend(frozenset({"net"}))
+    watched.watch.mend(dead("net"))
     # One of its twins was there all the time.
     until(lambda: "net is back, after 0.0 s" in watched.lines)
     assert watched.watch.serving == ("net", "net_onnx", "net_original", "other")
@@ -254,37 +273,79 @@ def test_a_hybrid_is_loaded_when_one_of_its_twins_is_back():
     until(watched.watch.look)
 
 
-@pytest.mark.parametrize("name", ["net", "net_onnx"])
-def test_a_load_that_waits_for_a_dead_process_is_an_alarm_and_a_hybrid_ends_the_server(name):
-    """A minute in which it just takes long, and then glances, five seconds apart, the first of which sees the death."""
-    deaths, ended = iter([{name}, set(), {name}]), []
-    stubs = type("Deaths", (), {"left": 0, "died": lambda _: frozenset(next(deaths, ()))})()
-    server = Hanging({name}, net=None, net_onnx=None)
-
-    def begin_anew(*told):
-        ended.extend([told] if HANGS in told else [])
-        return bool(ended)
-
-    watched = Watched(server, aside=in_a_thread, stubs=stubs, begin_anew=begin_anew)
+def told_while_it_hangs(server, watched, name, times=7):
+    """The alarms of each of so many glances, five seconds apart, a minute after its load has begun."""
     told = []
 
     def wait(_):
         if not told:
-            watched.watch.mend(stubs.died())
+            watched.watch.mend(dead(name))
             assert server.began[name].wait(10)
             watched.now += 60
-        alarms = [line for line in watched.lines if "ALARM" in line]
-        told.append(alarms)
-        assert watched.value("given_up", model=name) == (1 if alarms else None)
+        told.append([line for line in watched.lines if "ALARM" in line])
+        assert watched.value("given_up", model=name) == (1 if told[-1] else None)
         watched.now += 5
-        if len(told) == 7:
+        if len(told) == times:
             server.let_go.set()
-        return len(told) == 7
+        return len(told) == times
 
     watched.watch.run(SimpleNamespace(wait=wait))
+    return told
+
+
+@pytest.mark.parametrize("name", ["net", "net_onnx"])
+@pytest.mark.parametrize("seen_alive", [True, False])
+def test_a_load_that_waits_for_a_dead_process_is_an_alarm_and_a_hybrid_ends_the_server(name, seen_alive):
+    """A server that has been started again too often of late is not ended: that is asked again, and told once."""
+    ended, server = [], Hanging({name}, net=None, net_onnx=None)
+    process = dead(name, pid=8) if seen_alive else dead(UNNAMED, version=0, pid=8)
+    watched = Watched(
+        server,
+        aside=in_a_thread,
+        stubs=Deaths(frozenset(), process),
+        begin_anew=lambda *told: ended.extend([told] if HANGS in told else []) or False,
+    )
     alarm = f"ALARM: {name} hangs while it loads, since a process of it died: only a new start of Triton ends that"
-    assert told == [[], [], [], [], [alarm], [alarm], [alarm]]
+    assert told_while_it_hangs(server, watched, name) == [[], [], [], [], [], [], [alarm]]
     assert ended == ([("net", HANGS)] if name == "net" else [])
+
+
+def test_what_ends_before_it_is_loaded_anew_says_nothing_of_the_load():
+    """Both processes of a model die, a look apart: the second one is none that the load has begun."""
+    server = Hanging({"net_onnx"}, net=None, net_onnx=None)
+    watched = Watched(server, aside=in_a_thread, stubs=Deaths(frozenset(), dead("net_onnx", pid=7)))
+    assert told_while_it_hangs(server, watched, "net_onnx") == [[]] * 7
+
+
+def test_a_process_that_dies_while_the_loaded_model_is_asked_is_no_load_that_hangs():
+    """Nobody answers what a dead hybrid has taken on: the question lasts until its deadline."""
+    asked = threading.Event()
+    server = Hanging(set(), net=None, net_onnx=None)
+
+    def probe(name, version=None, timeout_s=None, golden=None):
+        asked.set()
+        assert server.let_go.wait(10)
+        raise ProbeFailed(name, "Deadline Exceeded")
+
+    watched = Watched(server, aside=in_a_thread, stubs=Deaths(frozenset(), dead("net", pid=8)))
+    watched.look()
+    server.probe = probe
+    watched.watch.mend(dead("net"))
+    assert asked.wait(10)
+    for _ in range(6):
+        watched.watch._mend_the_dead()
+        watched.now += 5
+    assert not [line for line in watched.lines if "ALARM" in line]
+    server.let_go.set()
+
+
+def test_a_process_of_a_version_that_is_still_loading_is_none_of_the_one_that_serves():
+    server = Server(net=None, net_onnx=None)
+    watched = Watched(server)
+    watched.watch.mend(dead("net_onnx", version=2))
+    assert server.reloaded == []
+    watched.watch.mend(dead("net_onnx", version=1))
+    assert server.reloaded == ["net_onnx"]
 
 
 def test_another_failure_is_given_time():

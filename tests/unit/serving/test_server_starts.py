@@ -1,0 +1,68 @@
+"""A start that meets a load that hangs, or Ctrl-C. No Triton: what one would do."""
+
+import contextlib
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from serving import server as module
+from serving.errors import LoadHangs
+from serving.server import TritonServer
+
+
+@pytest.fixture
+def repository(tmp_path):
+    for name in ("well", "hangs", "hangs_too"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text('backend: "python"')
+    return tmp_path
+
+
+class Hanging(TritonServer):
+    """Its starts hang as long as one of these is to be loaded."""
+
+    started = ()
+
+    def _start(self, stages, *, idle_ends, ahead=False):
+        names = [name for stage in stages for name in stage]
+        self.started = [*self.started, (names, idle_ends)]
+        for name in names:
+            if name.startswith("hangs"):
+                raise LoadHangs(name, "died", 8.0)
+
+
+def test_what_hangs_twice_is_left_out_where_the_others_may_serve_without_it(repository):
+    server = Hanging(repository, strict=False)
+    server.start()
+    assert server.started == [
+        (["hangs", "hangs_too", "well"], True),
+        (["hangs", "hangs_too", "well"], False),
+        (["hangs_too", "well"], False),
+        (["well"], False),
+    ]
+    assert list(server.failures) == ["hangs", "hangs_too"]
+    assert "a process of it died" in server.failures["hangs"]
+
+
+def test_where_all_are_wanted_it_ends_the_start(repository):
+    server = Hanging(repository)
+    with pytest.raises(LoadHangs, match="'hangs'"):
+        server.start()
+    assert [idle_ends for _, idle_ends in server.started] == [True, False]
+
+
+def test_ctrl_c_does_not_wait_for_the_loads_under_way(repository, monkeypatch):
+    ended = threading.Event()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "wait_for", interrupted)
+    server = TritonServer(repository)
+    server._launched = SimpleNamespace(process=SimpleNamespace(pid=1), stop=lambda _: ended.set())
+    loads = SimpleNamespace(load=lambda _: ended.wait(20) or pytest.fail("the load was waited for"))
+    monkeypatch.setattr(server, "control", lambda: contextlib.nullcontext(loads))
+    with pytest.raises(KeyboardInterrupt):
+        server._load_models([["well"]], idle_ends=True)
+    assert ended.is_set()
