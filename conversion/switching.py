@@ -84,8 +84,9 @@ def synchronise(pins: Pins, name: str, served: int, live: Live) -> list[str]:
     others = [version for version in ready["hybrid"] if version != served and pins.on_disk(version)]
     untaken = []
     if others:
-        # The hybrid that serves keeps its twins until the right one has taken over.
-        pins.write({role: sorted({*others, served}) for role in TWINS}, served)
+        # The hybrid that serves keeps its twins until the right one has taken over. The last one pinned is that whose
+        # configuration this is: by another one both would count as damaged.
+        pins.write({role: [*sorted(set(others)), served] for role in TWINS}, served)
         untaken += _told(live.server.load, name, (*TWINS, "hybrid"))
         pins.write({role: [served] for role in TWINS}, served)
         stale = list(TWINS)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from runpy import run_path
 
 HERE = Path(__file__).resolve().parent
-# For one answer. Below the `inter` of haproxy.cfg, at which HAProxy ends this process, so that the reason is told.
+# For all answers. Below the `inter` of haproxy.cfg, at which HAProxy ends this process, so that the reason is told.
 _TIMEOUT_S = 4.5
 
 
@@ -27,20 +28,33 @@ def required(text: str) -> list[str]:
 def ask(server: str, models: Sequence[str]) -> None:
     """Ask each model, over one connection. Raises OSError or HTTPException, and ValueError for a refusal."""
     zeros = run_path(str(HERE.parent / "healthcheck.py"))["zeros"]
-    connection = HTTPConnection(server, timeout=_TIMEOUT_S)
+    end = time.monotonic() + _TIMEOUT_S
+    connection = HTTPConnection(server)
     try:
         for model in models:
-            config = json.loads(_answer(connection, "GET", f"/v2/models/{model}/config"))
+            config = json.loads(_answer(connection, end, "GET", f"/v2/models/{model}/config"))
             body, header_bytes = zeros(config)
             headers = {"Inference-Header-Content-Length": str(header_bytes)}
-            _answer(connection, "POST", f"/v2/models/{model}/infer", body, headers)
+            _answer(connection, end, "POST", f"/v2/models/{model}/infer", body=body, headers=headers)
     finally:
         connection.close()
 
 
 def _answer(
-    connection: HTTPConnection, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    connection: HTTPConnection,
+    end: float,
+    method: str,
+    path: str,
+    *,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
 ) -> bytes:
+    left_s = end - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError(f"{path}: no time is left to ask, the answers before took {_TIMEOUT_S:g} s")
+    connection.timeout = left_s
+    if connection.sock is not None:
+        connection.sock.settimeout(left_s)
     connection.request(method, path, body, headers or {})
     response = connection.getresponse()
     content = response.read()

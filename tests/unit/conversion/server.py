@@ -9,7 +9,7 @@ import onnxruntime
 from conversion.errors import ReleaseRefused
 from conversion.live import Live
 from conversion.pbtxt import ROLES
-from python_backend.integrity import pins
+from python_backend.integrity import config_damages, pins
 
 
 class Server:
@@ -35,6 +35,8 @@ class Server:
         self._called(model)
         self.seen.append((model, self.pinned()))
         self.ready[model] = list(pins(self.root / model / "config.pbtxt"))
+        for version in self.ready[model]:
+            assert config_damages(self.root / model / str(version)) == [], "each version looks at what pins it"
         self._no_gap()
 
     def unload(self, model: str) -> None:

@@ -252,6 +252,19 @@ def test_a_server_that_others_switched_is_brought_back_without_a_gap(repository,
     assert pinned(repository) == dict.fromkeys(ROLES, (2,))
 
 
+def test_a_server_with_a_newer_release_is_brought_back_to_an_older_one_that_is_configured_otherwise(
+    repository, server, spec, affine
+):
+    """A rollback that told no server: the twins of both are there meanwhile, and neither takes that for damage."""
+    other = dataclasses.replace(spec, serving=dataclasses.replace(spec.serving, original_threads=1, deadline_ms=5000))
+    release(repository, other, affine, live=live(server))
+    repository.switch("net", 1)
+    assert serves(server, 2)
+    assert repository.repair("net", live(server)) == ["brought 127.0.0.1:1 back to release 1 of net"]
+    assert serves(server, 1)
+    assert pinned(repository) == dict.fromkeys(ROLES, (1,))
+
+
 def test_a_server_that_has_what_is_pinned_is_left_alone(repository, server):
     assert repository.repair("net", live(server)) == []
     assert server.calls == []
