@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TextIO, TypeVar
+from typing import Self, TextIO, TypeVar
 
 from .answers import read_answers
 from .calls import Transport
 from .catalogue import ServedModel
 from .core import Core
 from .description import ModelDescription
-from .errors import ClientClosed, UnderstudyClientError
+from .errors import ClientClosed, DeadlineExceeded, RequestCancelled, UnderstudyClientError
 from .predicting import Parameters
 from .prediction import Prediction
 from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count, metrics_address
 from .statistics import Statistics
-from .steps import Effect, Pause, Send, Steps, advance
+from .steps import Effect, Pause, Send, Steps, Together, advance
 from .transports import transport as transport_for
 
 __all__ = ["HybridClient"]
@@ -164,7 +164,9 @@ class HybridClient:
             self._closed = True
             workers, self._workers = self._workers, None
         if workers is not None:
-            workers.shutdown(wait=False, cancel_futures=True)
+            # What still waits for a worker is begun, and ends as closed: nothing wakes the callers of futures that
+            # shutdown() cancels.
+            workers.shutdown(wait=False)
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -175,7 +177,8 @@ class HybridClient:
     ) -> None:
         self.close()
 
-    def _run(self, steps: Steps[T]) -> T:
+    def _run(self, steps: Steps[T], given_up: threading.Event | None = None) -> T:
+        """Perform the effects of ``steps``, of a part of a batch until its caller has given up."""
         result: object = None
         error: UnderstudyClientError | None = None
         while True:
@@ -186,36 +189,46 @@ class HybridClient:
                 return value
             result = error = None
             try:
-                result = self._perform(effect)
+                result = self._perform(effect, given_up)
             except UnderstudyClientError as caught:
                 error = caught
 
-    def _perform(self, effect: Effect) -> object:
+    def _perform(self, effect: Effect, given_up: threading.Event | None) -> object:
         if self._closed:
             raise ClientClosed("it is closed")
+        if given_up is not None and given_up.is_set():
+            raise RequestCancelled("a part of a batch", "its caller has given up")
         if isinstance(effect, Send):
             return self._transport.send(effect.call, effect.timeout_s)
         if isinstance(effect, Pause):
-            time.sleep(effect.seconds)
+            (time.sleep if given_up is None else given_up.wait)(effect.seconds)
             return None
-        return self._together(effect.steps)
+        return self._together(effect)
 
-    def _together(self, steps: Sequence[Steps[Any]]) -> list[object]:
-        """Run all in the workers, which belong to all callers; the first error is raised and what waits is dropped."""
+    def _together(self, batch: Together) -> list[object]:
+        """Run all parts in the workers, which belong to all callers, until the deadline; the first error is raised.
+
+        Then the parts that wait for a worker are dropped, and those that run end after the request they are at.
+        """
+        given_up = threading.Event()
         with self._lock:
             if self._closed:
                 raise ClientClosed("it is closed")
             if self._workers is None:
                 self._workers = ThreadPoolExecutor(self._concurrency, thread_name_prefix="understudy-client")
-            futures = [self._workers.submit(self._run, part) for part in steps]
+            futures = [self._workers.submit(self._run, part, given_up) for part in batch.steps]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
+            remaining = min(batch.deadline.remaining(), threading.TIMEOUT_MAX)
+            done, late = wait(futures, remaining, FIRST_EXCEPTION)
             for future in futures:
-                if future.cancelled():
-                    raise ClientClosed("it was closed by another thread")
-                if future.done() and (error := future.exception()) is not None:
+                if future in done and (error := future.exception()) is not None:
                     raise error
+            if late:
+                unsent = sum(future.cancel() for future in late)
+                detail = f"{len(late)} of its {len(futures)} parts had no answer, {unsent} of them were not sent"
+                raise DeadlineExceeded(batch.title, detail, batch.deadline.seconds)
             return [future.result() for future in futures]
         finally:
+            given_up.set()
             for future in futures:
                 future.cancel()

@@ -115,10 +115,13 @@ class Core:
             raise ModelNotFound(call.title, "the server does not know this model", known)
         self._descriptions.forget(model)
         yield from send(lambda _: call, deadline, self._patient)
-        while is_busy((yield from send(lambda _: ReadIndex(), deadline, self._backoff)), model):
-            if deadline.remaining() <= _UNLOAD_POLL_S:
-                raise DeadlineExceeded(call.title, "requests in flight still hold it", deadline.seconds)
-            yield Pause(_UNLOAD_POLL_S)
+        state = "the server has not said that it is gone"
+        try:
+            while is_busy((yield from send(lambda _: ReadIndex(), deadline, self._backoff)), model):
+                state = "requests in flight still hold it"
+                yield Pause(min(_UNLOAD_POLL_S, max(0.0, deadline.remaining())))
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(call.title, state, deadline.seconds) from error
 
     def limit_s(self, deadline_s: float | None) -> float:
         """Return the seconds that a call has which brings ``deadline_s``, or brings none."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import ModuleType
 from typing import Any, TypeVar
 
 from .calls import Call, Infer
-from .errors import ClientClosed, RequestTooLarge, UnderstudyClientError
+from .errors import ClientClosed, RequestCancelled, RequestTooLarge, UnderstudyClientError
 from .messages import read_answer, verb
 from .settings import IDLE_S, Connection
 from .statuses import grpc_error
@@ -124,6 +125,7 @@ class AsyncGrpcTransport:
         self._wire: ModuleType = tritonclient.grpc.aio
         self._failure: type[Exception] = tritonclient.utils.InferenceServerException
         self._client: Any = None
+        self._closed = False
 
     async def asend(self, call: Call[AnswerT], timeout_s: float) -> AnswerT:
         """See `AsyncTransport.asend`."""
@@ -135,9 +137,21 @@ class AsyncGrpcTransport:
             result = await getattr(self._client, method)(**arguments)
         except self._failure as error:
             raise _error(error, place) from error
+        except asyncio.CancelledError as error:
+            # gRPC says so of calls in flight when the channel is closed, in tasks that nobody cancelled.
+            if self._closed and not _is_cancelled():
+                raise RequestCancelled(place, "the client was closed") from error
+            raise
         return read_answer(call, result, place)
 
     async def aclose(self) -> None:
         """See `AsyncTransport.aclose`."""
+        self._closed = True
         if self._client is not None:
             await self._client.close()
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody wants the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -90,7 +90,7 @@ def _infer(
         replace(call, outputs=check_outputs(question.outputs, description)), batch, description.max_batch_size
     )
     steps = tuple(_send(part, deadline, backoff) for part in calls)
-    answers = (yield Together(steps)) if len(steps) > 1 else [(yield from steps[0])]
+    answers = (yield Together(steps, call.title, deadline)) if len(steps) > 1 else [(yield from steps[0])]
     return calls, answers
 
 

@@ -27,6 +27,8 @@ __all__ = ["Backoff", "Clock", "Deadline", "Effect", "Meaning", "Pause", "Send",
 
 # How the hybrid says that time ran out. For itself it is unavailable then: with more time it may well answer.
 _DEADLINE = "no answer within the deadline of"
+# A float holds no higher power of two.
+_MOST_DOUBLINGS = 1023
 
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT")
@@ -51,9 +53,14 @@ class Pause:
 
 @dataclass(frozen=True)
 class Together:
-    """Run several generators side by side; the results come in their order, the first error ends all."""
+    """Run several generators side by side; the results come in their order, the first error ends all.
+
+    ``title`` names the call that they are parts of, for the error where its ``deadline`` passes before all have ended.
+    """
 
     steps: tuple[Steps[Any], ...]
+    title: str
+    deadline: Deadline
 
 
 Effect: TypeAlias = Send | Pause | Together
@@ -98,7 +105,7 @@ class Backoff:
 
     def pause(self, attempt: int) -> float:
         """Return the seconds to wait after the ``attempt``-th try, counted from 1."""
-        whole = min(self.longest_s, self.first_s * 2.0 ** (attempt - 1))
+        whole = min(self.longest_s, self.first_s * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
         return whole * (0.5 + 0.5 * self.jitter())
 
     def patience(self, attempt: int, remaining_s: float) -> float:

@@ -1,7 +1,8 @@
 """The verbs beside `predict`."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, count
 
 import pytest
 from understudy_client import (
@@ -16,6 +17,8 @@ from understudy_client import (
     ServerError,
 )
 from understudy_client.calls import IndexEntry, Load, ReadIndex, Unload
+from understudy_client.core import Core
+from understudy_client.steps import Backoff, advance
 
 
 def test_models_have_roles_by_their_names(fake: FakeTransport) -> None:
@@ -46,17 +49,46 @@ def test_unload_returns_when_the_model_is_gone(fake: FakeTransport) -> None:
     assert next(polls, None) is None
 
 
+def _unload(deadline_s: float, answers: Iterator[tuple[float, object]]) -> None:
+    """Unload `m` while each effect takes the seconds given with its answer, until an error ends it."""
+    now = [100.0]
+    steps = Core("", 30, 300, Backoff(3), lambda: now[0]).unload("m", deadline_s)
+    next(steps)
+    for took, answer in answers:
+        now[0] += took
+        advance(steps, answer, None)
+
+
+SERVED, UNLOADING = (IndexEntry("m", "1", "READY"),), (IndexEntry("m", "1", "UNLOADING"),)
+
+
+@pytest.mark.parametrize("pause_s", [0.02, 0.05, 0.5, 2.0])
+def test_unload_ends_at_its_deadline_and_says_what_holds_the_model(pause_s: float) -> None:
+    """However long a pause turns out to be, and whether the deadline passes in it or in the poll before it."""
+    polls = ((0.013, UNLOADING) if turn % 2 == 0 else (pause_s, None) for turn in count())
+    with pytest.raises(DeadlineExceeded) as caught:
+        _unload(1.0, chain([(0.0, SERVED), (0.0, None)], polls))
+    assert str(caught.value) == (
+        "unloading 'm' was not answered within its deadline of 1 s (requests in flight still hold it); "
+        "allow more time or send fewer rows."
+    )
+
+
+def test_unload_that_has_no_time_to_look_does_not_say_what_it_has_not_seen() -> None:
+    with pytest.raises(DeadlineExceeded, match=r"^unloading 'm' .* \(the server has not said that it is gone\)"):
+        _unload(1.0, iter([(0.0, SERVED), (1.5, None)]))
+
+
 def test_unload_ends_at_its_deadline(fake: FakeTransport) -> None:
     class Stuck(FakeTransport):
         def _read(self, call: object) -> object:
-            stuck = (IndexEntry("m", "1", "UNLOADING"),)
-            return stuck if isinstance(call, ReadIndex) else super()._read(call)  # type: ignore[arg-type]
+            return UNLOADING if isinstance(call, ReadIndex) else super()._read(call)  # type: ignore[arg-type]
 
     with (
         HybridClient(transport=Stuck(*fake._models.values())) as client,
         pytest.raises(DeadlineExceeded, match="requests in flight still hold it"),
     ):
-        client.unload("m", deadline_s=0.1)
+        client.unload("m", deadline_s=0.5)
 
 
 def test_unloading_what_nobody_knows_is_not_found_though_triton_says_success(fake: FakeTransport) -> None:

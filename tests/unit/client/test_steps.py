@@ -211,3 +211,12 @@ def test_pauses_are_random_between_half_and_whole() -> None:
     pauses = {Backoff(3).pause(2) for _ in range(20)}
     assert len(pauses) > 1
     assert all(0.1 <= pause <= 0.2 for pause in pauses)
+
+
+def test_any_number_of_attempts_has_a_pause() -> None:
+    assert Backoff(5000, jitter=lambda: 1.0).pause(5000) == 2.0
+    assert Backoff(5000, first_s=1e-300, longest_s=1e300, jitter=lambda: 1.0).pause(1000) == 1e-300 * 2.0**999
+    clock = Clock()
+    backoff = Backoff(1100, first_s=0.001, longest_s=0.001)
+    with pytest.raises(ServerUnavailable, match="after 1101 attempts"):
+        _play(clock, Deadline(1e6, clock), backoff, [_fail(UNAVAILABLE)] * 1101)
