@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from python_backend.original.loading import Device, load
+from python_backend.strings import storable
 
 from .errors import MeasuringFailed
 from .parity import Twin
@@ -25,6 +26,8 @@ __all__ = ["peak_memory_mb"]
 
 # Some allocators plan for a shape once they have seen it.
 _RUNS = 3
+# An input may be called as an argument of numpy.savez.
+_INPUT = "input/"
 
 
 def peak_memory_mb(
@@ -44,7 +47,7 @@ def peak_memory_mb(
     """
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "row.npz"
-        np.savez(file, **{name: _storable(array) for name, array in row.items()})
+        np.savez(file, **{f"{_INPUT}{name}": storable(array) for name, array in row.items()})
         profile = json.dumps(asdict(where) | {"padded": list(padded)})
         command = [sys.executable, "-m", __name__, kind, str(path), str(file), str(threads), profile, *map(str, sizes)]
         done = subprocess.run(
@@ -64,10 +67,6 @@ class _Runs(Protocol):
     def run(self, arrays: Batch) -> object: ...
 
 
-def _storable(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.bytes_) if array.dtype.kind == "O" else array
-
-
 def _runnable(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(object) if array.dtype.kind == "S" else array
 
@@ -75,7 +74,7 @@ def _runnable(array: NDArray[Any]) -> NDArray[Any]:
 def main(kind: str, path: str, row_file: str, threads: str, profile: str, *sizes: str) -> int:
     """Load, run, and print the peak."""
     with np.load(row_file) as archive:
-        row = {name: _runnable(archive[name]) for name in archive.files}
+        row = {name.removeprefix(_INPUT): _runnable(archive[name]) for name in archive.files}
     given = json.loads(profile)
     where = Profile(tuple((name, options) for name, options in given["providers"]), given["gpu"])
     if kind == "original":

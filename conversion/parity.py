@@ -41,6 +41,14 @@ class Case:
         first = next(iter(self.inputs.values()))
         return len(first) if first.ndim else 1
 
+    def row(self, number: int) -> tuple[Batch, Batch]:
+        """One row of the inputs, and what was answered to it: as a batch of one each."""
+        inputs, expected = (
+            {name: array[number : number + 1] for name, array in batch.items()}
+            for batch in (self.inputs, self.expected)
+        )
+        return inputs, expected
+
     @property
     def label(self) -> str:
         """How a report calls the case: what stress it is, and the shape of each input."""

@@ -58,6 +58,8 @@ def save(model: onnx.ModelProto, path: Path, external_data: bool = False) -> Non
         onnx.save_model(
             model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=f"{path.name}.data"
         )
+        # Saving so takes the weights out of the model, which others go on with.
+        onnx.load_external_data_for_model(model, str(path.parent))
     else:
         onnx.save_model(model, str(path))
 

@@ -99,7 +99,8 @@ def _check(spec: ModelSpec, arrays: Batch, inputs: Sequence[Facts]) -> None:
 
 def _generate(spec: ModelSpec, inputs: Sequence[Facts], rows: int, number: int) -> Batch:
     rng = np.random.default_rng([spec.samples.seed, number])
-    sizes = {BATCH: rows}
+    # Without batching that name is one like every other.
+    sizes = {BATCH: rows} if spec.serving.max_batch_size else {}
 
     def size(dimension: str | int) -> int:
         if isinstance(dimension, int):

@@ -104,7 +104,7 @@ def _wavers(subject: Subject, case: Case) -> str | None:
     limit = stress_tolerance(subject.spec.parity.tolerance("fp32"))
     found = [("with the last bit of the inputs", rounded(subject, case, limit))]
     if subject.batched:
-        row = {name: array[:1] for name, array in case.inputs.items()}
-        first = Case(row, {name: value[:1] for name, value in case.expected.items()})
-        found.append(("with the batch", compare(first, subject.run(row), limit)))
+        for number in range(case.rows):
+            row, expected = case.row(number)
+            found.append(("with the batch", compare(Case(row, expected), subject.run(row), limit)))
     return next((f"{cause} there: {c.failure}" for cause, of in found for c in of if c.failure), None)

@@ -31,17 +31,23 @@ def differences(
 ) -> tuple[Differences, str | None]:
     """How far `got` is from `expected`, arrays of one shape, and why that is too far; None where it is not.
 
-    An element may be off by atol + rtol * |expected| + of_largest * max|expected|.
+    An element may be off by atol + rtol * |expected| + of_largest * max|expected|. The rounding of a whole number does
+    not grow with it: rtol is for floats alone.
     Strings have to be the same; where the expected value is not finite, the other has to be so in the same way.
     """
     if got.dtype.kind in "OSU":
         same = list(map(as_bytes, got.flat)) == list(map(as_bytes, expected.flat))
         return Differences(0.0, 0.0, 0.0), None if same else "the strings differ"
+    whole = expected.dtype.kind in "iub"
+    rtol = 0.0 if whole else rtol
     a, b = got.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
         return Differences(None, None, None), "not finite where the original is, or the reverse"
     difference, size = np.abs(a[finite] - b[finite]), np.abs(b[finite])
+    if whole:
+        # Beyond 2^53 neighbours are one and the same float.
+        difference = np.where(got[finite] == expected[finite], 0.0, np.maximum(difference, 1.0))
     limit = atol + rtol * size + of_largest * float(size.max(initial=0.0))
     share = np.divide(difference, limit, out=np.where(difference > 0, np.inf, 0.0), where=limit > 0)
     largest = float(difference.max(initial=0.0))

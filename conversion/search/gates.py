@@ -82,7 +82,12 @@ class Gates:
     def weigh(self, trial: Trial) -> Trial:
         """Measure the accuracy of a trial that holds, once; decides its fate where it loses too much."""
         if trial.alive and trial.accuracy is None and self._scorer is not None:
-            trial.accuracy = self._scorer.accuracy(self.twin(trial).run)
+            try:
+                trial.accuracy = self._scorer.accuracy(self.twin(trial).run)
+            # Of ONNX Runtime, or of a metric that copes with what the original answers.
+            except Exception as error:  # noqa: BLE001
+                reason = f"its accuracy cannot be measured: {first_line(error)}"
+                return self.discard(trial.end("failed", reason))
             if trial.accuracy.failure:
                 self.discard(trial.end("accuracy", trial.accuracy.failure))
         return trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,7 +80,12 @@ class Int8Search:
         return self._gates.weigh(self._gates.prove(trial))
 
     def _worth_it(self, trial: Trial, faster: Faster) -> bool:
-        gain = faster(trial)
+        try:
+            gain = faster(trial)
+        # A graph that ONNX Runtime does not load or run: it was not proved yet.
+        except Exception as error:  # noqa: BLE001
+            self._gates.discard(trial.end("failed", first_line(error)))
+            return False
         if gain < _GAIN:
             self._gates.discard(trial.end("slower", f"{gain:.2f} times as fast as {self._rival}"))
         return gain >= _GAIN
@@ -102,8 +108,12 @@ class Int8Search:
         harm = {}
         for layer in quantiser.layers:
             target = self._folder / "one-layer.onnx"
-            quantiser.quantise(CALIBRATIONS[0], (), target, only=layer)
-            harm[layer] = _difference(self._gates.run_file(target, self._case.inputs), self._case.expected)
+            try:
+                quantiser.quantise(CALIBRATIONS[0], (), target, only=layer)
+                harm[layer] = _difference(self._gates.run_file(target, self._case.inputs), self._case.expected)
+            # What cannot be quantised or run is the first to be left alone.
+            except Exception:  # noqa: BLE001
+                harm[layer] = math.inf
         return sorted(harm, key=harm.__getitem__, reverse=True)
 
     def _made_by(self) -> Quantiser:

@@ -54,11 +54,8 @@ class TorchModel:
         torch = self._torch
         try:
             with torch.inference_mode():
-                # A copy only where torch cannot take the memory as it is: read-only arrays and negative strides.
-                tensors = [
-                    torch.from_numpy(np.require(arrays[t.name], requirements=("C", "W"))).to(self._device)
-                    for t in self.inputs
-                ]
+                # A copy: a module may work in place on what it is given, and the arrays are the caller's.
+                tensors = [torch.from_numpy(np.array(arrays[t.name], order="C")).to(self._device) for t in self.inputs]
                 raw = name_outputs(self._call(*tensors), self.outputs)
                 return {name: self._array(name, value) for name, value in raw.items()}
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:

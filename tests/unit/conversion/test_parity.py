@@ -75,6 +75,9 @@ def test_missing_and_surplus_outputs_are_all_reported():
 def test_integers_and_booleans_compare_exactly_within_the_tolerance():
     assert one(np.array([1, 2]), np.array([1, 3])).failure is not None
     assert one(np.array([True]), np.array([False])).failure is not None
+    assert one(np.array([5003, 12]), np.array([5000, 12])).failure is not None, "rtol is for floats"
+    assert one(np.array([2**60 + 1]), np.array([2**60])).failure is not None, "as floats they are the same"
+    assert one(np.array([2**60, -7]), np.array([2**60, -7])).failure is None
 
 
 def test_a_twin_that_raises_fails_every_output_of_the_case(affine):

@@ -70,3 +70,15 @@ def test_a_saved_model_comes_back_with_its_weights(affine, tmp_path, external):
     save(affine, path, external)
     assert (tmp_path / "net.onnx.data").exists() is False or external
     assert run(load_onnx(path), x=np.ones((1, 4), np.float32))["y"].tolist() == [[0, 1, 2, 3]]
+
+
+def test_whoever_goes_on_with_a_model_that_was_saved_finds_its_weights_in_it(affine, tmp_path):
+    """Weights below a kilobyte are never put beside the file."""
+    for value in (*affine.graph.input, *affine.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_value = 512
+    affine.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.arange(512, dtype=np.float32), "w"))
+    save(affine, tmp_path / "net.onnx", True)
+    assert (tmp_path / "net.onnx.data").stat().st_size >= 2048
+    assert run(affine, x=np.ones((1, 512), np.float32))["y"][0, -1] == 511
+    save(affine, tmp_path / "again.onnx", True)
+    assert (tmp_path / "again.onnx.data").read_bytes() == (tmp_path / "net.onnx.data").read_bytes()

@@ -20,6 +20,14 @@ def test_batches_have_the_rows_asked_for_and_vary_in_content_and_dynamic_sizes(s
     assert not np.array_equal(first[0], first[1])
 
 
+def test_without_batching_the_batch_is_a_dimension_like_every_other(spec):
+    """One row everywhere would be traced and proved as a constant."""
+    alone = replace(spec, serving=replace(spec.serving, max_batch_size=0))
+    assert [batch_maker(alone, [X])(1, number)["x"].shape for number in (0, 1)] == [(7, 7, 3), (16, 16, 3)]
+    sized = replace(alone, samples=SamplesSpec(dims={"batch": (3, 5)}))
+    assert batch_maker(sized, [X])(1, 1)["x"].shape == (5, 16, 3)
+
+
 def test_the_same_seed_gives_the_same_batch(spec):
     assert np.array_equal(batch_maker(spec, [X])(3, 1)["x"], batch_maker(spec, [X])(3, 1)["x"])
     other = replace(spec, samples=SamplesSpec(seed=1))

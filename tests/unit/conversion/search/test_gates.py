@@ -95,3 +95,16 @@ def test_a_candidate_tells_how_it_was_made():
     assert Candidate("tf2onnx", ("onnxslim",), "int8", "minmax", ("a", "b")).name == (
         "tf2onnx+onnxslim int8 (minmax, 2 layers fp32)"
     )
+
+
+def test_one_whose_accuracy_cannot_be_measured_is_refused_alone(subject, tmp_path):
+    class Raising:
+        def accuracy(self, run):
+            raise ZeroDivisionError("no row is left")
+
+    made = subject(classifier())
+    gates = Gates(made, made.cases(), Raising(), tmp_path / "candidates")
+    trial = gates.weigh(gates.admit(Trial(Candidate("dynamo")), classifier()))
+    assert (trial.fate, trial.alive) == ("failed", False)
+    assert trial.reason == "its accuracy cannot be measured: ZeroDivisionError: no row is left"
+    assert list((tmp_path / "candidates").iterdir()) == []

@@ -82,3 +82,25 @@ def test_layers_that_cost_accuracy_are_kept_in_float_the_worst_first(search):
 def test_out_of_time_nothing_new_is_tried(search):
     trials = list(search(classifier(wild=True)).trials(lambda _: 2.0, lambda: False, thorough=True))
     assert len(trials) == 1
+
+
+def test_one_that_cannot_be_timed_has_failed_and_ends_the_search(search):
+    def fails(trial):
+        raise RuntimeError("NOT_IMPLEMENTED: no kernel for it")
+
+    (trial,) = search(classifier()).trials(fails, lambda: True, thorough=True)
+    assert (trial.fate, trial.reason) == ("failed", "RuntimeError: NOT_IMPLEMENTED: no kernel for it")
+
+
+def test_a_layer_that_cannot_be_quantised_alone_is_the_first_to_be_left_alone(search, monkeypatch):
+    quantise = Quantiser.quantise
+
+    def fails(self, calibration, kept, target, only=None):
+        if only == "second":
+            raise ValueError("no ranges")
+        quantise(self, calibration, kept, target, only=only)
+
+    monkeypatch.setattr(Quantiser, "quantise", fails)
+    trials = search(classifier(wild=True)).trials(lambda _: 2.0, lambda: True, thorough=True)
+    kept = [trial.candidate.kept_fp32 for trial in trials if trial.candidate.kept_fp32]
+    assert kept[0] == ("second",)
