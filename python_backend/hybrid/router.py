@@ -86,7 +86,9 @@ class Router:
 
     def admits(self, twin: str) -> bool:
         """Whether this twin would be asked, be it for a probe."""
-        return twin not in self.quarantined and self.breakers[twin].admits
+        if twin in self.quarantined or not self.breakers[twin].admits:
+            return False
+        return not (self._is_spared(twin) and self._copy_is_out(twin))
 
     def quarantine(self, twin: str, cause: str) -> None:
         """Ask this twin no more, as long as the hybrid is loaded. Its answers are worse than none."""
@@ -187,15 +189,21 @@ class Router:
 
     def _find_out(self, twin: str, batch: Batch) -> None:
         """Let a copy of the request ask this twin, where its pause is over and no other copy is on its way."""
-        now = self._clock()
-        if now - self._copies.get(twin, -math.inf) < _COPY_LOST_S:
+        if self._copy_is_out(twin):
             return
         ticket = self.breakers[twin].admit()
         if ticket is not None:
-            self._copies[twin] = now
+            self._copies[twin] = self._clock()
             self._probe_aside(twin, batch.copy(), ticket)
 
+    def _copy_is_out(self, twin: str) -> bool:
+        return self._clock() - self._copies.get(twin, -math.inf) < _COPY_LOST_S
+
     def _probe_aside(self, twin: str, batch: Batch, ticket: Ticket) -> None:
+        wishes, started = batch.wishes, self._clock()
+        first = twin == wishes.prefer
+        limit_s = wishes.primary_budget_s if first else wishes.deadline_s - wishes.primary_budget_s
+
         def probe() -> None:
             try:
                 answer = self._asked(twin, batch, ticket)
@@ -205,6 +213,10 @@ class Router:
                 return
             finally:
                 self._copies.pop(twin, None)
+            if self._clock() - started > limit_s:
+                # Callers would not have waited for it.
+                ticket.failed(f"no answer within {limit_s * 1e3:.0f} ms", late=True)
+                return
             # Rows may be bad for their caller's fault.
             ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
 

@@ -195,6 +195,27 @@ def test_who_falls_back_asks_a_twin_whose_pause_is_over_though_the_first_one_is_
     assert router.at_rest
 
 
+@pytest.mark.parametrize(("prefer", "ill"), [("onnx", "onnx"), ("onnx", "original"), ("original", "onnx")])
+def test_a_copy_that_is_answered_later_than_callers_would_wait_is_a_failure(settings, twins, clock, prefer, ill):
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    ticket = router.breakers[ill].admit()
+    ticket.failed("it was gone", gone=True)
+    for took_s, state in ((4.1, State.OPEN), (3.9, State.CLOSED)):
+        clock.now += 10
+        limit = {"deadline_s": 8.0, "primary_budget_s": 4.0}
+
+        def takes(batch, outputs, took_s=took_s):
+            clock.now += took_s
+            return outputs
+
+        twins.faults[ill] = None
+        answer(router, batch_of(1, prefer=prefer, **limit))
+        twins.faults[ill] = takes
+        tasks.pop()()
+        assert router.breakers[ill].state is state
+
+
 def test_a_copy_that_does_not_return_keeps_others_back_for_a_minute(settings, twins, clock):
     tasks = []
     router = Router(settings, twins, clock, aside=tasks.append)
@@ -203,7 +224,9 @@ def test_a_copy_that_does_not_return_keeps_others_back_for_a_minute(settings, tw
         clock.now += seconds
         answer(router, batch_of(1))
     assert len(tasks) == 1
+    assert not router.admits("onnx"), "who waits for the twin would ask in vain, again and again"
     clock.now += 60
+    assert router.admits("onnx")
     answer(router, batch_of(1))
     assert len(tasks) == 2
 
