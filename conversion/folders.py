@@ -23,8 +23,9 @@ class Folders:
     """The folders of a repository. What is not to be served lies beside it, on the same file system."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self._staging = root.parent / f".{root.name}-staging"
+        # A link, `.` or another working directory would put what lies beside it, the lock too, where nobody looks.
+        self.root = root.resolve()
+        self._staging = self.root.parent / f".{self.root.name}-staging"
         self.quarantine = Quarantine(self._staging / "quarantine")
 
     def served(self, name: str) -> int | None:

@@ -25,6 +25,7 @@ __all__ = [
     "ROLES",
     "TWINS",
     "interface_difference",
+    "layout_difference",
     "model_configs",
     "pinned",
     "read_config",
@@ -191,7 +192,19 @@ def read_config(path: Path) -> Any:
 
 
 def interface_difference(old: Any, new: Any) -> str | None:
-    """In words, what callers of `old` would find changed in `new`: tensors, dtypes, dims, batching; None if nothing."""
+    """In words, what callers of `old` would find changed in `new`; None if nothing.
+
+    That is tensors, dtypes, dims, batching, and fewer rows in a call.
+    """
+    if told := layout_difference(old, new):
+        return told
+    if 0 < new.max_batch_size < old.max_batch_size:
+        return _batch_told(old, new)
+    return None
+
+
+def layout_difference(old: Any, new: Any) -> str | None:
+    """In words, why one configuration cannot serve both: other tensors, dtypes, dims or batching; None if it can."""
     for kind in ("input", "output"):
         before = {t.name: (t.data_type, tuple(t.dims)) for t in getattr(old, kind)}
         after = {t.name: (t.data_type, tuple(t.dims)) for t in getattr(new, kind)}
@@ -200,8 +213,12 @@ def interface_difference(old: Any, new: Any) -> str | None:
                 told = [_told(tensors.get(name)) for tensors in (before, after)]
                 return f"{kind} '{name}' was {told[0]} and becomes {told[1]}"
     if (old.max_batch_size > 0) != (new.max_batch_size > 0):
-        return f"max_batch_size was {old.max_batch_size} and becomes {new.max_batch_size}"
+        return _batch_told(old, new)
     return None
+
+
+def _batch_told(old: Any, new: Any) -> str:
+    return f"max_batch_size was {old.max_batch_size} and becomes {new.max_batch_size}"
 
 
 def _told(tensor: tuple[int, tuple[int, ...]] | None) -> str:

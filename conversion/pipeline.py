@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,30 +72,50 @@ def convert(
                 candidate = published(repository, spec.name, found.version)
                 _preflight(f"release {found.version} of {spec.name}", candidate, spec, environments)
             return found
-        work = build_folder / "work" / spec.name
-        shutil.rmtree(work, ignore_errors=True)
-        try:
-            task = Task("build", "build", spec, gpu=spec.search.profile == "gpu")
-            built = run_worker(task, work, build_folder / "logs" / f"convert-{spec.name}.log", report)
-            settled = settle(spec, built, work, machine, report=report)
-            report(f"checking against {TARGETS[spec.target]} and publishing")
-            version = _publish(
-                spec,
-                repository,
-                built=built,
-                settled=settled,
-                digest=digest,
-                sources=sources,
-                work=work,
-                live=live,
-                new_interface=new_interface,
-                environments=environments,
-            )
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-            repository.discard(spec.name)
+        work, log = build_folder / "work" / spec.name, build_folder / "logs" / f"convert-{spec.name}.log"
+        with _alone(work, log):
+            try:
+                task = Task("build", "build", spec, gpu=spec.search.profile == "gpu")
+                built = run_worker(task, work, log, report)
+                settled = settle(spec, built, work, machine, report=report)
+                report(f"checking against {TARGETS[spec.target]} and publishing")
+                version = _publish(
+                    spec,
+                    repository,
+                    built=built,
+                    settled=settled,
+                    digest=digest,
+                    sources=sources,
+                    work=work,
+                    live=live,
+                    new_interface=new_interface,
+                    environments=environments,
+                )
+            finally:
+                repository.discard(spec.name)
         evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
         return Outcome(spec.name, version, False, version, evidence)
+
+
+@contextlib.contextmanager
+def _alone(work: Path, log: Path) -> Iterator[None]:
+    """Hold an empty place for `work` and its log, which conversions into other repositories share. Raises PublishError.
+
+    The log is what is locked: it stays where work is removed.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PublishError(
+                f"{work} is in use by another conversion of this name; wait for it, or name another folder with --build"
+            ) from error
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _existing(spec: ModelSpec, repository: Repository, digest: str, report: Callable[[str], None]) -> Outcome | None:

@@ -44,7 +44,9 @@ def replay_original(folder: Path, golden: Path, tolerance: ToleranceSpec) -> lis
     case = read_golden(golden)
     with tempfile.TemporaryDirectory(prefix="replay-") as scratch:
         answers = Path(scratch) / "answers.npz"
-        command = [sys.executable, "-m", __name__, str(folder), str(golden), str(answers), _threads(folder, "threads")]
+        # It runs in another working directory.
+        places = (folder.resolve(), golden.resolve(), answers.resolve())
+        command = [sys.executable, "-m", __name__, *places, _threads(folder, "threads")]
         done = subprocess.run(
             list(map(str, command)),
             stdout=subprocess.PIPE,

@@ -27,7 +27,7 @@ from .errors import (
 from .folders import Folders
 from .journal import Journal, Switch
 from .live import Live
-from .pbtxt import ROLES, TWINS, interface_difference, read_config, unfinished, write_config
+from .pbtxt import ROLES, TWINS, interface_difference, layout_difference, read_config, unfinished, write_config
 from .pinning import Pins
 from .rehearsal import rehearse
 from .switching import back, forward, synchronise
@@ -182,11 +182,12 @@ class Repository(Folders):
     def _beside(self, name: str, old: int | None, new: int, folders: Mapping[str, Path]) -> dict[str, list[int]]:
         """What each twin pins while both releases are needed: the old one too, where it can be loaded beside the new.
 
-        Triton may load the old one again; damaged, it would be refused, and 24.10 can crash of that.
+        Triton may load the old one again; damaged, it would be refused, and 24.10 can crash of that. Where the new one
+        takes fewer rows both stay: only longer calls are refused, not all of them until the hybrid has switched.
         """
         served = Pins(self.root, name)
         if old is None or any(
-            interface_difference(served.config(role), read_config(folders[role] / CONFIG)) for role in ROLES
+            layout_difference(served.config(role), read_config(folders[role] / CONFIG)) for role in ROLES
         ):
             return {role: [new] for role in TWINS}
         return {role: [new] if self.damages(name, old, [role]) else [old, new] for role in TWINS}

@@ -92,9 +92,23 @@ def _value(kind: Any, value: Any, key: str, path: Path) -> Any:
         return _one_of(args, value, key, path)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind is not Any and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+    if kind is Any:
+        _check_plain(value, key, path)
+    elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise WrongValue(path, key, _called(kind), value)
     return value
+
+
+def _check_plain(value: Any, key: str, path: Path) -> None:
+    """What is handed on lies in a bundle as JSON, which has no dates and times."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_plain(item, f"{key}.{name}", path)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_plain(item, f"{key}[{number}]", path)
+    elif not isinstance(value, str | int | float):
+        raise WrongValue(path, key, "a string, a number, true or false, a list or a table", value)
 
 
 def _sequence(args: tuple[Any, ...], value: Any, key: str, path: Path) -> tuple[Any, ...]:

@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
         "--profile", choices=PROFILES, help="where candidates are raced: cpu or gpu (that of model.toml)"
     )
     added.add_argument("--force", action="store_true", help="convert even where nothing has changed")
-    added.add_argument("--new-interface", action="store_true", help="accept inputs or outputs that break callers")
+    added.add_argument("--new-interface", action="store_true", help="accept a release that breaks callers")
 
 
 def _convert(arguments: argparse.Namespace) -> int:

@@ -63,7 +63,10 @@ def test_the_fingerprint_changes_with_the_spec_the_files_and_nothing_else(spec):
     first, sources = fingerprint(spec)
     assert list(sources) == ["net.keras"]
     assert fingerprint(spec)[0] == first
-    (spec.folder / "notes.txt").write_text("not part of the model")
+    (spec.folder / "model.toml").write_text("# what it says is in the spec")
+    for aside in (".cache", "__pycache__"):
+        (spec.folder / aside).mkdir()
+        (spec.folder / aside / "net.pyc").write_text("not part of the model")
     assert fingerprint(spec)[0] == first
     assert fingerprint(replace(spec, description="other"))[0] != first
     (spec.folder / "net.keras").write_text("two")

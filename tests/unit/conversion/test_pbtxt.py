@@ -4,7 +4,15 @@ import pytest
 
 from conversion.errors import PublishError
 from conversion.interface import Facts
-from conversion.pbtxt import interface_difference, model_configs, pinned, read_config, replace_file, write_config
+from conversion.pbtxt import (
+    interface_difference,
+    layout_difference,
+    model_configs,
+    pinned,
+    read_config,
+    replace_file,
+    write_config,
+)
 from conversion.serving_spec import ServingSpec
 from conversion.spec import OutputSpec
 from python_backend.hybrid.preference import read_preference
@@ -136,5 +144,23 @@ def test_what_callers_would_find_changed_is_told(spec, configs):
     other = model_configs(spec, [replace(IMAGE, dtype="uint8")], [LABEL])["hybrid"]
     told = interface_difference(configs["hybrid"], other)
     assert told == "input 'image' was TYPE_FP32 [3, -1, -1] and becomes TYPE_UINT8 [3, -1, -1]"
+    assert layout_difference(configs["hybrid"], other) == told
     fewer = model_configs(spec, [IMAGE], [])["hybrid"]
     assert interface_difference(configs["hybrid"], fewer) == "output 'label' was TYPE_STRING [1] and becomes absent"
+
+
+@pytest.mark.parametrize(
+    ("rows", "callers", "layout"),
+    [
+        (32, None, None),
+        (33, None, None),
+        (31, "max_batch_size was 32 and becomes 31", None),
+        (0, "max_batch_size was 32 and becomes 0", "max_batch_size was 32 and becomes 0"),
+    ],
+)
+def test_fewer_rows_break_callers_but_one_configuration_serves_both(configs, rows, callers, layout):
+    other = type(configs["hybrid"])()
+    other.CopyFrom(configs["hybrid"])
+    other.max_batch_size = rows
+    assert interface_difference(configs["hybrid"], other) == callers
+    assert layout_difference(configs["hybrid"], other) == layout

@@ -1,9 +1,11 @@
 """The repository under a publisher that works, fails, is interrupted or killed at any step."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from conversion.errors import InterfaceChanged, ReleaseUnknown, RepositoryLocked
 from conversion.interface import Facts
 from conversion.pbtxt import ROLES, model_configs, read_config
 from conversion.repository import Repository
+from conversion.switching import forward
 
 X = (Facts("x", "float32", ("batch", 4)),)
 Y = (Facts("y", "float32", ("batch", 4)),)
@@ -83,9 +86,40 @@ def test_a_changed_interface_is_refused_unless_accepted(repository, spec):
     assert list(read_config(repository.root / "net" / "config.pbtxt").output[0].dims) == [4]
 
 
+def test_fewer_rows_in_a_call_are_refused_unless_accepted_and_need_no_gap(repository, spec, monkeypatch):
+    def rows(count):
+        return replace(spec, serving=replace(spec.serving, max_batch_size=count))
+
+    told = []
+    monkeypatch.setattr("conversion.repository.forward", lambda *given: told.append(given[2].beside) or forward(*given))
+    publish(repository, rows(100))
+    with pytest.raises(InterfaceChanged, match=r"max_batch_size was 100 and becomes 32"):
+        publish(repository, rows(32))
+    assert publish(repository, rows(32), new_interface=True) == 2
+    assert publish(repository, rows(64)) == 3
+    assert repository.switch("net", 2) == 2
+    assert [beside["onnx"] for beside in told] == [[1], [1, 2], [2, 3], [3, 2]]
+
+
 def test_two_publishers_do_not_meet(repository):
     with pytest.raises(RepositoryLocked, match=f"by process {os.getpid()}"), Repository(repository.root).locked():
         pass
+
+
+@pytest.mark.parametrize("place", ["repository", "link/repository", ".", "linked"])
+def test_by_whatever_path_it_is_the_same_repository(repository, spec, tmp_path, monkeypatch, place):
+    publish(repository, spec)
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "linked").symlink_to(repository.root)
+    starts = {".": repository.root, "linked": tmp_path / "elsewhere"}
+    monkeypatch.chdir(starts.get(place, tmp_path))
+    same = Repository(Path(place))
+    with pytest.raises(RepositoryLocked, match=re.escape(str(repository.root))), same.locked():
+        pass
+    monkeypatch.chdir("/")
+    assert same.releases("net") == [1]
+    assert not list((tmp_path / "elsewhere").glob(".*"))
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_changes(tmp_path, spec):

@@ -128,3 +128,17 @@ def test_of_the_precisions_that_a_spec_names_each_profile_takes_its_own(tmp_path
 def test_what_keeps_as_many_bits_has_the_same_tolerance(precision, same_as):
     parity = ParitySpec()
     assert parity.tolerance(precision) == getattr(parity, same_as) != parity.tolerance("fp32")
+
+
+def test_a_factory_is_not_given_dates_which_its_bundle_could_not_hold(tmp_path):
+    inputs = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
+    text = inputs + '[source]\nfactory = "net.py:build"\narguments = {}\n'
+    given = '{ a = "2024-01-01", b = [1, 2.5, true], c = { d = inf } }'
+    arguments = {"a": "2024-01-01", "b": [1, 2.5, True], "c": {"d": float("inf")}}
+    assert write(tmp_path, text.replace("{}", given)).source.arguments == arguments
+    for wrong, key in (("{ a = 2024-01-01 }", "a"), ("{ a = { b = [1, 07:30:00] } }", r"a\.b\[1\]")):
+        told = (
+            rf"'source\.arguments\.{key}' must be a string, a number, true or false, a list or a table, found datetime"
+        )
+        with pytest.raises(WrongValue, match=told):
+            write(tmp_path, text.replace("{}", wrong))

@@ -8,9 +8,9 @@ from loadtests.questions import NoQuestions, from_release, made_up
 from loadtests.wire import Answer
 
 
-def release(folder, **arrays):
+def release(folder, parity=(), **arrays):
     np.savez(folder / "golden.npz", **arrays)
-    (folder / "evidence.json").write_text(json.dumps({"parity": {"atol": 0.01, "rtol": 0.001}}))
+    (folder / "evidence.json").write_text(json.dumps({"parity": {"atol": 0.01, "rtol": 0.001, **dict(parity)}}))
     return folder
 
 
@@ -45,6 +45,38 @@ def test_an_answer_is_right_within_the_tolerance_of_the_release(two_rows, value,
     question = from_release(two_rows, batched=True)[1]
     answer = Answer({"y": np.array([[value]], np.float32)}, frozenset({"onnx"}))
     assert (question.wrong(answer) is None) is right
+
+
+@pytest.mark.parametrize(
+    ("row", "found", "right"),
+    [
+        (0, {}, True),
+        (0, {"y": [[12.1]]}, True),  # of_largest is of the whole output, 20
+        (0, {"y": [[12.2]]}, False),
+        (1, {"y": [[18.0]]}, True),
+        (1, {"y": [[17.7]]}, False),
+        (1, {"y": [[np.nan]]}, False),
+        (1, {"y": [18.0]}, False),
+        (0, {"few": [[1.5]]}, False),  # the largest of each output by itself
+        (0, {"few": [[1.09]]}, True),
+        (1, {"few": [[-np.inf]]}, True),
+        (1, {"few": [[0.0]]}, False),
+        (0, {"label": [[b"b"]]}, False),
+        (0, {"more": [[1.0]]}, False),
+    ],
+)
+def test_a_part_of_the_largest_value_is_taken_in(tmp_path, row, found, right):
+    kinds = {"y": np.float32, "few": np.float32, "label": object, "more": np.float32}
+    outputs = {
+        "y": np.array([[10.0], [20.0]], np.float32),
+        "few": np.array([[1.0], [-np.inf]], np.float32),
+        "label": np.array([[b"a"], [b"b"]]),
+    }
+    inputs = {"input/x": np.zeros((2, 1), np.float32)}
+    folder = release(tmp_path, {"of_largest": 0.1}, **inputs, **{f"output/{name}": a for name, a in outputs.items()})
+    question = from_release(folder, batched=True)[row]
+    answer = question.right.outputs | {name: np.array(value, kinds[name]) for name, value in found.items()}
+    assert (question.wrong(Answer(answer, frozenset({"onnx"}))) is None) is right
 
 
 def test_a_release_without_samples_is_told(tmp_path, two_rows):

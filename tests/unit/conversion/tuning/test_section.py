@@ -62,6 +62,24 @@ def test_an_older_one_is_replaced_wherever_it_stands(path):
     assert [each.name for each in path.parent.iterdir()] == ["model.toml"]
 
 
+@pytest.mark.parametrize("header", ["[export]", "  [export]"])
+def test_what_people_wrote_below_it_stays(path, header):
+    below = f"# ours on the export\n# two lines\n\n{header}\nopset = 18\n"
+    path.write_text(SPEC + f"\n[serving.tuned]\ninstances = 8\n  # never 9\nthreads = 8\n\n{below}\n# the end\n")
+    write_section(path, TUNED, "new")
+    write_section(path, TUNED, "newer")
+    text = path.read_text()
+    assert text.startswith(SPEC + f"\n  # never 9\n\n{below}\n# the end\n\n[serving.tuned]  # newer\n")
+    assert (text.count("instances"), text.count("threads")) == (1, 1)
+    assert read_spec(path).serving.tuned == TUNED
+
+
+def test_one_without_a_line_below_it_is_replaced(path):
+    path.write_text(SPEC + "[serving.tuned]")
+    write_section(path, TUNED, "new")
+    assert path.read_text().startswith(SPEC + "\n[serving.tuned]  # new\n")
+
+
 def test_where_it_cannot_stand_nothing_is_written(path):
     inline = SPEC.replace("[serving]\nmax_batch_size = 16\n", "")
     path.write_text("serving = { max_batch_size = 16 }\n" + inline)
