@@ -15,7 +15,8 @@ def summary_of(stats: Any) -> dict[str, Any]:
     """The figures of a `locust.stats.RequestStats`.
 
     Times are in milliseconds and those of answers alone, refusals have their own. Locust keeps whole milliseconds, and
-    two digits of what is longer than a hundred. `by_second` has, for each second since the epoch, answers by twin.
+    two digits of what is longer than a hundred, but the slowest to the full: no percentile is told above it.
+    `by_second` has, for each second since the epoch, answers by twin.
     """
     entries = list(stats.entries.values())
     answered = [each for each in entries if not each.name.endswith((REFUSED, FAILED))]
@@ -23,6 +24,8 @@ def summary_of(stats: Any) -> dict[str, Any]:
     refused = [each for each in entries if each.name.endswith(REFUSED)]
     seconds = max(stats.total.last_request_timestamp - stats.total.start_time, 1e-3) if entries else 0.0
     count = times.total()
+    slowest: float | None = max((each.max_response_time for each in answered), default=None)
+    found = {f"p{round(part * 100)}_ms": percentile(times, part) for part in (0.5, 0.95, 0.99)}
     return {
         "answers": count,
         "refused": sum(each.num_requests for each in refused),
@@ -31,8 +34,8 @@ def summary_of(stats: Any) -> dict[str, Any]:
         "served_by": {by: sum(e.num_requests for e in answered if _by(e.name) == by) for by in _twins(answered)},
         "seconds": seconds,
         "answers_per_second": count / seconds if seconds else 0.0,
-        **{f"p{round(part * 100)}_ms": percentile(times, part) for part in (0.5, 0.95, 0.99)},
-        "slowest_ms": max((each.max_response_time for each in answered), default=None),
+        **{name: min(value, slowest) if value and slowest else value for name, value in found.items()},
+        "slowest_ms": slowest,
         "refused_p50_ms": percentile(sum((Counter(e.response_times) for e in refused), Counter()), 0.5),
         "errors": [
             {"of": error.name, "said": str(error.error), "times": error.occurrences} for error in stats.errors.values()

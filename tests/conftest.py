@@ -7,6 +7,11 @@ long, and beside those that mostly wait none does.
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A processor that others use too says nothing of an example that took long.
+settings.register_profile("shared processors", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared processors")
 
 LIVE = Path(__file__).parent / "live"
 LONGEST = (

@@ -78,7 +78,7 @@ def test_clients_that_give_up_an_attempt_are_answered_although_the_hybrid_is_kil
     figures["slowest_s"] = max(took)
     figures["slow"] = sum(each > 1 for each in took)
     assert figures["slow"] >= 16
-    assert figures["slowest_s"] <= 8
+    assert figures["slowest_s"] <= 15
 
 
 def test_the_hybrid_is_reloaded_50_times_while_its_metrics_are_read(triton, net_of, figures):

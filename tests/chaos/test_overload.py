@@ -20,13 +20,14 @@ def test_both_twins_are_down(triton, net_of, figures):
     net.ask(x)
     for twin in ("onnx", "original"):
         triton.control.unload(f"{net.name}_{twin}")
-    took = []
+    took, asked = [], time.monotonic()
     for _ in range(200):
         start = time.monotonic()
         with pytest.raises(InferenceServerException, match=r"onnx: .*; original: ") as caught:
             net.ask(x)
         took.append(time.monotonic() - start)
         assert caught.value.status() == "StatusCode.UNAVAILABLE"
+    asked_s = time.monotonic() - asked
     figures["p99_ms"] = float(np.percentile(took, 99)) * 1e3
     figures["slowest_ms"] = max(took) * 1e3
     found = until(triton, net.name, lambda all_: all_["ml_inference_total", "none", "unavailable"] == 200)
@@ -36,14 +37,16 @@ def test_both_twins_are_down(triton, net_of, figures):
     before = found["ml_inference_total", "none", "unavailable"]
     with HybridClient(triton.server.grpc_url, retries=3) as client, pytest.raises(ServerUnavailable):
         client.predict({"x": x}, model=net.name)
-    found = until(triton, net.name, lambda all_: all_["ml_inference_total", "none", "unavailable"] > before)
+    until(triton, net.name, lambda all_: all_["ml_inference_total", "none", "unavailable"] >= before + 4)
     time.sleep(1.5)
     found = series(triton, net.name)
     figures["requests_of_a_client_with_3_retries"] = int(found["ml_inference_total", "none", "unavailable"] - before)
     for twin in ("onnx", "original"):
         triton.control.load(f"{net.name}_{twin}")
-    assert figures["slowest_ms"] < 100
-    assert calls <= 20
+    assert figures["p99_ms"] < 100
+    assert figures["slowest_ms"] < 5000
+    # Each twin once, and then for a probe: a breaker's shortest pause is 0.45 s.
+    assert calls <= 4 + 2 * asked_s / 0.45
     assert figures["requests_of_a_client_with_3_retries"] == 4
     net.settle()
 

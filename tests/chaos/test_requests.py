@@ -1,6 +1,5 @@
 """Requests that are bad, or odd: each gets what is due to it, and costs nobody else anything."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tests.live.hybrid_net import series, until
+from tests.live.hybrid_net import until
 
 PATIENT = {"eager_calls": "1", "max_joined_rows": "64"}
 
@@ -22,15 +21,15 @@ def test_one_row_of_64_comes_out_nan(triton, net_of, figures):
     def asked_together():
         with ThreadPoolExecutor(65) as pool:
             ahead = pool.submit(net.ask, slow)
-            threading.Event().wait(0.1)
+            until(triton, net.name, lambda all_: all_["ml_pending_requests",] == 1)
             answers = list(pool.map(net.ask, rows))
             ahead.result()
         return answers
 
-    net.behave("onnx", sleep_s={"99.0": 1.0})
+    net.behave("onnx", sleep_s={"99.0": 3.0})
     before = asked_together()
-    calls = series(triton, net.name)
-    net.behave("onnx", sleep_s={"99.0": 1.0}, nan=["17.0"])
+    calls = until(triton, net.name, lambda all_: all_["ml_inference_total", "onnx", "ok"] == 65)
+    net.behave("onnx", sleep_s={"99.0": 3.0}, nan=["17.0"])
     after = asked_together()
     found = until(triton, net.name, lambda all_: all_["ml_inference_total", "original", "ok"] == 1)
     figures["fell_back"] = sum(answer.served_by == ["original"] for answer in after)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,9 +30,15 @@ import triton_python_backend_utils as pb_utils
 class TritonPythonModel:
     def initialize(self, args):
         hang = pathlib.Path(__file__).with_name("hang")
+        begun = hang.with_name("begun")
         if hang.exists():
             if args["model_instance_name"].endswith("_1"):
+                begun.touch()
                 time.sleep(600)
+            # The other one is past its look at "hang" by then.
+            while not begun.exists():
+                time.sleep(0.05)
+            begun.unlink()
             time.sleep(0.5)
             hang.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -63,6 +70,18 @@ def wait_until(true, seconds=15.0):
         time.sleep(0.02)
 
 
+def told_by(watch):
+    """The page of the watch."""
+    with urllib.request.urlopen(watch, timeout=5) as page:
+        return page.read().decode()
+
+
+def probes(watch, model):
+    """How often the watch has found that this model answers."""
+    found = re.search(rf'understudy_watch_probes_total{{model="{model}",outcome="ok"}} (\S+)', told_by(watch))
+    return float(found[1]) if found else 0.0
+
+
 def stopped(process):
     """What it told until it was stopped. It ends in good order."""
     process.send_signal(signal.SIGTERM)
@@ -77,18 +96,19 @@ def test_the_server_is_killed_and_started_again_where_it_was(tmp_path, triton, n
     with serving(triton.repository, tmp_path) as (serve, shown):
         running = read_state(tmp_path / "server.json")
         x = np.ones((2, 3), np.float32)
-        with HybridClient(shown["grpc"], timeout_s=20, retries=8) as client:
+        with HybridClient(shown["grpc"], timeout_s=20, retries=60) as client:
             client.predict({"x": x}, model=net.name)
             client.unload(f"{net.name}_original")
-            time.sleep(2.5)
+            before = probes(shown["watch"], net.name)
+            # The second round has begun since, and so seen that it is gone.
+            wait_until(lambda: probes(shown["watch"], net.name) >= before + 2)
             killed = time.monotonic()
             os.kill(running.pid, signal.SIGKILL)
             answer = client.predict({"x": x}, model=net.name)
             figures["back_s"] = time.monotonic() - killed
             served = {one.name for one in client.models() if one.state == "READY"}
         again = read_state(tmp_path / "server.json")
-        with urllib.request.urlopen(shown["watch"], timeout=5) as page:
-            told = page.read().decode()
+        told = told_by(shown["watch"])
         lines = stopped(serve)
     assert answer.outputs["y"].tobytes() == right(x).tobytes()
     assert figures["back_s"] < 20

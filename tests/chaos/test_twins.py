@@ -33,9 +33,10 @@ def test_the_twin_is_killed_under_load_of_64_clients(triton, net_of, watched, fi
     figures["breaker_opened"] = int(counts["ml_breaker_opened_total", "onnx"])
     assert crowd.told.errors == {}
     assert crowd.told.wrong == []
-    # Those whose call was under way, and nobody afterwards.
-    assert figures["slow_answers"] <= 64
-    assert figures["slowest_s"] < 2 * DEATH_S
+    # Those whose call was under way, on the hybrid's 16 threads, and nobody afterwards but for a probe.
+    assert figures["calls_to_the_dead"] <= 16 + figures["breaker_opened"]
+    # Less than the 5 s that the twin has for an answer.
+    assert figures["slowest_s"] < 4.5
     assert figures["breaker_opened"] >= 1
     assert any("killed_onnx is back" in line for line in watched)
 
@@ -54,8 +55,8 @@ def test_600_requests_while_the_twin_is_dead(triton, net_of, figures):
     figures["calls_to_the_dead"] = int(counts["ml_inference_failures_total", "onnx", "gone"])
     assert crowd.told.errors == {}
     assert figures["calls_to_the_dead"] < 50
-    # Without a breaker each call would wait for Triton to say so again.
-    assert figures["seconds_for_600"] < 4 * DEATH_S
+    # Without a breaker each call would wait for Triton to say so again: 600 of 8 clients for 75 s.
+    assert figures["seconds_for_600"] < 20 * DEATH_S
     start = time.monotonic()
     triton.control.reload(f"{net.name}_onnx")
     figures["reload_s"] = time.monotonic() - start

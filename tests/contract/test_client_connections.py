@@ -139,8 +139,9 @@ def test_a_server_that_misbehaves_ends_in_time_with_its_error(
     with _server(talk) as (url, came):
         started = time.monotonic()
         with pytest.raises(error):
-            ask(url, timeout_s=1.5)
-        assert time.monotonic() - started < 3
+            ask(url, timeout_s=1.5 if error is DeadlineExceeded else 30)
+        # The server itself gives up after 5 s.
+        assert time.monotonic() - started < (4.5 if error is DeadlineExceeded else 15)
     # Whoever says nothing may be at work on it; what was lost is sent again.
     assert len(came) == (4 if error is ConnectionLost else 1)
 
@@ -148,7 +149,7 @@ def test_a_server_that_misbehaves_ends_in_time_with_its_error(
 @asking
 def test_what_is_no_http_is_a_lost_connection(ask: Callable[..., list[str]]) -> None:
     with _server(_babble) as (url, _), pytest.raises(ConnectionLost):
-        ask(url, timeout_s=2)
+        ask(url, timeout_s=30)
 
 
 @asking
@@ -158,7 +159,7 @@ def test_a_page_of_another_server_is_an_invalid_answer(ask: Callable[..., list[s
         sock.sendall(_answer(b"<html>welcome</html>"))
 
     with _server(page) as (url, _), pytest.raises(InvalidAnswer, match="does not read as Triton's"):
-        ask(url, timeout_s=2)
+        ask(url, timeout_s=30)
 
 
 @asking
@@ -174,18 +175,18 @@ def test_a_chunked_answer_and_one_that_ends_with_its_connection_are_read(ask: Ca
 
     for talk in (chunked, until_closed):
         with _server(talk) as (url, _):
-            assert ask(url, timeout_s=2) == ["m"]
+            assert ask(url, timeout_s=30) == ["m"]
 
 
 def test_a_connection_is_kept_and_used_again() -> None:
-    with _server(_politely) as (url, came), HybridClient(url, protocol="http", timeout_s=2) as client:
+    with _server(_politely) as (url, came), HybridClient(url, protocol="http", timeout_s=30) as client:
         for _ in range(5):
             client.models()
         assert len(came) == 1
 
 
 def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
-    with _server(_once) as (url, came), HybridClient(url, protocol="http", timeout_s=2) as client:
+    with _server(_once) as (url, came), HybridClient(url, protocol="http", timeout_s=30) as client:
         for _ in range(3):
             client.models()
             time.sleep(0.05)
@@ -193,7 +194,7 @@ def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
 
 
 def test_a_connection_that_was_idle_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    with _server(_politely) as (url, came), HybridClient(url, protocol="http", timeout_s=2) as client:
+    with _server(_politely) as (url, came), HybridClient(url, protocol="http", timeout_s=30) as client:
         client.models()
         monkeypatch.setattr(http_connections, "IDLE_S", 0.0)
         client.models()
@@ -237,7 +238,7 @@ def test_the_base_path_and_headers_of_the_client_are_sent() -> None:
 
     for ask in (_ask, _ask_async):
         with _server(note) as (url, _):
-            ask(url + "/behind/proxy", headers={"Authorization": "Bearer x"}, timeout_s=2)
+            ask(url + "/behind/proxy", headers={"Authorization": "Bearer x"}, timeout_s=30)
     for head in heads:
         assert head.startswith(b"POST /behind/proxy/v2/repository/index HTTP/1.1\r\n")
         assert b"authorization: bearer x" in head.lower()
@@ -245,7 +246,7 @@ def test_the_base_path_and_headers_of_the_client_are_sent() -> None:
 
 def test_an_asyncio_client_belongs_to_one_event_loop() -> None:
     with _server(_politely) as (url, _):
-        client = AsyncHybridClient(url, protocol="http", timeout_s=2)
+        client = AsyncHybridClient(url, protocol="http", timeout_s=30)
 
         async def use() -> None:
             await client.models()

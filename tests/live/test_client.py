@@ -1,6 +1,7 @@
 """The client against a real Triton: both protocols, blocking and asyncio."""
 
 import asyncio
+import json
 import shutil
 import threading
 import time
@@ -149,13 +150,14 @@ def test_sixty_megabytes_pass_both_ways(client: Any) -> None:
 
 
 def test_a_slow_model_ends_at_the_deadline_and_was_told_of_it(client: Any) -> None:
-    answer = client.predict([1.0], model="client_slow", deadline_s=5, parameters={"trace": "on"})
-    assert '"trace": "on"' in answer.text("parameters")[0]
-    assert '"deadline_ms": 4' in answer.text("parameters")[0]
+    answer = client.predict([1.0], model="client_slow", deadline_s=20, parameters={"trace": "on"})
+    told = json.loads(answer.text("parameters")[0])
+    assert told["trace"] == "on"
+    assert 0 < told["deadline_ms"] < 20_000
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"'client_slow' at .* within its deadline of 0\.3 s"):
-        client.predict([1.0], model="client_slow", deadline_s=0.3, parameters={"sleep_ms": 1500})
-    assert 0.25 < time.monotonic() - started < 1.4
+        client.predict([1.0], model="client_slow", deadline_s=0.3, parameters={"sleep_ms": 4000})
+    assert 0.25 < time.monotonic() - started < 3.5
     assert client.predict([2.0], model="client_slow").outputs["y"].tolist() == [2]
 
 
@@ -258,7 +260,8 @@ def test_statistics_count_what_was_asked(client: Any) -> None:
     assert (statistics.original.successes, statistics.original.rows, statistics.original.failures) == (3, 6, 0)
     assert statistics.onnx.average_compute_ms >= 5
     assert statistics.original.average_compute_ms >= 50
-    assert statistics.speedup > 1.5
+    ratio = statistics.original.average_compute_ms / statistics.onnx.average_compute_ms
+    assert statistics.speedup == pytest.approx(ratio)
     lines = statistics.table().splitlines()
     assert [line.split()[:3] for line in lines[2:4]] == [
         ["client_twin_onnx", "onnx", "3"],

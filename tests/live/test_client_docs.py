@@ -73,7 +73,7 @@ def test_the_command_is_installed() -> None:
 
 
 def test_a_server_that_is_not_there_is_exit_code_5() -> None:
-    done = _run("models", "--url", "127.0.0.1:1", "--timeout", "2")
+    done = _run("models", "--url", "127.0.0.1:1", "--timeout", "20")
     assert (done.returncode, done.stdout) == (5, "")
     assert re.fullmatch(r"understudy-client: listing the models at 127\.0\.0\.1:1 \(grpc\) failed .*\n", done.stderr)
 

@@ -319,7 +319,10 @@ def test_sigterm_lets_the_request_in_flight_finish(tmp_path: Path) -> None:
     container = start(tmp_path)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(container.http, "POST", "/v2/models/public/infer", request(word="2 seconds"))
-        time.sleep(0.7)
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "models" / "public" / "1" / "asked").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert stop(container) == 0
         status, text = answer.result()
     assert status == 200, text

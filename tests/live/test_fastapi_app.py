@@ -27,7 +27,7 @@ from openapi_spec_validator import validate
 from serving.ports import LOOPBACK, choose
 
 from .conftest import serving_triton
-from .hybrid_net import Net, Shape, right
+from .hybrid_net import Net, Shape, right, until
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "application.md").read_text()
@@ -202,11 +202,11 @@ def test_more_rows_than_a_batch_holds_are_answered_in_order(app: App) -> None:
 
 
 def test_the_request_reaches_the_model_with_its_id_and_what_is_left_of_its_deadline(app: App) -> None:
-    reply = app.ask("app_net", rows(1), "?outputs=seen&version=1", x_request_id="r-5", x_deadline_ms="1500")
+    reply = app.ask("app_net", rows(1), "?outputs=seen&version=1", x_request_id="r-5", x_deadline_ms="9000")
     seen = json.loads(reply.json["outputs"]["seen"][0][0])
     assert seen["request_id"] == "r-5"
-    # Of the 1,500 ms, the hybrid's first twin has its share.
-    assert 0 < seen["parameters"].get("deadline_ms", 1) <= 1500
+    # Of the 9,000 ms, the hybrid's first twin has its share.
+    assert 0 < seen["parameters"].get("deadline_ms", 1) <= 9000
 
 
 def test_strings_travel_as_text(app: App) -> None:
@@ -356,11 +356,11 @@ def test_a_late_answer_is_a_gateway_timeout(app: App, net: Net) -> None:
     net.behave("onnx", error={"5.0": "not this"})
     assert app.ask("app_net", rows(5)).json["served_by"] == "original"
     for twin in ("onnx", "original"):
-        net.behave(twin, sleep_s={"9.0": 1.0})
+        net.behave(twin, sleep_s={"9.0": 4.0})
     started = time.monotonic()
     with ThreadPoolExecutor(2) as threads:
         late = list(threads.map(lambda _: app.ask("app_net", rows(9), x_deadline_ms="300"), range(2)))
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 3.5
     for reply in late:
         refused(reply, 504, "DeadlineExceeded", "did not answer within the deadline")
 
@@ -445,17 +445,29 @@ def test_the_schema_is_valid_and_tells_of_every_answer(app: App) -> None:
     assert app.send("GET", "/docs").status == 200
 
 
+def takes_more(app: App) -> bool:
+    """Whether it still listens."""
+    try:
+        app.send("GET", "/healthz")
+    except ConnectionRefusedError:
+        return False
+    except ConnectionError:
+        # The application closed just then; the next one tells.
+        return True
+    return True
+
+
 @spoils
 def test_a_request_in_flight_is_answered_before_the_application_ends(triton: Any, net: Net, tmp_path: Path) -> None:
     for twin in ("onnx", "original"):
-        net.behave(twin, sleep_s={"6.0": 1.5})
+        net.behave(twin, sleep_s={"6.0": 4.5})
     with running(tmp_path, MODELS="app_net", URL=triton.server.grpc_url) as app, ThreadPoolExecutor(8) as threads:
         asked = [threads.submit(app.ask, "app_net", rows(6), "?outputs=y") for _ in range(2)]
-        time.sleep(0.5)
+        until(triton, "app_net", lambda found: found["ml_pending_requests",] >= 2)
         app.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        with pytest.raises(ConnectionRefusedError):  # it takes nothing new
-            app.send("GET", "/healthz")
+        while takes_more(app):
+            assert not any(future.done() for future in asked)
+            time.sleep(0.05)
         assert not any(future.done() for future in asked)
         for future in asked:
             assert future.result().json["outputs"]["y"] == right(rows(6)).tolist()

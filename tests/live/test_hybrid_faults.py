@@ -93,7 +93,8 @@ def test_when_both_are_gone_the_answer_is_unavailable_and_names_both(net, triton
     start = time.monotonic()
     with pytest.raises(InferenceServerException) as caught:
         net.ask(np.ones((1, 2), np.float32))
-    assert time.monotonic() - start < 2
+    # A twin that is asked, and not found gone at once, has 5 s.
+    assert time.monotonic() - start < 4.5
     assert caught.value.status() == "StatusCode.UNAVAILABLE"
     assert f"{net.name}_onnx" in caught.value.message()
     assert f"{net.name}_original" in caught.value.message()

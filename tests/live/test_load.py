@@ -54,7 +54,7 @@ def test_all_kinds_are_answered_checked_and_told(net, load, tmp_path):
     for kind, stage in stages.items():
         assert stage["answers"] > 20, kind
         assert (stage["failed"], stage["wrong"], stage["refused"], stage["errors"]) == (0, 0, 0, [])
-        assert 0 <= stage["p50_ms"] <= stage["p99_ms"] <= stage["slowest_ms"] + 1
+        assert 0 <= stage["p50_ms"] <= stage["p99_ms"] <= stage["slowest_ms"]
         assert list(stage["served_by"]) == ["onnx" if kind.startswith("Hybrid") else ""]
         assert sum(sum(seconds.values()) for seconds in stage["by_second"].values()) == stage["answers"]
     counted = stages["HybridGrpc"]["server"]

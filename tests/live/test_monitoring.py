@@ -292,7 +292,9 @@ def test_the_alert_of_a_version_that_does_not_load_fires_at_once(loaded):
     [alert] = wait_for(lambda: loaded.alerts("VersionBroken"))
     assert alert["state"] == "firing"
     assert alert["annotations"]["summary"] == "Version 1 of broken does not load"
-    assert loaded.alerts("TritonDown") == loaded.alerts("WatchDown") == loaded.alerts("BothBreakersOpen") == []
+    for name in ("TritonDown", "WatchDown", "BothBreakersOpen"):
+        # One scrape that fails leaves them pending.
+        assert [other for other in loaded.alerts(name) if other["state"] == "firing"] == []
 
 
 def test_an_unloaded_twin_opens_the_breaker_and_alerts_until_it_is_back(loaded, net, triton):

@@ -115,8 +115,17 @@ def test_a_hybrid_that_cannot_ask_its_twin_is_taken_back_under_load(triton, live
     assert ask(triton.server.grpc_url) == 2
 
 
-def test_an_interrupted_publish_is_taken_back_under_load(triton, live, repository):
-    threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_an_interrupted_publish_is_taken_back_under_load(triton, live, repository, monkeypatch):
+    """While the server loads the second twin."""
+    load_model, loads = live.server.load, []
+
+    def load_and_interrupt(model):
+        loads.append(model)
+        if len(loads) == 2:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        load_model(model)
+
+    monkeypatch.setattr(live.server, "load", load_and_interrupt)
     with Load(triton.server.grpc_url) as load:
         with pytest.raises(KeyboardInterrupt):
             release(repository, 3, live)

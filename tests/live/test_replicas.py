@@ -73,6 +73,11 @@ class Replicas:
             assert time.monotonic() < end, self.tool("status") + self.log
             time.sleep(0.1)
 
+    def given(self, name: str) -> int:
+        """How many requests HAProxy has given to a replica, its checks aside."""
+        (line,) = (line for line in self.tool("status").splitlines() if line.startswith(f"{name}\t"))
+        return int(line.rpartition("answered ")[2])
+
     def answered(self, name: str) -> float:
         """How many requests the hybrid of a replica has answered, itself and since it was loaded."""
         found = series(self.nets[name].triton, "replica_net")
@@ -213,13 +218,12 @@ def test_a_replica_that_is_killed_under_load_costs_nothing(replicas: Replicas, p
 def test_a_replica_that_is_drained_costs_no_request_and_gets_none(replicas: Replicas, protocol: Any) -> None:
     with under_load(replicas, protocol) as callers:
         replicas.tool("drain", "two")
-        time.sleep(1.5)
-        before = replicas.answered("two")
+        drained = replicas.given("two")
         callers.more(200)
-        time.sleep(1.5)
-        # Its check goes on.
-        assert replicas.answered("two") - before <= 3
+        assert replicas.given("two") == drained
+        before = replicas.answered("two")
         replicas.tool("enable", "two")
+        _until(lambda: replicas.given("two") - drained > 50)
         _until(lambda: replicas.answered("two") - before > 50)
 
 
@@ -333,7 +337,8 @@ def test_a_replica_that_is_slow_stays(replicas: Replicas) -> None:
         before = replicas.answered("two")
         end = time.monotonic() + 60
         while replicas.answered("two") < before + 3:
-            assert replicas.state("two") == "UP"
+            # "UP 1/2" is one check that failed, as any may on a busy machine.
+            assert replicas.state("two").startswith("UP")
             assert time.monotonic() < end
             time.sleep(0.1)
     finally:

@@ -152,17 +152,17 @@ def test_a_sample_is_a_copy(watched):
 
 
 def test_callers_never_wait_and_what_there_is_no_time_for_is_counted(watched):
-    go = threading.Event()
+    go, returned = threading.Event(), []
 
     def hangs(batch, outputs):
-        go.wait(10)
+        go.wait(20)
+        returned.append(batch)
         return outputs
 
     watched.twins.faults["original"] = hangs
-    start = time.monotonic()
     for value in range(50):
         watched.answer(value)
-    assert time.monotonic() - start < 1.0
+    assert returned == []
     go.set()
     counts = watched.counts(50)
     assert counts["dropped"] >= 47

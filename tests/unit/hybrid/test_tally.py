@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -57,6 +58,7 @@ class Server:
     shown: dict = field(default_factory=dict)
     made: list = field(default_factory=list)
     broken: bool = False
+    attempts: int = 0
 
     def family(self, name, help_, grows):
         self.made.append((name, grows))
@@ -69,6 +71,7 @@ class Server:
                 server.shown[self.key] = 0.0
 
             def increment(self, amount):
+                server.attempts += 1
                 if server.broken:
                     raise RuntimeError("no")
                 assert grows
@@ -110,9 +113,12 @@ def test_what_goes_wrong_is_said_once_and_ends_nothing(quick):
     server, tally, warnings = Server(broken=True), Tally(), []
     telling = Exporter("net", tally, dict, server.family, warnings.append)
     telling.start()
-    for _ in range(5):
+    for attempt in range(1, 6):
         tally.add("ml_inference_total", "onnx", "ok")
-        threading.Event().wait(0.02)
+        end = time.monotonic() + 10
+        while server.attempts < attempt:
+            assert time.monotonic() < end
+            time.sleep(0.005)
     server.broken = False
     tally.add("ml_inference_total", "onnx", "ok")
     telling.stop()

@@ -48,7 +48,7 @@ def test_each_client_has_one_request_under_way(served):
     handler, connections = served
     run = connections.run(b"x", clients=4, seconds=0.3, keep_every=10)
     assert handler.most <= 4
-    assert len(run.latencies) == handler.calls >= 40
+    assert len(run.latencies) == handler.calls >= 2 * 4
     assert min(run.latencies) >= 0.005
     assert run.throughput == pytest.approx(handler.calls / run.seconds)
     assert not run.errors

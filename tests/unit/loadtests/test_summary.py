@@ -6,13 +6,13 @@ import pytest
 from loadtests.summary import percentile, summary_of
 
 
-def entry(name, times, failures=0, by_second=None):
+def entry(name, times, failures=0, by_second=None, slowest=None):
     return SimpleNamespace(
         name=name,
         response_times=times,
         num_requests=sum(times.values()),
         num_failures=failures,
-        max_response_time=max(times, default=0),
+        max_response_time=max(times, default=0) if slowest is None else slowest,
         num_reqs_per_sec=by_second or {},
     )
 
@@ -53,6 +53,11 @@ def test_where_nobody_answered_no_time_is_known():
     found = summary_of(stats(entry("m failed", {9: 4})))
     assert (found["answers"], found["p99_ms"], found["slowest_ms"], found["failed"]) == (0, None, None, 4)
     assert summary_of(stats())["answers_per_second"] == 0.0
+
+
+def test_no_percentile_is_above_the_slowest_though_locust_rounds_it_up():
+    found = summary_of(stats(entry("m by onnx", {90: 1, 150: 1}, slowest=146.2)))
+    assert (found["p50_ms"], found["p95_ms"], found["p99_ms"], found["slowest_ms"]) == (90.0, 146.2, 146.2, 146.2)
 
 
 @pytest.mark.parametrize(("part", "time"), [(0.5, 10), (0.9, 10), (0.91, 20), (1.0, 30)])
