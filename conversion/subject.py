@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from python_backend.original.bundle import Tensor
@@ -17,7 +17,7 @@ from .interface import Facts, input_facts, output_names
 from .parity import Case, compare, require_providers
 from .profiles import Profile, profile_for
 from .samples import Batch, batch_maker
-from .spec import ModelSpec
+from .spec import ModelSpec, ParitySpec, ToleranceSpec
 from .targets import TARGETS, Target
 
 __all__ = ["Subject", "load_subject"]
@@ -105,9 +105,12 @@ class Subject:
                 raise RowsMixed(name, f"has the shape {list(value.shape)} for a batch of {case.rows}")
         if case.rows == 1:
             return
+        # Sums are made in another order for other sizes: who wants a twin without any rounding has an original with it.
+        usual, wanted = astuple(ParitySpec().tolerance("fp32")), astuple(self.spec.parity.tolerance("fp32"))
+        limit = ToleranceSpec(*map(max, usual, wanted))
         for row in sorted({0, case.rows // 2, case.rows - 1}):
             alone, expected = case.row(row)
-            for comparison in compare(Case(alone, self.run(alone)), expected, self.spec.parity.tolerance("fp32")):
+            for comparison in compare(Case(alone, self.run(alone)), expected, limit):
                 if comparison.failure:
                     found = f"changes in row {row} with the other rows of its batch ({comparison.failure})"
                     raise RowsMixed(comparison.output, found)
