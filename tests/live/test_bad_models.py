@@ -111,7 +111,7 @@ CASES = {
         "the original model failed: RuntimeError: mat1 and mat2 shapes cannot be multiplied",
     ),
     "one row for any batch": (FACTORY + SMALL, {"net.py": FIXED}, "", 6, "has the shape [1, 4] for a batch of 2"),
-    "rows that mix": (FACTORY + SMALL, {"net.py": MIXED}, "", 6, "changes with the other rows of its batch"),
+    "rows that mix": (FACTORY + SMALL, {"net.py": MIXED}, "", 6, "changes in row 0 with the other rows of its batch"),
     "batch baked into the model": (
         FACTORY + SMALL,
         {"net.py": BAKED},
