@@ -16,6 +16,7 @@ from understudy_client import HybridClient
 
 from serving import read_state
 from serving.stubs import Stubs
+from tests.hanging import make_hanging
 from tests.live.hybrid_net import right
 from tests.regions import mapped_by
 
@@ -23,30 +24,6 @@ from .crowd import Crowd
 
 PROJECT = Path(__file__).parents[2]
 ECHO = PROJECT / "tests" / "live" / "serving_models" / "echo"
-# The next load after "hang" was written: one process of the model dies, and the other one goes on loading.
-HANGS_ONCE = """import os, pathlib, signal, time
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def initialize(self, args):
-        hang = pathlib.Path(__file__).with_name("hang")
-        begun = hang.with_name("begun")
-        if hang.exists():
-            if args["model_instance_name"].endswith("_1"):
-                begun.touch()
-                time.sleep(600)
-            # The other one is past its look at "hang" by then.
-            while not begun.exists():
-                time.sleep(0.05)
-            begun.unlink()
-            time.sleep(0.5)
-            hang.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def execute(self, requests):
-        tensors = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", tensor)]) for tensor in tensors]
-"""
 
 
 @contextlib.contextmanager
@@ -156,16 +133,15 @@ def test_a_load_that_hangs_holds_up_no_other_repair_and_the_server_starts_again_
         shutil.copytree(ECHO, repository / name)
         config = repository / name / "config.pbtxt"
         config.write_text(config.read_text().replace('"echo"', f'"{name}"').replace("count: 1", "count: 2"))
-    code = repository / "hanging" / "1" / "model.py"
-    code.write_text(HANGS_ONCE)
+    hang = make_hanging(repository / "hanging")
     x = np.ones((1, 1), np.float32)
     with serving(repository, tmp_path) as (serve, shown):
         server = read_state(tmp_path / "server.json").pid
         with HybridClient(shown["grpc"], timeout_s=60, attempt_timeout_s=5, retries=60) as client:
-            code.with_name("hang").touch()
+            hang.touch()
             os.kill(Stubs(server).of("hanging")[0], signal.SIGKILL)
             killed = time.monotonic()
-            wait_until(lambda: not code.with_name("hang").exists())
+            wait_until(lambda: not hang.exists())
             other = Stubs(server).of("other")
             for pid in other:
                 os.kill(pid, signal.SIGKILL)

@@ -33,6 +33,7 @@ from serving import (
     read_state,
 )
 
+from ..hanging import ALWAYS, make_hanging
 from ..regions import mapped_by, regions
 from .conftest import until_reached
 
@@ -392,46 +393,18 @@ def test_a_process_that_was_being_started_when_all_were_killed_is_ended_by_the_n
         assert infer(again.grpc_url, 0.0) == 0.0
 
 
-HANGING = """import os, pathlib, signal, time
-
-class TritonPythonModel:
-    def initialize(self, args):
-        seen = pathlib.Path(__file__).with_name("seen")
-        begun = seen.with_name("begun")
-        if {again} or not seen.exists():
-            if args["model_instance_name"].endswith("_1"):
-                begun.touch()
-                time.sleep(600)
-            # The other one is past its look at "seen" by then.
-            while not begun.exists():
-                time.sleep(0.05)
-            begun.unlink()
-            time.sleep(1)
-            seen.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def execute(self, requests):
-        raise NotImplementedError
-"""
-
-
 @pytest.fixture
-def hanging(repository: Path) -> Callable[[bool], Path]:
-    """A model of which one process dies while the other one goes on loading, at the first load or at each."""
-
-    def write(again: bool) -> Path:
-        config = repository / "echo" / "config.pbtxt"
-        config.write_text(config.read_text().replace("count: 1", "count: 2"))
-        (repository / "echo" / "1" / "model.py").write_text(HANGING.format(again=again))
-        return repository
-
-    return write
+def hang(repository: Path) -> Path:
+    """The file that makes loads of 'echo' hang, not written yet: see tests/hanging.py."""
+    return make_hanging(repository / "echo")
 
 
-def test_a_server_that_waits_for_a_dead_process_is_started_once_more(hanging: Callable[[bool], Path]) -> None:
+def test_a_server_that_waits_for_a_dead_process_is_started_once_more(repository: Path, hang: Path) -> None:
+    hang.touch()
     start = time.monotonic()
-    with TritonServer(hanging(False)) as server, server.control() as control:
+    with TritonServer(repository) as server, server.control() as control:
         assert control.ready("echo")
+    assert not hang.exists()
     assert time.monotonic() - start < 60
 
 
@@ -462,22 +435,19 @@ def test_started_again_it_listens_once_its_models_are_loaded_as_far_as_they_load
 
 
 def test_one_that_waits_for_a_dead_process_when_it_is_started_again_is_started_once_more(
-    hanging: Callable[[bool], Path],
+    repository: Path, hang: Path
 ) -> None:
-    repository = hanging(False)
-    seen = repository / "echo" / "1" / "seen"
-    seen.touch()
     with TritonServer(repository) as server, server.control() as control:
-        seen.unlink()
+        hang.touch()
         server.kill()
         server.wait(10.0)
         server.restart()
-        assert seen.exists()
+        assert not hang.exists()
         assert control.ready("echo")
 
 
-def test_one_that_waits_for_ever_is_told_of_and_leaves_nothing_behind(hanging: Callable[[bool], Path]) -> None:
-    repository = hanging(True)
+def test_one_that_waits_for_ever_is_told_of_and_leaves_nothing_behind(repository: Path, hang: Path) -> None:
+    hang.write_text(ALWAYS)
     with pytest.raises(LoadHangs, match="could not load model 'echo': a process of it died, and Triton has waited"):
         TritonServer(repository).start()
     # Other tests have servers of their own at the same time.
