@@ -41,19 +41,7 @@ class Question:
 
     def wrong(self, answer: Answer) -> str | None:
         """What is wrong with an answer, in words; None if nothing."""
-        told = difference(answer, self.right, self.tolerance, None)
-        return None if told and answer.outputs.keys() == self.right.outputs.keys() and self._near(answer) else told
-
-    def _near(self, answer: Answer) -> bool:
-        return all(self._holds(name, answer.outputs[name], right) for name, right in self.right.outputs.items())
-
-    def _holds(self, name: str, found: NDArray[Any], right: NDArray[Any]) -> bool:
-        if found.shape != right.shape or found.dtype != right.dtype:
-            return False
-        if right.dtype.kind not in "fc":
-            return bool((found == right).all())
-        atol = self.tolerance + self.slack.get(name, 0.0)
-        return bool(np.allclose(found, right, rtol=self.tolerance, atol=atol, equal_nan=True))
+        return difference(answer, self.right, self.tolerance, None, self.slack)
 
 
 def from_release(folder: Path, *, batched: bool) -> list[Question]:

@@ -100,8 +100,13 @@ def _array(tensor: Any, raw: bytes) -> NDArray[Any]:
     return flat.reshape(tuple(tensor.shape))
 
 
-def difference(answer: Answer, golden: Answer, tolerance: float, twin: str | None) -> str | None:
-    """What is wrong with an answer, in words: another twin, other outputs, other values; None if nothing."""
+def difference(
+    answer: Answer, golden: Answer, tolerance: float, twin: str | None, slack: Mapping[str, float] | None = None
+) -> str | None:
+    """What is wrong with an answer, in words: another twin, other outputs, other values; None if nothing.
+
+    `tolerance` is absolute, and relative to the golden value; `slack` is what floats of an output may be off besides.
+    """
     if twin is not None and answer.served_by != {twin}:
         return f"answered by {sorted(answer.served_by)}, expected '{twin}'"
     if answer.outputs.keys() != golden.outputs.keys():
@@ -110,12 +115,12 @@ def difference(answer: Answer, golden: Answer, tolerance: float, twin: str | Non
         found = answer.outputs[name]
         if found.shape != expected.shape or found.dtype != expected.dtype:
             return f"output '{name}' is {found.dtype}{list(found.shape)}, not {expected.dtype}{list(expected.shape)}"
-        if not _close(found, expected, tolerance):
+        if not _close(found, expected, tolerance, (slack or {}).get(name, 0.0)):
             return f"output '{name}' differs from the golden answer by more than {tolerance:g}"
     return None
 
 
-def _close(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> bool:
+def _close(found: NDArray[Any], expected: NDArray[Any], tolerance: float, slack: float) -> bool:
     if expected.dtype.kind in "fc":
-        return bool(np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True))
+        return bool(np.allclose(found, expected, rtol=tolerance, atol=tolerance + slack, equal_nan=True))
     return bool((found == expected).all())

@@ -14,6 +14,7 @@ from typing import Protocol
 from serving.control import ModelStatus
 from serving.errors import ModelError, ProbeFailed, ServingError
 from serving.stubs import Stub, Stubs
+from serving.watch import repairs
 from serving.watch.care import DIED, HANGS, Care, Policy
 from serving.watch.repairs import Repairs, in_a_thread, is_broken, is_twin, public_name
 from serving.watch.telling import Telling
@@ -26,11 +27,8 @@ _REPAIRS_END_S = 1.0
 GOLDEN = "golden.npz"
 
 
-class Control(Protocol):
-    """What is asked of the server: serving.ModelControl has it."""
-
-    def index(self) -> list[ModelStatus]:
-        """Every model, a line per version."""
+class Control(repairs.Control, Protocol):
+    """What is asked of the server besides what its repairs ask: serving.ModelControl has it."""
 
     def answered(self, name: str) -> int:
         """How many requests the model has answered since it was loaded."""
@@ -39,9 +37,6 @@ class Control(Protocol):
         self, name: str, version: int | None = None, timeout_s: float | None = None, golden: Path | None = None
     ) -> float:
         """Ask the model; the seconds that it took."""
-
-    def reload(self, name: str) -> None:
-        """Unload and load it."""
 
 
 class Watch:
