@@ -143,7 +143,10 @@ class Watch:
         self._repairs.begin(self._cares, [name for name in names if self._cares[name].needs_repair(now)], there)
 
     def _mend_the_dead(self) -> frozenset[str]:
-        died = self._stubs.died() if self._stubs is not None else frozenset()
+        died = frozenset[Stub]()
+        if self._stubs is not None:
+            # A process that dies while it is loaded lies there for less than a second.
+            died = self._stubs.died(in_passing=not self._repairs.under_way)
         mended = self.mend(died) if died else frozenset()
         for name in self._repairs.hanging():
             if not is_twin(name) and self._begin_anew(name, HANGS):

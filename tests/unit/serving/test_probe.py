@@ -1,5 +1,6 @@
 """The smallest request that a configuration allows."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,15 @@ def test_samples_of_another_model_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "golden.npz", **{"input/other": np.zeros(1)})
     with pytest.raises(ValueError, match="holds no samples of input 'x'"):
         golden_inputs(config('input { name: "x" data_type: TYPE_FP32 dims: [2] }'), tmp_path / "golden.npz")
+
+
+def test_samples_that_were_changed_are_read_anew(tmp_path: Path) -> None:
+    path, asked = (
+        tmp_path / "golden.npz",
+        config('max_batch_size: 8 input { name: "x" data_type: TYPE_INT64 dims: [1] }'),
+    )
+    for changed, value in enumerate((3, 3, 4), 1):
+        np.savez(path, **{"input/x": np.full((2, 1), value)})
+        os.utime(path, ns=(changed, changed))
+        (x,) = golden_inputs(asked, path)
+        assert np.frombuffer(x._get_content(), np.int64).tolist() == [value]

@@ -69,7 +69,7 @@ class Deaths:
     def __init__(self, *deaths):
         self.deaths = list(deaths)
 
-    def died(self):
+    def died(self, *, in_passing):
         return self.deaths.pop(0) if self.deaths else frozenset()
 
     def of(self, name):
@@ -197,6 +197,43 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     assert stubs.died() == {Stub(UNNAMED, 0, 13)}, "13 lived between two looks"
     assert stubs.died() == frozenset()
     assert stubs.left == 2
+
+
+def test_a_look_in_passing_reads_no_list_but_the_first_threads_for_a_second(tmp_path):
+    def child(pid, state):
+        (tmp_path / pid).mkdir(exist_ok=True)
+        (tmp_path / pid / "stat").write_text(f"{pid} (stub) {state} 1{' 0' * 47} 9")
+        if state == "S":
+            (tmp_path / pid / "cmdline").write_text(f"/stub\0/r/net_{pid}/1/model.py\0")
+
+    def listed(thread, children):
+        (tmp_path / "1" / "task" / thread).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "1" / "task" / thread / "children").write_text(children)
+
+    now = 0.0
+    stubs = Stubs(1, tmp_path, clock=lambda: now)
+    for pid in ("10", "11", "12", "13"):
+        child(pid, "S")
+    listed("1", "10 ")
+    listed("7", "11 ")
+    assert stubs.died(in_passing=True) == frozenset(), "the first look reads them all"
+    listed("1", "10 12 ")
+    listed("7", "11 13 ")
+    now = 0.9
+    assert stubs.died(in_passing=True) == frozenset()
+    for pid in ("10", "11", "12", "13"):
+        child(pid, "Z")
+        (tmp_path / pid / "cmdline").write_text("")
+    assert {one.pid for one in stubs.died(in_passing=True)} == {10, 11, 12}, "13 is another thread's, and new"
+    (tmp_path / "13" / "comm").write_text("triton_python_b\n")
+    assert stubs.died(in_passing=True) == frozenset()
+    now = 1.1
+    assert stubs.died(in_passing=True) == {Stub(UNNAMED, 0, 13)}
+    assert stubs.left == 4
+    listed("1", "")
+    listed("7", "13 ")
+    assert stubs.died() == frozenset()
+    assert stubs.left == 1
 
 
 def test_what_dead_processes_leave_is_counted_and_many_are_a_reason_to_call_somebody():
