@@ -9,20 +9,31 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from serving.namespaces import namespace
+
 # "python" is the name in the middle for Python models; a Python-based backend, as the stand-in, puts in its own.
 _REGION = re.compile(r"triton_[^/]+_backend_shm_region_[0-9a-f-]+")
 SHM = Path("/dev/shm")
 MIB = 1 << 20
+# The numbers of the namespaces that the kernel begins with (include/linux/proc_ns.h).
+_FIRST_PID, _FIRST_IPC = "pid:[4026531836]", "ipc:[4026531839]"
 # Regions that must fit: a dozen models with a few instances each.
 _REGIONS = 64
 
 
 def sweep_orphans(shm: Path = SHM, proc: Path = Path("/proc")) -> list[Path]:
-    """Delete the regions that no living process uses and return them. Another server's are left alone."""
-    orphans = _orphans(shm, proc)
+    """Delete the regions that no living process uses and return them. Another server's are left alone.
+
+    So are all of them in a container that has the machine's shared memory and does not see the machine's processes.
+    """
+    orphans = _orphans(shm, proc) if _sees_all_users(proc) else []
     for region in orphans:
         region.unlink(missing_ok=True)
     return orphans
+
+
+def _sees_all_users(proc: Path) -> bool:
+    return namespace("pid", proc) in ("", _FIRST_PID) or namespace("ipc", proc) != _FIRST_IPC
 
 
 def _orphans(shm: Path, proc: Path) -> list[Path]:

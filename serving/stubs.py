@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from serving.namespaces import namespace
 from serving.run_directory import in_run_directory
 
 # How the Python backend starts one: …/triton_python_backend_stub …/NAME/VERSION/model.py …, or model.onnx where a
@@ -148,7 +149,13 @@ def end_orphans(proc: Path = Path("/proc")) -> list[int]:
 
 
 def _is_orphan(process: Path) -> bool:
-    """Whether it belongs to a server of ours, whose number it was told when it was started, and has lost it."""
+    """Whether it belongs to a server of ours, whose number it was told when it was started, and has lost it.
+
+    In a container that number is the container's own.
+    """
+    proc, pid = process.parent, process.name
+    if namespace("pid", proc, pid) != namespace("pid", proc):
+        return False
     binary, *told = _read(process / "cmdline").decode(errors="replace").split("\0")
     parent = _stat(process)[1:2]
     if not in_run_directory(binary) or len(told) <= _SERVER or not parent:

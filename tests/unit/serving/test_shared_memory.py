@@ -52,6 +52,19 @@ def test_a_process_that_ends_meanwhile_is_no_error(shm: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("pid", "ipc", "swept"),
+    [(4026531836, 4026531839, 2), (4026532258, 4026532257, 2), (4026532258, 4026531839, 0)],
+    ids=["the machine", "a container", "a container with the machine's shared memory"],
+)
+def test_where_users_may_be_out_of_sight_nothing_is_swept(shm: Path, tmp_path: Path, pid, ipc, swept) -> None:
+    proc = process(tmp_path, 7)
+    (proc / "self" / "ns").mkdir(parents=True)
+    (proc / "self" / "ns" / "pid").symlink_to(f"pid:[{pid}]")
+    (proc / "self" / "ns" / "ipc").symlink_to(f"ipc:[{ipc}]")
+    assert len(sweep_orphans(shm, proc)) == swept
+
+
+@pytest.mark.parametrize(
     ("free", "first", "growth"),
     [(24 << 10, 128, 64), (8 << 10, 128, 64), (4 << 10, 64, 32), (1 << 10, 16, 8), (64, 1, 1), (0, 1, 1)],
 )

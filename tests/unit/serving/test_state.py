@@ -64,10 +64,11 @@ def test_a_zombie_is_not_running() -> None:
 def test_run_directories_of_dead_owners_are_swept_and_others_stay(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     mine = make_run_directory()
-    dead = tmp_path / f"understudy-triton-{os.getpid()}-1-abc"
+    ours = mine.name.split("-")[2]
+    dead = tmp_path / f"understudy-triton-{ours}-{os.getpid()}-1-abc"
+    of_a_container = tmp_path / f"understudy-triton-{int(ours) + 1}-{os.getpid()}-1-abc"
     strange = tmp_path / "understudy-triton-notes"
-    for directory in (dead, strange):
+    for directory in (dead, of_a_container, strange):
         directory.mkdir()
     assert sweep_run_directories() == [dead]
-    assert mine.is_dir()
-    assert strange.is_dir()
+    assert all(directory.is_dir() for directory in (mine, of_a_container, strange))
