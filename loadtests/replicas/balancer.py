@@ -22,6 +22,8 @@ __all__ = ["Addresses", "Balancer", "BalancerFailed", "balancer", "configuration
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SHIPPED = re.compile(r"^    server (\w+) (\S+)(.*)\n", re.MULTILINE)
+# As docs/replicas.md tells to start it: a request's buffers would go back to the system otherwise, and come anew.
+_KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
 _START_S = 60.0
 _STOP_S = 20.0
 _LOOK_EVERY_S = 0.1
@@ -98,6 +100,7 @@ def _run(binary: str, servers: Mapping[str, Addresses], models: Sequence[str], f
     addresses = Addresses(**{name: f"{LOOPBACK}:{port}" for name, port in ports.items()})
     environment = {
         **os.environ,
+        **_KEPT_MEMORY,
         "UNDERSTUDY_HAPROXY_SOCKET": str(folder / "s"),
         "UNDERSTUDY_HAPROXY_CHECK": str(installed / "haproxy" / "check.py"),
         "UNDERSTUDY_HAPROXY_GRPC": addresses.grpc,
