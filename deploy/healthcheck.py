@@ -32,15 +32,20 @@ class Unhealthy(Exception):
         super().__init__(f"{what}: expected an answer, found {found}")
 
 
-def check(server: str, key: str, skip: frozenset[str]) -> list[str]:
-    """Ask every hybrid that `server` (host:port) says is ready; return their names. Raises Unhealthy."""
+def check(server: str, key: str, skip: frozenset[str], only: frozenset[str] = frozenset()) -> list[str]:
+    """Ask every hybrid that `server` (host:port) says is ready, or those in `only`; return their names.
+
+    Raises Unhealthy.
+    """
     _ask(server, "GET", "/v2/health/ready")
     index = json.loads(_ask(server, "POST", "/v2/repository/index", b'{"ready": true}', {"understudy-control": key}))
     asked = []
     for model in index:
+        if model["name"] in skip or (only and model["name"] not in only):
+            continue
         path = f"/v2/models/{model['name']}/versions/{model['version']}"
         config = json.loads(_ask(server, "GET", f"{path}/config"))
-        if _HYBRID_PARAMETER in config.get("parameters", {}) and model["name"] not in skip:
+        if _HYBRID_PARAMETER in config.get("parameters", {}):
             body, header_bytes = zeros(config)
             _ask(server, "POST", f"{path}/infer", body, {"Inference-Header-Content-Length": str(header_bytes)})
             asked.append(model["name"])

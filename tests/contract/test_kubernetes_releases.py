@@ -84,7 +84,7 @@ def test_a_damaged_release_an_incomplete_and_an_empty_one_start_no_pod(tmp_path)
 
 
 class Server(BaseHTTPRequestHandler):
-    """Triton's HTTP, as far as the health check goes: one hybrid, whose answer is `status`."""
+    """Triton's HTTP, as far as the health check goes: hybrids, whose answer is `status`, and a "trial" that fails."""
 
     status, names = 200, ("net",)
 
@@ -103,7 +103,7 @@ class Server(BaseHTTPRequestHandler):
         if self.path.endswith("/index"):
             self._give(200, json.dumps([{"name": name, "version": "1"} for name in self.names]).encode())
         else:
-            self._give(self.status, b"")
+            self._give(500 if "/trial/" in self.path else self.status, b"")
 
     def log_message(self, *_):
         pass
@@ -130,6 +130,14 @@ def test_a_pod_is_ready_while_all_that_it_must_serve_answer():
     assert asked("") == (0, "")
     assert asked("net", status=500)[0] == 1
     assert asked("net,other", "other") == (0, "")
+
+
+def test_a_model_that_nobody_requires_takes_no_pod_out_of_service():
+    assert asked("net", names=("net", "trial")) == (0, "")
+    code, why = asked("net,trial", names=("net", "trial"))
+    assert code == 1
+    assert why.startswith("/v2/models/trial/versions/1/infer: expected an answer, found status 500")
+    assert asked("", names=("net", "trial"))[0] == 1, "without names all that is loaded is asked"
 
 
 def test_a_pod_whose_release_did_not_load_is_not_ready():
