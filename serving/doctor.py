@@ -21,6 +21,7 @@ from serving.elf import missing_libraries
 from serving.errors import PortTaken, PythonNotSuitable, TritonNotFound
 from serving.locate import PROJECT, find_installation, find_python
 from serving.ports import choose
+from serving.shared_memory import SHM
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 PINNED = PROJECT / "requirements" / "pinned.txt"
@@ -122,14 +123,20 @@ def check_triton(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
 
 def check_memory() -> Iterator[Finding]:
     """Room in /dev/shm, memory and disk."""
-    for subject, free, least, remedy in (
-        ("/dev/shm", shutil.disk_usage("/dev/shm").free, 2 * _GIB, "in Docker: --shm-size 4g"),
-        ("memory", _available_memory(), 4 * _GIB, "convert one model at a time, or add memory"),
-        ("disk", shutil.disk_usage(PROJECT).free, 8 * _GIB, "TensorFlow, torch and Triton take about 7 GiB"),
-    ):
-        short = free < least
-        found = f"{free / _GIB:.1f} GiB free" + (f", less than {least // _GIB}" if short else "")
-        yield Finding(WARN if short else OK, subject, found, remedy if short else "")
+    try:
+        yield _room("/dev/shm", shutil.disk_usage(SHM).free, 2, "in Docker: --shm-size 4g")
+    except OSError as error:
+        remedy = "mount it: mount -t tmpfs -o size=4g tmpfs /dev/shm"
+        yield Finding(FAIL, "/dev/shm", f"Triton's Python models need it, and it is not there: {error}", remedy)
+    yield _room("memory", _available_memory(), 4, "convert one model at a time, or add memory")
+    yield _room("disk", shutil.disk_usage(PROJECT).free, 8, "TensorFlow, torch and Triton take about 7 GiB")
+
+
+def _room(subject: str, free: int, least_gib: int, remedy: str) -> Finding:
+    found = f"{free / _GIB:.1f} GiB free"
+    if free < least_gib * _GIB:
+        return Finding(WARN, subject, f"{found}, less than {least_gib}", remedy)
+    return Finding(OK, subject, found)
 
 
 def _available_memory() -> int:

@@ -11,11 +11,12 @@ _TIMEOUT_S = 20.0
 
 
 def missing_libraries(binary: Path, directories: Sequence[Path]) -> list[str]:
-    """Names that are not found with `directories` on LD_LIBRARY_PATH. Asks the loader itself, which runs no code.
+    """Names that are not found with `directories` before LD_LIBRARY_PATH. Asks the loader itself, which runs no code.
 
     Returns the loader's complaint as the only entry when it cannot read the binary at all.
     """
-    environ = {**os.environ, "LD_TRACE_LOADED_OBJECTS": "1", "LD_LIBRARY_PATH": ":".join(map(str, directories))}
+    libraries = [*map(str, directories), os.environ.get("LD_LIBRARY_PATH", "")]
+    environ = {**os.environ, "LD_TRACE_LOADED_OBJECTS": "1", "LD_LIBRARY_PATH": ":".join(filter(None, libraries))}
     try:
         done = subprocess.run(
             [str(binary)], env=environ, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import subprocess
+import sys
 from pathlib import Path
 
 __all__ = ["onnxruntime_knows_it", "present"]
 
 _DEVICE = Path("/dev/nvidiactl")
-# The build of ONNX Runtime that has CUDA; the plain one refuses to load a twin on a GPU.
-_PACKAGE = "onnxruntime-gpu"
+# Both builds of ONNX Runtime install into one folder, and the later one wins: what is installed, by name or by file,
+# does not tell which one is imported. -E and -P: as the server's models import it.
+_ASK = ("-E", "-P", "-c", "import onnxruntime; print(*onnxruntime.get_available_providers())")
+_PROVIDER = "CUDAExecutionProvider"
+_TIMEOUT_S = 60.0
 
 
 def present(device: Path = _DEVICE) -> bool:
@@ -17,10 +21,13 @@ def present(device: Path = _DEVICE) -> bool:
     return device.exists()
 
 
-def onnxruntime_knows_it() -> bool:
-    """Whether this Python's ONNX Runtime is the build for CUDA."""
+def onnxruntime_knows_it(python: str = sys.executable) -> bool:
+    """Whether the ONNX Runtime that `python` imports is the build for CUDA; False where there is none.
+
+    Asks a process of its own, for half a second: nothing is imported here.
+    """
     try:
-        importlib.metadata.version(_PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
+        done = subprocess.run([python, *_ASK], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
         return False
-    return True
+    return done.returncode == 0 and _PROVIDER in done.stdout.split()

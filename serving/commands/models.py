@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     for name, run, text in (
         ("load", _load, "load a model, or the versions that its config.pbtxt pins now"),
         ("unload", _unload, "drop a model, after its requests in flight"),
-        ("switch", _switch, "serve what the configurations of a published model pin now: twins first, then the hybrid"),
+        ("switch", _switch, "serve what a model's configurations pin now: ONNX twin, hybrid, then original"),
     ):
         command = add_command(commands, name, run, text)
         command.add_argument("name", metavar="NAME", help="the model")

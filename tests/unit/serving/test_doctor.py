@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import socket
+import subprocess
+import venv
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,22 @@ def test_a_binary_whose_libraries_are_there_misses_none() -> None:
     assert missing_libraries(Path("/bin/sh"), []) == []
 
 
+def test_a_library_that_the_environment_finds_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is started with that path after the folders of its own."""
+    asked: list[str] = []
+
+    def loader(command: list[str], *, env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(env["LD_LIBRARY_PATH"])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("serving.elf.subprocess.run", loader)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/cuda:/opt/more")
+    assert missing_libraries(tmp_path / "tritonserver", [Path("/t/libs"), Path("/t/bin")]) == []
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert missing_libraries(tmp_path / "tritonserver", [Path("/t/libs")]) == []
+    assert asked == ["/t/libs:/t/bin:/opt/cuda:/opt/more", "/t/libs"]
+
+
 def test_a_binary_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "tritonserver").write_text("not a program")
     (tmp_path / "tritonserver").chmod(0o755)
@@ -90,8 +108,16 @@ def test_a_binary_that_is_none_is_said(tmp_path: Path) -> None:
     assert "tritonserver" in only
 
 
+def test_a_machine_without_shared_memory_fails_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SHM", tmp_path / "shm")
+    shm, *others = doctor.check_memory()
+    assert (shm.verdict, shm.subject) == (FAIL, "/dev/shm")
+    assert "mount -t tmpfs" in shm.remedy
+    assert [one.subject for one in others] == ["memory", "disk"]
+
+
 @pytest.mark.parametrize(
-    ("here", "package", "verdict", "found"),
+    ("here", "build", "verdict", "found"),
     [
         (False, False, OK, "none: everything runs on the CPU"),
         (True, True, OK, "which ONNX Runtime can use"),
@@ -99,12 +125,39 @@ def test_a_binary_that_is_none_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_a_gpu_that_onnx_runtime_cannot_use_is_told(
-    here: bool, package: bool, verdict: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: bool, build: bool, verdict: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = tmp_path / "nvidiactl"
     if here:
         device.touch()
     monkeypatch.setattr(gpu.present, "__defaults__", (device,))
-    installed(monkeypatch, **({"onnxruntime-gpu": "1.31.1"} if package else {"onnxruntime": "1.32.0"}))
+    monkeypatch.setattr(gpu, "onnxruntime_knows_it", lambda: build)
     (finding,) = doctor.check_gpu()
     assert (finding.verdict, found in finding.found) == (verdict, True)
+
+
+@pytest.mark.parametrize(
+    ("providers", "knows"),
+    [(["CPUExecutionProvider"], False), (["CUDAExecutionProvider", "CPUExecutionProvider"], True), (None, False)],
+)
+def test_the_onnx_runtime_that_is_imported_decides_and_no_list_of_packages(
+    providers: list[str] | None, knows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both builds in one environment share a folder: the one that was installed later is the one there is."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    for package in ("onnxruntime-1.32.0", "onnxruntime_gpu-1.31.1"):
+        (site / f"{package}.dist-info").mkdir()
+        (site / f"{package}.dist-info" / "METADATA").write_text(f"Name: {package.rpartition('-')[0]}\n")
+    if providers is not None:
+        (site / "onnxruntime").mkdir()
+        (site / "onnxruntime" / "__init__.py").write_text(f"def get_available_providers():\n    return {providers}\n")
+    # What lies in the caller's folder, or is on PYTHONPATH, is not what the server's models import.
+    (tmp_path / "onnxruntime.py").write_text("def get_available_providers():\n    return ['CUDAExecutionProvider']\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert gpu.onnxruntime_knows_it(str(tmp_path / "venv" / "bin" / "python")) == knows
+
+
+def test_no_python_knows_no_gpu(tmp_path: Path) -> None:
+    assert not gpu.onnxruntime_knows_it(str(tmp_path / "python"))

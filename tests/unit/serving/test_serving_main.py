@@ -11,6 +11,7 @@ import pytest
 
 from serving import __main__ as cli
 from serving import errors
+from serving.control import ModelControl, ModelStatus
 from serving.ports import choose
 
 ROOT = Path(__file__).parents[3]
@@ -42,6 +43,26 @@ def test_the_exit_codes_told_are_those_of_the_errors() -> None:
     told = {int(code) for code in re.findall(r"^  (\d+) ", cli.EXIT_CODES, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ServingError)]
     assert told == {0, 130} | {kind.exit_code for kind in kinds}
+
+
+def test_the_help_of_switch_tells_the_order_in_which_it_loads() -> None:
+    told = dict(commands())["switch"].description or ""
+    order = Recording().switch("net")
+    assert order == ["net_onnx", "net", "net_original"]
+    assert told.endswith("ONNX twin, hybrid, then original")
+
+
+class Recording(ModelControl):
+    """A server with all three models, which loads whatever it is told."""
+
+    def __init__(self) -> None:
+        pass
+
+    def index(self) -> list[ModelStatus]:
+        return [ModelStatus(f"net{suffix}", 1, "READY", "") for suffix in ("", "_onnx", "_original")]
+
+    def load(self, name: str) -> None:
+        pass
 
 
 def test_an_unknown_command_is_usage() -> None:
