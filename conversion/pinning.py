@@ -77,6 +77,10 @@ class Pins:
         """What each of these roles pins."""
         return {role: list(pins(self._models[role] / CONFIG)) for role in roles}
 
+    def versions(self) -> set[int]:
+        """Every version that at least one of the three pins, as far as that can be told."""
+        return {version for model in self._models.values() for version in pins(model / CONFIG)}
+
     def on_disk(self, version: int) -> bool:
         """Whether a version of all three models is there."""
         return all((model / str(version)).is_dir() for model in self._models.values())

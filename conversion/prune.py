@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .errors import RepositoryUnwritable
 from .live import Live
 from .pbtxt import ROLES
+from .pinning import Pins
 from .repository import Repository
 
 __all__ = ["Pruned", "prune"]
@@ -25,11 +26,11 @@ class Pruned:
 def prune(repository: Repository, name: str, keep: int, live: Live | None = None) -> Pruned:
     """Remove all but the newest `keep` releases (one at least), and all but the last one in quarantine.
 
-    What is served stays, and so does what a running server has loaded. The repository has to be locked and repaired.
-    Raises RepositoryUnwritable, and PublishError where the server does not answer.
+    What is served or pinned stays, and so does what a running server has loaded. The repository has to be
+    locked and repaired. Raises RepositoryUnwritable, and PublishError where the server does not answer.
     """
     known = repository.releases(name)
-    stay = {*known[-max(keep, 1) :], repository.served(name)}
+    stay = {*known[-max(keep, 1) :], repository.served(name), *Pins(repository.root, name).versions()}
     if live:
         stay.update(version for suffix in ROLES.values() for version in live.server.versions(f"{name}{suffix}"))
     removed = tuple(version for version in known if version not in stay)

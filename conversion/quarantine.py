@@ -40,10 +40,14 @@ class Quarantine:
         place.mkdir(parents=True)
         # First the reason: whatever else is lost by a kill, a number in quarantine has one.
         (place / REASON).write_text(reason + "\n")
+        self.end(name, version, roles)
+        return place
+
+    def end(self, name: str, version: int, roles: Mapping[str, Path]) -> None:
+        """Move what is not here yet of a release of which the reason is. Raises OSError."""
         for role, folder in roles.items():
             if folder.is_dir():
-                folder.rename(place / role)
-        return place
+                folder.rename(self.place(name, version) / role)
 
     def releases(self, name: str) -> list[Quarantined]:
         """What is here of a model, by number."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from .live import Live
 from .pbtxt import ROLES, TWINS, interface_difference, layout_difference, read_config, unfinished, write_config
 from .pinning import Pins
 from .rehearsal import rehearse
+from .repairing import repair_files
 from .switching import back, forward, synchronise
 
 __all__ = ["Repository"]
@@ -95,35 +96,24 @@ class Repository(Folders):
     def repair(self, name: str, live: Live | None = None) -> list[str]:
         """Undo what a killed publisher left: half releases, an unfinished switch, files; on the running server too.
 
-        Gives what was done, in sentences. Raises PublishError where the server does not answer.
+        Gives what was done, and what was left alone, in sentences. Raises ModelForeign before anything is touched,
+        PublishError where the server does not answer.
         """
+        self.require_ours(name)
         done: list[str] = []
         self.discard(name)
-        for left in (self._scratch(name), self._staging / "removed" / name):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(self._scratch(name), ignore_errors=True)
         with self._refusals():
             if switch := self._journal.begun(name):
                 done += [f"undid the unfinished switch of {name} to release {switch.new}"]
                 done += self._undo(name, switch, live, None)
             self._journal.end(name)
-            done += self._repair_files(name)
+            done += repair_files(self, name)
             served = self.served(name)
-            if live and served is not None:
+            # What is not whole the server would refuse; it goes on with what it has.
+            if live and served in self.releases(name):
                 done += synchronise(Pins(self.root, name), name, served, live)
         return done
-
-    def _repair_files(self, name: str) -> Iterator[str]:
-        served, complete = self.served(name), set(self.releases(name))
-        for role in ROLES:
-            unfinished(self._model(name, role) / CONFIG).unlink(missing_ok=True)
-            for version in self._versions(name, role):
-                if version not in complete:
-                    shutil.rmtree(self.release_folder(name, role, version))
-                    yield f"removed the half-published version {version} of {name}{ROLES[role]}"
-        pins = Pins(self.root, name)
-        if served is not None and not pins.hold(served):
-            pins.write({role: [served] for role in ROLES}, served)
-            yield f"pinned {name} to release {served} again"
 
     def _go_live(self, name: str, version: int, staged: Mapping[str, Path], live: Live | None) -> None:
         """Rehearse, take what is staged into the repository, walk; undo all of it on any failure."""
@@ -171,11 +161,13 @@ class Repository(Folders):
             roles = {role: folder if folder.is_dir() else staged / role for role, folder in placed.items()}
             self.quarantine.add(name, switch.new, roles, why)
         elif switch.added:
-            for folder in placed.values():
-                shutil.rmtree(folder, ignore_errors=True)
+            for folder in filter(Path.exists, placed.values()):
+                shutil.rmtree(folder)
         for role in ROLES:
-            if not self._versions(name, role):
-                shutil.rmtree(self._model(name, role), ignore_errors=True)
+            # Where the release was the first one; of any other model what lies there is nobody's to remove.
+            unfinished(self.config_path(name, role)).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._model(name, role).rmdir()
         self._journal.end(name)
         return untaken
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from python_backend.integrity import CONFIG, Damage, against_sums, config_damages, digests, is_release, pins
+from python_backend.integrity import CONFIG, Damage, against_sums, config_damages, digests, pins
 
 from .errors import PublishError
 from .evidence import EVIDENCE, read_evidence, tolerance_of
@@ -17,7 +17,7 @@ from .replay import REPLAYS
 from .report.release import REPORT
 from .repository import Repository
 
-__all__ = ["Verdict", "published", "verify"]
+__all__ = ["Verdict", "verify"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,6 @@ class Verdict:
     def __str__(self) -> str:
         release = "" if self.version is None else f" release {self.version}{' (served)' if self.served else ''}"
         return f"{self.name}{release}: {'; '.join(self.problems) or 'ok'}"
-
-
-def published(repository: Repository) -> list[str]:
-    """The public names of all models of which the repository holds a release, or a part of one."""
-    models = {folder.parent.name for folder in repository.root.glob("*/[0-9]*") if is_release(folder)}
-    suffixes = [suffix for suffix in ROLES.values() if suffix]
-    return sorted({next((m.removesuffix(s) for s in suffixes if m.endswith(s)), m) for m in models})
 
 
 def verify(

@@ -6,7 +6,7 @@ import argparse
 
 from ..errors import PublishError, VerificationFailed
 from ..repository import Repository
-from ..verify import published, verify
+from ..verify import verify
 from .live_server import live_of, tell_files_only, with_server
 from .shared import Commands, add_command, note, progress, with_progress, with_repository
 
@@ -63,7 +63,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
-    known = published(repository)
+    known = repository.names()
     names = arguments.names or known
     if not names:
         raise PublishError(f"{arguments.repository} holds no release to verify; publish one with convert")

@@ -27,6 +27,8 @@ ConversionError                        exit code
 │   ├── ReleaseRefused
 │   ├── ReleaseQuarantined
 │   ├── RehearsalImpossible
+│   ├── ModelForeign
+│   ├── RepositoryUnreadable
 │   └── RepositoryUnwritable
 ├── MeasuringFailed                           10   the process that measured memory failed
 ├── WorkerDied                                10   the converting process was killed
@@ -59,6 +61,7 @@ from .model import (
 )
 from .release import (
     InterfaceChanged,
+    ModelForeign,
     PreflightFailed,
     PublishError,
     RehearsalImpossible,
@@ -67,6 +70,7 @@ from .release import (
     ReleaseRefused,
     ReleaseUnknown,
     RepositoryLocked,
+    RepositoryUnreadable,
     RepositoryUnwritable,
     SamplesDiffer,
     TargetUnknown,
@@ -91,6 +95,7 @@ __all__ = [
     "InterfaceChanged",
     "KeyMissing",
     "MeasuringFailed",
+    "ModelForeign",
     "NameMismatch",
     "ParityBroken",
     "PreflightFailed",
@@ -102,6 +107,7 @@ __all__ = [
     "ReleaseRefused",
     "ReleaseUnknown",
     "RepositoryLocked",
+    "RepositoryUnreadable",
     "RepositoryUnwritable",
     "RowsMixed",
     "SamplesDiffer",

@@ -78,6 +78,17 @@ class RepositoryUnwritable(PublishError):
         super().__init__(f"cannot publish to {root}: {cause}; what was served before is untouched")
 
 
+class RepositoryUnreadable(PublishError):
+    """A folder or a file that cannot be looked at: what it holds is not known, and not taken for nothing."""
+
+    def __init__(self, place: Path, cause: str) -> None:
+        super().__init__(f"{place} cannot be read: {cause}; make it readable for this user, or put it back")
+
+
+class ModelForeign(PublishError):
+    """A name under which nothing was published, or may be: a twin's, or that of a model from elsewhere."""
+
+
 class PreflightFailed(ConversionError):
     """The target's Triton would not serve the release, or its ONNX Runtime gives other answers."""
 
