@@ -2,8 +2,8 @@
 
 Exit codes: 0 done, 1 an error that has no code of its own, 2 wrong use of the command line, 3 model.toml, 4 the model's
 files, 5 export, 6 the graph cannot be served, 7 parity or accuracy, 8 broken ONNX file, 9 publishing, 10 a process of
-its own died, 11 a release that does not hold, 12 the target would not serve the release, 130 interrupted. Where several
-models fail, the first failure gives the code.
+its own died, 11 a release that does not hold, 12 the target would not serve the release, 130 interrupted (by
+SIGINT, SIGTERM or SIGHUP). Where several models fail, the first failure gives the code.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from .commands import bench, convert, files, preflight, prune, releases, replay, report, tune
 from .commands.shared import say
+from .ending import interruptible
 from .errors import ConversionError
 
 # In the order in which help lists them.
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        return run(arguments)
+        with interruptible():
+            return run(arguments)
     except ConversionError as error:
         say(f"error: {error}")
         return error.exit_code

@@ -1,8 +1,9 @@
-"""How much memory a model takes in a process of its own: `python -m conversion.memory KIND PATH ROW THREADS …`."""
+"""How much memory a model takes in a process of its own: `python -m conversion.memory PARENT KIND PATH …`."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from python_backend.original.loading import Device, load
 from python_backend.strings import storable
 
+from .ending import end_with_parent
 from .errors import MeasuringFailed
 from .parity import Twin
 from .profiles import ON_CPU, Profile
@@ -49,9 +51,9 @@ def peak_memory_mb(
         file = Path(scratch) / "row.npz"
         np.savez(file, **{f"{_INPUT}{name}": storable(array) for name, array in row.items()})
         profile = json.dumps(asdict(where) | {"padded": list(padded)})
-        command = [sys.executable, "-m", __name__, kind, str(path), str(file), str(threads), profile, *map(str, sizes)]
+        given = [str(os.getpid()), kind, str(path), str(file), str(threads), profile, *map(str, sizes)]
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", __name__, *given],
             capture_output=True,
             text=True,
             check=False,
@@ -93,4 +95,5 @@ def main(kind: str, path: str, row_file: str, threads: str, profile: str, *sizes
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    end_with_parent(int(sys.argv[1]))
+    sys.exit(main(*sys.argv[2:]))

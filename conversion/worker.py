@@ -1,4 +1,4 @@
-"""One task in a process of its own: `python -m conversion.worker WORK`, the task pickled on standard input.
+"""One task in a process of its own: `python -m conversion.worker WORK PARENT`, the task pickled on standard input.
 
 Frameworks do not share a process well (thread pools, protobuf, memory that never returns), so each model gets one.
 Progress goes to standard output, one line a step; everything else that frameworks print goes to standard error.
@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .ending import end_with_parent
 from .errors import ConversionError, WorkerDied, by_name
 from .spec import ModelSpec
 
@@ -43,11 +44,12 @@ class Task:
 def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None]) -> dict[str, Any]:
     """Do `task` in a process of its own and give its result as plain data.
 
-    Raises what the task raised, or WorkerDied. On an interrupt the process is killed first.
+    Raises what the task raised, or WorkerDied. On an interrupt the process is killed first, and it never outlives this
+    one.
     """
     work.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", __name__, str(work)]
+    command = [sys.executable, "-m", __name__, str(work), str(os.getpid())]
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -95,8 +97,9 @@ def _revived(facts: dict[str, str]) -> ConversionError:
     return error
 
 
-def main(work: str) -> int:
+def main(work: str, parent: str) -> int:
     """Build and write the verdict. Gives the exit code, 0 also for an error that is part of the verdict."""
+    end_with_parent(int(parent))
     # Frameworks print on file descriptor 1 from C++ as well: it is kept for progress, and they get the log.
     progress = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

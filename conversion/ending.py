@@ -1,0 +1,51 @@
+"""How a command and the processes that it starts come to an end: by a signal, in order, and none without its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+__all__ = ["end_with_parent", "interruptible"]
+
+_PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt within, so that whatever has begun is undone.
+
+    Once one has come, only Ctrl-C interrupts again: a terminal that closes sends SIGHUP twice, and what undoes has to
+    end. `nohup` holds. Outside of the main thread nothing changes.
+    """
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        # SIGINT in any case: a shell that starts us in the background has it ignored.
+        if number != signal.SIGHUP or handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent, process `parent`, has ended; ends it if that is so already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
