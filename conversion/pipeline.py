@@ -32,6 +32,8 @@ from .worker import Task, run_worker
 __all__ = ["Outcome", "convert"]
 
 _CODE = Path(__file__).parents[1] / "python_backend"
+# Longer than a switch takes on a server that is slow to load: what was searched for minutes is not thrown away for it.
+_PATIENCE_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -64,37 +66,46 @@ def convert(
     it is measured there how the twin is best served.
     """
     digest, sources = fingerprint(spec)
-    with repository.locked():
-        for sentence in repository.repair(spec.name, live):
-            report(sentence)
-        if not force and (found := _existing(spec, repository, digest, report)):
-            if environments:
-                candidate = published(repository, spec.name, found.version)
-                _preflight(f"release {found.version} of {spec.name}", candidate, spec, environments)
-            return found
-        work, log = build_folder / "work" / spec.name, build_folder / "logs" / f"convert-{spec.name}.log"
-        with _alone(work, log):
-            try:
-                task = Task("build", "build", spec, gpu=spec.search.profile == "gpu")
-                built = run_worker(task, work, log, report)
-                settled = settle(spec, built, work, machine, report=report)
-                report(f"checking against {TARGETS[spec.target]} and publishing")
-                version = _publish(
-                    spec,
-                    repository,
-                    built=built,
-                    settled=settled,
-                    digest=digest,
-                    sources=sources,
-                    work=work,
-                    live=live,
-                    new_interface=new_interface,
-                    environments=environments,
-                )
-            finally:
-                repository.discard(spec.name)
-        evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
-        return Outcome(spec.name, version, False, version, evidence)
+    with repository.locked(_PATIENCE_S, report):
+        found = _current(spec, repository, digest, live, report=report, force=force)
+    if found:
+        if environments:
+            candidate = published(repository, spec.name, found.version)
+            _preflight(f"release {found.version} of {spec.name}", candidate, spec, environments)
+        return found
+    work, log = build_folder / "work" / spec.name, build_folder / "logs" / f"convert-{spec.name}.log"
+    with _alone(work, log):
+        # Minutes, in which the repository is for others to publish to and to roll back.
+        task = Task("build", "build", spec, gpu=spec.search.profile == "gpu")
+        built = run_worker(task, work, log, report)
+        settled = settle(spec, built, work, machine, report=report)
+        report(f"checking against {TARGETS[spec.target]}")
+        ready = _ready(spec, built, settled, work, environments)
+        with repository.locked(_PATIENCE_S, report):
+            # What was seen before may have changed: somebody was killed, or has published the same.
+            if found := _current(spec, repository, digest, live, report=report, force=force):
+                return found
+            report("publishing")
+            version = _publish(
+                spec, repository, ready, digest=digest, sources=sources, live=live, new_interface=new_interface
+            )
+            evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
+    return Outcome(spec.name, version, False, version, evidence)
+
+
+def _current(
+    spec: ModelSpec,
+    repository: Repository,
+    digest: str,
+    live: Live | None,
+    *,
+    report: Callable[[str], None],
+    force: bool,
+) -> Outcome | None:
+    """Repair the repository, and find the release that `spec` would give again. The repository has to be locked."""
+    for sentence in repository.repair(spec.name, live):
+        report(sentence)
+    return None if force else _existing(spec, repository, digest, report)
 
 
 @contextlib.contextmanager
@@ -133,25 +144,44 @@ def _existing(spec: ModelSpec, repository: Repository, digest: str, report: Call
     return None
 
 
-def _publish(
-    spec: ModelSpec,
-    repository: Repository,
-    *,
-    built: dict[str, Any],
-    settled: Settled,
-    digest: str,
-    sources: dict[str, str],
-    work: Path,
-    live: Live | None,
-    new_interface: bool,
-    environments: Environments | None,
-) -> int:
+@dataclass(frozen=True)
+class _Ready:
+    """A twin in `work` that may be published: how it was built and is served, and that the target takes it."""
+
+    work: Path
+    built: dict[str, Any]
+    settled: Settled
+    configs: dict[str, Any]
+    loaded: bool
+
+
+def _ready(
+    spec: ModelSpec, built: dict[str, Any], settled: Settled, work: Path, environments: Environments | None
+) -> _Ready:
+    """Configure what was built, and hold it to the target. Raises PreflightFailed, OSError."""
     inputs, outputs = (tuple(facts_of(f) for f in built[key]) for key in ("inputs", "outputs"))
     # Weights may be gigabytes: they are read for it only where engines are kept.
     content = sha256_folder(work / "onnx") if spec.serving.gpu.engine_cache else ""
     traits = Traits.of(built["chosen"]["precision"], built["graph"], content)
     configs = model_configs(spec, inputs, outputs, at_best(built["timings"]), settled.arrangement, traits=traits)
-    staged = repository.stage(spec.name)
+    tolerance = spec.parity.tolerance(built["chosen"]["precision"])
+    candidate = Candidate(spec.name, work / "onnx" / "model.onnx", configs, inputs, tolerance, work / GOLDEN)
+    new = f"the new release of {spec.name}, which was not published"
+    return _Ready(work, built, settled, configs, _preflight(new, candidate, spec, environments).loaded)
+
+
+def _publish(
+    spec: ModelSpec,
+    repository: Repository,
+    ready: _Ready,
+    *,
+    digest: str,
+    sources: dict[str, str],
+    live: Live | None,
+    new_interface: bool,
+) -> int:
+    """Stage what is ready and publish it; gives the release's number. The repository has to be locked."""
+    work, staged = ready.work, repository.stage(spec.name)
     try:
         shutil.copytree(work / "onnx", staged / "onnx", dirs_exist_ok=True)
         shutil.copytree(work / "original", staged / "original", dirs_exist_ok=True)
@@ -160,17 +190,15 @@ def _publish(
         for role in ("original", "hybrid"):
             for path in sorted((_CODE / role).glob("*.py")):
                 shutil.copyfile(path, staged / role / path.name)
-        graph, golden = staged / "onnx" / "model.onnx", staged / "hybrid" / GOLDEN
-        tolerance = spec.parity.tolerance(built["chosen"]["precision"])
-        candidate = Candidate(spec.name, graph, configs, inputs, tolerance, golden)
-        new = f"the new release of {spec.name}, which was not published"
-        loaded = _preflight(new, candidate, spec, environments).loaded
-        evidence = make_evidence(spec, built, digest, sources, staged, serving=settled.facts(), loaded=loaded)
+        serving = ready.settled.facts()
+        evidence = make_evidence(spec, ready.built, digest, sources, staged, serving=serving, loaded=ready.loaded)
         (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n")
         (staged / "hybrid" / REPORT).write_text(release_report(evidence), encoding="utf-8")
+        return repository.publish(spec.name, staged, ready.configs, live, new_interface)
     except (OSError, shutil.Error) as error:
         raise RepositoryUnwritable(repository.root, str(error)) from error
-    return repository.publish(spec.name, staged, configs, live, new_interface)
+    finally:
+        repository.discard(spec.name)
 
 
 def _preflight(what: str, candidate: Candidate, spec: ModelSpec, environments: Environments | None) -> Verdict:

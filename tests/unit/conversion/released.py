@@ -37,8 +37,8 @@ class Model:
 """
 
 
-def release(repository, spec, graph, **options) -> int:
-    """Publish y = relu(x * w) as release of `spec`; gives its number."""
+def release(repository, spec, graph, *, fingerprint="", **options) -> int:
+    """Publish y = relu(x * w) as release of `spec`, made of what has this fingerprint; gives its number."""
     staged = repository.stage(spec.name)
     onnx.save(graph, str(staged / "onnx" / "model.onnx"))
     (staged / "original" / "source").mkdir()
@@ -48,7 +48,7 @@ def release(repository, spec, graph, **options) -> int:
     write_golden(Case({"x": x}, {"y": np.maximum(x * np.float32([1, 2, 3, 4]), 0)}), staged / "hybrid" / GOLDEN)
     (staged / "hybrid" / "model.py").write_text("# the hybrid")
     files = {path.relative_to(staged).as_posix(): sha256_file(path) for path in staged.rglob("*") if path.is_file()}
-    evidence = {"files": files, "parity": {"atol": 1e-4, "rtol": 1e-3}}
+    evidence = {"fingerprint": fingerprint, "files": files, "parity": {"atol": 1e-4, "rtol": 1e-3}}
     (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence))
     (staged / "hybrid" / REPORT).write_text("<!DOCTYPE html>")
     return repository.publish(spec.name, staged, model_configs(spec, X, Y), **options)
