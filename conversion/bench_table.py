@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ReleaseUnknown
-from .evidence import EVIDENCE, machine, precision_of, read_evidence, speeds
+from .evidence import EVIDENCE, machine, precision_of, read_evidence, speeds, taking_from
 from .profiles import profile_for
 from .repository import Repository
 from .spec import ModelSpec
@@ -32,21 +32,24 @@ def bench(
     version = repository.served(spec.name)
     if version is None:
         raise ReleaseUnknown(spec.name, None, [])
-    evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
+    path = repository.release_folder(spec.name, "hybrid", version) / EVIDENCE
+    evidence = read_evidence(path)
+    with taking_from(path):
+        chosen = evidence["search"]["chosen"]
+        proved = {"precision": precision_of(evidence), "operators": tuple(evidence["graph"]["operators"])}
     more = {
         "original": repository.release_folder(spec.name, "original", version),
         "twin": repository.release_folder(spec.name, "onnx", version) / "model.onnx",
         "sizes": tuple(sizes) or spec.timed_sizes,
         "profile": profile,
-        "precision": precision_of(evidence),
-        "operators": tuple(evidence["graph"]["operators"]),
+        **proved,
     }
     build_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build_folder) as work:
         log = build_folder / "logs" / f"bench-{spec.name}.log"
         gpu = profile_for(profile, spec.serving.gpu).gpu is not None
         found = run_worker(Task("bench", "measure", spec, more, gpu=gpu), Path(work), log, report)
-    return {"release": version, "twin": evidence["search"]["chosen"], **_entry(found)}
+    return {"release": version, "twin": chosen, **_entry(found)}
 
 
 def write(entries: Mapping[str, Mapping[str, Any]], path: Path, profile: str, command: Sequence[str]) -> None:

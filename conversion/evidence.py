@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,16 @@ from .preference import at_best, in_words, preference
 from .spec import ModelSpec, ToleranceSpec
 from .targets import TARGETS
 
-__all__ = ["EVIDENCE", "machine", "make_evidence", "precision_of", "read_evidence", "speeds", "tolerance_of"]
+__all__ = [
+    "EVIDENCE",
+    "machine",
+    "make_evidence",
+    "precision_of",
+    "read_evidence",
+    "speeds",
+    "taking_from",
+    "tolerance_of",
+]
 
 EVIDENCE = "evidence.json"
 SCHEMA = 2
@@ -97,8 +107,25 @@ def read_evidence(path: Path) -> dict[str, Any]:
     try:
         evidence: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise PublishError(f"{path} is missing or broken ({error}); publish the model again") from error
+        raise _broken(path, error) from error
+    if not isinstance(evidence, dict):
+        raise _broken(path, f"it holds a {type(evidence).__name__}, not an object")
     return evidence
+
+
+@contextlib.contextmanager
+def taking_from(path: Path) -> Iterator[None]:
+    """Within, parts of the evidence at `path` are taken. Raises PublishError where they are not there, or are odd."""
+    try:
+        yield
+    except KeyError as error:
+        raise _broken(path, f"it lacks {error}") from error
+    except (TypeError, AttributeError, IndexError, ValueError) as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, why: object) -> PublishError:
+    return PublishError(f"{path} is missing or broken ({why}); publish the model again")
 
 
 def speeds(original: Mapping[str, Any], twin: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

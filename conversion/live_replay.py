@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from python_backend.integrity import CONFIG
 
 from .errors import ReleaseRefused
-from .evidence import EVIDENCE, read_evidence, tolerance_of
+from .evidence import EVIDENCE, read_evidence, taking_from, tolerance_of
 from .golden import GOLDEN, read_golden
 from .live import LiveServer
 from .parity import Case, Parity, compare
@@ -68,9 +68,11 @@ def golden_of(hybrid: Path) -> Golden | None:
     case = read_golden(hybrid / GOLDEN)
     config = read_config(hybrid / CONFIG)
     batched = config.max_batch_size > 0
+    with taking_from(hybrid / EVIDENCE):
+        tolerance = tolerance_of(read_evidence(hybrid / EVIDENCE))
     return Golden(
         case=case,
-        tolerance=tolerance_of(read_evidence(hybrid / EVIDENCE)),
+        tolerance=tolerance,
         asked_first=asked_first(config.parameters["prefer"].string_value, case.rows if batched else 1),
         batched=batched,
         dims={tensor.name: len(tensor.dims) for tensor in config.input},

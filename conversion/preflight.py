@@ -17,7 +17,7 @@ from python_backend.integrity import CONFIG
 
 from .config_rules import config_refusals, twin_refusals, written_signature
 from .environments import Environments, Loaded, load_in
-from .evidence import EVIDENCE, read_evidence, tolerance_of
+from .evidence import EVIDENCE, read_evidence, taking_from, tolerance_of
 from .golden import GOLDEN, read_golden
 from .graph import load_onnx, unreadable
 from .interface import Facts, facts_of
@@ -80,22 +80,27 @@ def examine(candidate: Candidate, target: Target, environments: Environments | N
 
 def published(repository: Repository, name: str, version: int) -> Candidate:
     """A release that is in the repository. Raises PublishError where its files are broken."""
-    evidence = read_evidence(repository.release_folder(name, "hybrid", version) / EVIDENCE)
+    path = repository.release_folder(name, "hybrid", version) / EVIDENCE
+    evidence = read_evidence(path)
+    with taking_from(path):
+        inputs, tolerance = tuple(facts_of(plain) for plain in evidence["inputs"]), tolerance_of(evidence)
     return Candidate(
         name=name,
         graph=repository.release_folder(name, "onnx", version) / "model.onnx",
         configs={role: read_config(repository.release_folder(name, role, version) / CONFIG) for role in ROLES},
-        inputs=tuple(facts_of(plain) for plain in evidence["inputs"]),
-        tolerance=tolerance_of(evidence),
+        inputs=inputs,
+        tolerance=tolerance,
         golden=repository.release_folder(name, "hybrid", version) / GOLDEN,
     )
 
 
 def target_of(repository: Repository, name: str, version: int) -> Target:
     """The target that a published release was made for. Raises PublishError where its evidence is broken."""
-    evidence = read_evidence(repository.release_folder(name, "hybrid", version) / EVIDENCE)
-    # Releases that say nothing are from before there was a choice.
-    return TARGETS[evidence.get("target", {"release": ModelSpec.target})["release"]]
+    path = repository.release_folder(name, "hybrid", version) / EVIDENCE
+    evidence = read_evidence(path)
+    with taking_from(path):
+        # Releases that say nothing are from before there was a choice.
+        return TARGETS[evidence.get("target", {"release": ModelSpec.target})["release"]]
 
 
 def _static(candidate: Candidate, target: Target) -> tuple[str, ...]:

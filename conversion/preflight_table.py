@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .environments import Environments
-from .errors import PreflightFailed, PublishError
+from .errors import ConversionError, PreflightFailed, PublishError
 from .preflight import Verdict, examine, published, target_of
 from .repository import Repository
 from .targets import TARGETS
@@ -54,20 +54,36 @@ def preflight(
     targets: Sequence[str],
     environments: Environments,
     report: Callable[[str], None],
-) -> list[Row]:
+) -> tuple[list[Row], list[ConversionError]]:
     """Hold the served release of each model (all where none is named) against `targets`, its own where none is given.
 
-    Raises PublishError for a model that is not served, or whose files are broken.
+    Gives an error for each model that is not served, or whose files are broken: it must not hide the others.
     """
-    rows = []
+    rows: list[Row] = []
+    errors: list[ConversionError] = []
     for name in names or repository.names():
-        version = repository.served(name)
-        if version is None:
-            raise PublishError(f"{repository.root} serves no release of '{name}'; publish it with convert")
-        candidate = published(repository, name, version)
-        for target in [TARGETS[key] for key in targets] or [target_of(repository, name, version)]:
-            report(f"checking release {version} of {name} against {target}")
-            rows.append(Row(name, version, examine(candidate, target, environments)))
+        try:
+            rows += _rows(repository, name, targets, environments, report)
+        except ConversionError as error:
+            errors.append(error)
+    return rows, errors
+
+
+def _rows(
+    repository: Repository,
+    name: str,
+    targets: Sequence[str],
+    environments: Environments,
+    report: Callable[[str], None],
+) -> list[Row]:
+    version = repository.served(name)
+    if version is None:
+        raise PublishError(f"{repository.root} serves no release of '{name}'; publish it with convert")
+    candidate = published(repository, name, version)
+    rows = []
+    for target in [TARGETS[key] for key in targets] or [target_of(repository, name, version)]:
+        report(f"checking release {version} of {name} against {target}")
+        rows.append(Row(name, version, examine(candidate, target, environments)))
     return rows
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from python_backend.integrity import CONFIG, Damage, against_sums, config_damages, digests, pins
 
 from .errors import PublishError
-from .evidence import EVIDENCE, read_evidence, tolerance_of
+from .evidence import EVIDENCE, read_evidence, taking_from, tolerance_of
 from .golden import GOLDEN
 from .pbtxt import ROLES
 from .replay import REPLAYS
@@ -39,9 +39,13 @@ def verify(
 ) -> Iterator[Verdict]:
     """A verdict for each release of `names`; the roles in `replayed` are asked for the golden samples as well."""
     for name in names:
+        try:
+            versions, pinning = repository.versions(name), _pinning(repository, name)
+        # One model that cannot be looked at must not hide the others.
+        except PublishError as error:
+            yield Verdict(name, None, False, (str(error),))
+            continue
         served = next(iter(pins(repository.root / name / CONFIG)[-1:]), None)
-        pinning = _pinning(repository, name)
-        versions = repository.versions(name)
         if pinning and served not in versions:
             yield Verdict(name, None, False, tuple(pinning))
         for version in versions:
@@ -61,8 +65,9 @@ def _release(repository: Repository, name: str, version: int, replayed: Collecti
         return problems
     try:
         evidence = read_evidence(folders["hybrid"] / EVIDENCE)
-        problems += _against_evidence(evidence["files"], folders, found, damages)
-        tolerance = tolerance_of(evidence)
+        with taking_from(folders["hybrid"] / EVIDENCE):
+            problems += _against_evidence(evidence["files"], folders, found, damages)
+            tolerance = tolerance_of(evidence)
         for role, replay in REPLAYS.items():
             # Damaged code is not run, and damaged samples prove nothing.
             if role in replayed and not damages[role] and not damages["hybrid"]:

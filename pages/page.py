@@ -14,8 +14,16 @@ __all__ = ["render"]
 
 
 def render(package: str, template: str, **facts: Any) -> str:
-    """One page, a whole HTML document, by a template of `package`, which may build on those of this one."""
-    return _environment(package).get_template(template).render(**facts)
+    """One page, a whole HTML document, by a template of `package`, which may build on those of this one.
+
+    Raises ValueError where the facts lack what the template shows of them.
+    """
+    from jinja2 import UndefinedError
+
+    try:
+        return _environment(package).get_template(template).render(**facts)
+    except UndefinedError as error:
+        raise ValueError(str(error)) from error
 
 
 @functools.cache

@@ -28,10 +28,10 @@ def _preflight(arguments: argparse.Namespace) -> int:
     require_targets(arguments.target)
     environments = environments_of(arguments)
     report = progress("preflight", arguments)
-    rows = preflight(Repository(arguments.repository), arguments.names, arguments.target, environments, report)
+    rows, errors = preflight(Repository(arguments.repository), arguments.names, arguments.target, environments, report)
     print(table(rows))
     tell_missing(environments)
-    failures = [row.failure for row in rows if row.failure]
+    failures = [*errors, *(row.failure for row in rows if row.failure)]
     for failure in failures:
         say(f"error: {failure}")
     return failures[0].exit_code if failures else 0

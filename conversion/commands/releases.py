@@ -8,7 +8,7 @@ from ..errors import PublishError, VerificationFailed
 from ..repository import Repository
 from ..verify import verify
 from .live_server import live_of, tell_files_only, with_server
-from .shared import Commands, add_command, note, progress, with_progress, with_repository
+from .shared import Commands, add_command, note, progress, say, with_progress, with_repository
 
 __all__ = ["add"]
 
@@ -36,17 +36,27 @@ def add(commands: Commands) -> None:
 def _releases(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
     names = [arguments.name] if arguments.name else sorted({*repository.names(), *repository.quarantine.names()})
+    code = 0
     for name in names:
-        served = repository.served(name)
-        known = repository.releases(name)
-        quarantined = repository.quarantine.releases(name)
-        if not known and not quarantined:
-            raise PublishError(f"{arguments.repository} holds no release of '{name}'; publish it with convert")
-        listed = " ".join(f"[{v}]" if v == served else str(v) for v in known)
-        print(f"{name}: {listed}   ([n] is served)" if known else f"{name}: no release")
-        for one in quarantined:
-            print(f"  {one.version} is in quarantine, {one.folder}: {one.reason}")
-    return 0
+        try:
+            print(_listed(repository, name), flush=True)
+        # One model that is damaged must not hide the others.
+        except PublishError as error:
+            say(f"error: {error}")
+            code = code or error.exit_code
+    return code
+
+
+def _listed(repository: Repository, name: str) -> str:
+    served = repository.served(name)
+    known = repository.releases(name)
+    quarantined = repository.quarantine.releases(name)
+    if not known and not quarantined:
+        raise PublishError(f"{repository.root} holds no release of '{name}'; publish it with convert")
+    releases = " ".join(f"[{v}]" if v == served else str(v) for v in known)
+    lines = [f"{name}: {releases}   ([n] is served)" if known else f"{name}: no release"]
+    lines += [f"  {one.version} is in quarantine, {one.folder}: {one.reason}" for one in quarantined]
+    return "\n".join(lines)
 
 
 def _rollback(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..report.overview import write_overview
 from ..repository import Repository
-from .shared import Commands, add_command, with_repository
+from .shared import Commands, add_command, note, with_repository
 
 __all__ = ["add"]
 
@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    write_overview(Repository(arguments.repository), arguments.output, arguments.bench)
+    for problem in write_overview(Repository(arguments.repository), arguments.output, arguments.bench):
+        note(problem)
     print(arguments.output)
     return 0

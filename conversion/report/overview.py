@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pages.page import render
 
 from ..errors import PublishError
-from ..evidence import EVIDENCE, read_evidence
+from ..evidence import EVIDENCE, read_evidence, taking_from
 from ..repository import Repository
 from .plots import ratio_plot
 from .release import REPORT, require_schema
@@ -43,8 +43,11 @@ class Served:
         return self.evidence is not None and wins(self.evidence)
 
 
-def write_overview(repository: Repository, output: Path, bench: Path) -> None:
-    """Write the report of all models. `bench` need not exist. Raises PublishError."""
+def write_overview(repository: Repository, output: Path, bench: Path) -> list[str]:
+    """Write the report of all models; gives a sentence for each that is only named there. `bench` need not exist.
+
+    Raises PublishError.
+    """
     found = served(repository, output.parent)
     if not found:
         raise PublishError(f"{repository.root} serves no model; publish one with convert")
@@ -54,6 +57,7 @@ def write_overview(repository: Repository, output: Path, bench: Path) -> None:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
         raise PublishError(f"{output} cannot be written: {error.strerror or error}") from error
+    return [f"{model.name} is not in the report: {model.problem}" for model in found if model.problem]
 
 
 def overview(models: list[Served], bench: Mapping[str, Any] | None) -> str:
@@ -90,10 +94,13 @@ def _served(repository: Repository, name: str, beside: Path) -> Served | None:
             link = quote(Path(os.path.relpath(folder / REPORT, beside)).as_posix())
         evidence = read_evidence(folder / EVIDENCE)
         require_schema(evidence)
+        found = Served(name, version, link, evidence)
+        with taking_from(folder / EVIDENCE):
+            overview([found], None)
     # One damaged model must not hide the others.
     except PublishError as error:
         return Served(name, version, link, problem=str(error))
-    return Served(name, version, link, evidence)
+    return found
 
 
 def read_bench(path: Path) -> dict[str, Any] | None:
@@ -102,6 +109,10 @@ def read_bench(path: Path) -> dict[str, Any] | None:
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        overview([], content)
+    # What an older version of ours wrote may lack what is shown today.
+    except KeyError as error:
+        raise PublishError(f"{path} is broken (it lacks {error}); run bench again, or remove it") from error
+    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise PublishError(f"{path} is broken ({error}); run bench again, or remove it") from error
     return content
