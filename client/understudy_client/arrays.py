@@ -70,12 +70,16 @@ def write_outputs(path: str, outputs: Mapping[str, Array]) -> None:
     """
     unfinished = Path(f"{path}.{os.getpid()}.part")
     try:
-        with unfinished.open("wb") as file:
-            np.savez(file, **{name: _storable(array) for name, array in outputs.items()})
+        # As np.savez does, which takes names as keywords: an output may be called as one of its own.
+        with zipfile.ZipFile(unfinished, "w") as archive:
+            for name, array in outputs.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.save(entry, _storable(array), allow_pickle=False)
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise ArrayFileError(path, f"it cannot be written ({error.strerror})", "choose another --output") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def head(array: Array, count: int = 5) -> list[object]:

@@ -73,6 +73,26 @@ def test_outputs_load_again_without_pickle(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
 
 
+@pytest.mark.parametrize("name", ["file", "args", "kwds", "allow_pickle", "arr_0", "heads/boxes:0", "x.npy", "ä b"])
+def test_an_output_may_have_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "out.npz"
+    write_outputs(str(file), {name: np.arange(3), "y": np.ones(2)})
+    read = read_inputs(str(file), [])
+    assert isinstance(read, dict)
+    assert {key: array.tolist() for key, array in read.items()} == {name: [0, 1, 2], "y": [1, 1]}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+
+
+def test_an_error_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_outputs(str(tmp_path / "out.npz"), {"y": np.ones(2)})
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ArrayFileError, match="cannot be written"):
         write_outputs(str(tmp_path / "none" / "out.npz"), {"y": np.ones(2)})
