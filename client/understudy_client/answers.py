@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from .errors import DeadlineExceeded, ServerError, ServerUnavailable
+from .http_connections import Connections
+from .http_messages import Request
+from .settings import Connection
+from .statuses import http_error
+from .steps import Deadline
 
 __all__ = ["Answers", "answers_of", "read_answers"]
 
@@ -52,30 +56,38 @@ class Answers:
         return told
 
 
-def read_answers(address: str, model: str, timeout_s: float) -> Answers:
-    """Read the metrics at ``address``, which `metrics_address` has checked.
+def read_answers(address: str, model: str, deadline: Deadline) -> Answers:
+    """Read the metrics at ``address``, which `metrics_address` has checked, once, in what is left of ``deadline``.
 
-    Raises `DeadlineExceeded`, `ServerUnavailable` or `ServerError`.
+    Raises `DeadlineExceeded`, `ServerUnavailable`, `ConnectionLost` or `ServerError`.
     """
-    where = f"reading the metrics at {address}"
-    # A proxy that the environment names is for the world outside.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    where, remaining = f"reading the metrics at {address}", deadline.remaining()
+    if remaining <= 0:
+        raise DeadlineExceeded(where, "its time was up before it was sent", deadline.seconds)
+    host, _, port = address.rpartition(":")
+    connections = Connections(Connection("http", host, int(port)))
     try:
-        with opener.open(f"http://{address}/metrics", timeout=timeout_s) as page:
-            text = page.read().decode()
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, TimeoutError):
-            raise DeadlineExceeded(where, "", timeout_s) from error
-        raise ServerUnavailable(where, str(reason)) from error
+        response = connections.exchange(Request("GET", "/metrics"), remaining, where)
+    except DeadlineExceeded as error:
+        raise DeadlineExceeded(where, error.detail, deadline.seconds) from error
+    finally:
+        connections.close()
+    if response.status != 200:
+        refused = http_error(response.status, where, "")
+        raise (
+            refused if isinstance(refused, ServerUnavailable) else ServerError(where, f"HTTP status {response.status}")
+        )
     try:
-        return answers_of(text, model)
-    except ValueError as error:
-        raise ServerError(where, f"what is there are no metrics: {error}") from error
+        return answers_of(response.body.decode(), model)
+    except (ValueError, KeyError, OverflowError) as error:
+        raise ServerError(where, f"what is there are no metrics of a hybrid ({error!r})") from error
 
 
 def answers_of(page: str, model: str) -> Answers:
-    """Pick one hybrid's answers out of a page in Prometheus's text format; raises ValueError for another one."""
+    """Pick one hybrid's answers out of a page in Prometheus's text format.
+
+    Raises ValueError for another page, KeyError or OverflowError for metrics that have no more than the hybrid's names.
+    """
     answered: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     fallbacks: Counter[str] = Counter()

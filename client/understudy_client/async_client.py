@@ -106,11 +106,11 @@ class AsyncHybridClient:
 
     async def statistics(self, model: str | None = None, *, deadline_s: float | None = None) -> Statistics:
         """See `HybridClient.statistics`."""
-        found = await self._run(self._core.statistics(model, deadline_s))
+        deadline = self._core.deadline(deadline_s)
+        found = await self._run(self._core.statistics(model, deadline))
         if self._metrics is None:
             return found
-        limit = self._core.limit_s(deadline_s)
-        return replace(found, answers=await asyncio.to_thread(read_answers, self._metrics, found.model, limit))
+        return replace(found, answers=await asyncio.to_thread(read_answers, self._metrics, found.model, deadline))
 
     async def print_statistics(
         self, model: str | None = None, *, file: TextIO | None = None, deadline_s: float | None = None

@@ -152,11 +152,6 @@ class Infer(_ModelCall[InferAnswer]):
         rows = f", rows {self.rows[0]} to {self.rows[1]}," if self.rows else ""
         return f"inference on {self._model}{rows}"
 
-    @property
-    def repeatable(self) -> bool:
-        """Not within a sequence, which is one step further after each request."""
-        return "sequence_id" not in self.parameters
-
 
 @dataclass(frozen=True)
 class ReadMetadata(_ModelCall[Metadata]):

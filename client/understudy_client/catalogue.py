@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .calls import IndexEntry
 from .errors import ModelNotFound, ModelNotReady, ServerError, UnderstudyClientError
 
-__all__ = ["ServedModel", "catalogue", "explain_missing", "is_busy", "is_passing", "twin_names"]
+__all__ = ["ServedModel", "catalogue", "explain_missing", "is_busy", "is_leaving", "is_passing", "twin_names"]
 
 # How the twins of a hybrid NAME are called, by role.
 _SUFFIXES = {"onnx": "_onnx", "original": "_original"}
@@ -67,6 +67,12 @@ def _role(name: str, names: set[str]) -> str:
 def is_busy(index: Sequence[IndexEntry], model: str) -> bool:
     """Tell whether any version of the model is served, or on its way in or out."""
     return any(entry.name == model and entry.state in {"READY", "LOADING", "UNLOADING"} for entry in index)
+
+
+def is_leaving(index: Sequence[IndexEntry], model: str) -> bool:
+    """Tell whether all that is left of the model is on its way out."""
+    states = {entry.state for entry in index if entry.name == model}
+    return "UNLOADING" in states and states.isdisjoint({"READY", "LOADING"})
 
 
 def is_passing(error: ModelNotFound, model: str, version: str, index: Sequence[IndexEntry]) -> bool:

@@ -131,14 +131,14 @@ class HybridClient:
     def statistics(self, model: str | None = None, *, deadline_s: float | None = None) -> Statistics:
         """Read the server's counters of a hybrid and its twins; raises `ModelNotFound` where it has none of them.
 
-        With a ``metrics_url`` the hybrid's metrics are read as well; raises `DeadlineExceeded`, `ServerUnavailable` or
-        `ServerError`.
+        With a ``metrics_url`` the hybrid's metrics are read as well, once and within the same deadline; raises
+        `DeadlineExceeded`, `ServerUnavailable`, `ConnectionLost` or `ServerError`.
         """
-        found = self._run(self._core.statistics(model, deadline_s))
+        deadline = self._core.deadline(deadline_s)
+        found = self._run(self._core.statistics(model, deadline))
         if self._metrics is None:
             return found
-        limit = self._core.limit_s(deadline_s)
-        return replace(found, answers=read_answers(self._metrics, found.model, limit))
+        return replace(found, answers=read_answers(self._metrics, found.model, deadline))
 
     def print_statistics(
         self, model: str | None = None, *, file: TextIO | None = None, deadline_s: float | None = None
@@ -155,7 +155,11 @@ class HybridClient:
         self._run(self._core.load(model, deadline_s))
 
     def unload(self, model: str, *, deadline_s: float | None = None) -> None:
-        """Unload a model; returns when the requests in flight have ended and it is gone. Raises `ModelNotFound`."""
+        """Unload a model; returns when the requests in flight have ended and it is gone. Raises `ModelNotFound`.
+
+        Where one still holds it after ten seconds it returns as well: a model whose process died may never be gone, and
+        can be loaded again. It takes no new requests from the start of the call.
+        """
         self._run(self._core.unload(model, deadline_s))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .calls import Load, ReadIndex, ReadStatistics, Unload
-from .catalogue import ServedModel, catalogue, explain_missing, is_busy
+from .catalogue import ServedModel, catalogue, explain_missing, is_busy, is_leaving
 from .description import ModelDescription
 from .descriptions import Descriptions
 from .errors import DeadlineExceeded, InvalidRequest, LoadFailed, ModelNotFound, ServerError, UnderstudyClientError
@@ -21,6 +21,8 @@ from .steps import Backoff, Clock, Deadline, Pause, Steps, send
 __all__ = ["Core"]
 
 _UNLOAD_POLL_S = 0.02
+# In 24.10 a model whose process died with a request in flight is UNLOADING for ever, though it may be loaded again.
+_LEAVING_S = 10.0
 
 
 class Core:
@@ -75,9 +77,9 @@ class Core:
         deadline = self._deadline(deadline_s, self._timeout_s)
         return catalogue((yield from send(lambda _: ReadIndex(), deadline, self._backoff)))
 
-    def statistics(self, model: str | None, deadline_s: float | None) -> Steps[Statistics]:
-        """See `HybridClient.statistics`."""
-        name, deadline = self._named(model), self._deadline(deadline_s, self._timeout_s)
+    def statistics(self, model: str | None, deadline: Deadline) -> Steps[Statistics]:
+        """See `HybridClient.statistics`, which may have more to do within the deadline."""
+        name = self._named(model)
         counters = yield from send(lambda _: ReadStatistics(), deadline, self._backoff)
         statistics = statistics_of(name, counters)
         if statistics.hybrid is None and statistics.onnx is None and statistics.original is None:
@@ -115,17 +117,19 @@ class Core:
             raise ModelNotFound(call.title, "the server does not know this model", known)
         self._descriptions.forget(model)
         yield from send(lambda _: call, deadline, self._patient)
-        state = "the server has not said that it is gone"
+        state, told = "the server has not said that it is gone", self._clock()
         try:
-            while is_busy((yield from send(lambda _: ReadIndex(), deadline, self._backoff)), model):
+            while is_busy((index := (yield from send(lambda _: ReadIndex(), deadline, self._backoff))), model):
+                if is_leaving(index, model) and self._clock() - told >= _LEAVING_S:
+                    return
                 state = "requests in flight still hold it"
                 yield Pause(min(_UNLOAD_POLL_S, max(0.0, deadline.remaining())))
         except DeadlineExceeded as error:
             raise DeadlineExceeded(call.title, state, deadline.seconds) from error
 
-    def limit_s(self, deadline_s: float | None) -> float:
-        """Return the seconds that a call has which brings ``deadline_s``, or brings none."""
-        return self._timeout_s if deadline_s is None else deadline_s
+    def deadline(self, deadline_s: float | None) -> Deadline:
+        """Return the deadline of a call that begins now and brings ``deadline_s``, or brings none."""
+        return self._deadline(deadline_s, self._timeout_s)
 
     def _named(self, model: str | None) -> str:
         name = model or self._model

@@ -15,8 +15,8 @@
     ├── AccessDenied           the server wants credentials, or a header that guards the endpoint
     ├── RequestCancelled       the request was cancelled before it was answered
     ├── DeadlineExceeded       no answer within the deadline
-    ├── ServerUnavailable      nobody answers there, or the server has no room; the only error that is retried
-    ├── ConnectionLost         the connection broke after the request was sent; it may have run
+    ├── ServerUnavailable      nobody answers there, or the server has no room; retried
+    ├── ConnectionLost         the connection broke after the request was sent; it may have run; retried if that is safe
     └── ServerError            the server failed on a request that it accepted
         ├── InvalidAnswer      the server answered with something that breaks the contract
         └── LoadFailed         a model did not load
@@ -164,12 +164,15 @@ class DeadlineExceeded(_Told):
 
 
 class ServerUnavailable(_Told):
-    """Nobody answers there, or the server has no room for the request. ``attempts`` counts how often it was sent."""
+    """Nobody answers there, or the server has no room for the request.
 
-    def __init__(self, where: str, detail: str = "", attempts: int = 1) -> None:
+    ``attempts`` counts the tries. ``sent`` is False where no connection came about, so that nothing was asked.
+    """
+
+    def __init__(self, where: str, detail: str = "", attempts: int = 1, sent: bool = True) -> None:
         super().__init__(where, detail)
-        self.args = (where, detail, attempts)
-        self.attempts = attempts
+        self.args = (where, detail, attempts, sent)
+        self.attempts, self.sent = attempts, sent
 
     def __str__(self) -> str:
         tries = f" after {self.attempts} attempts" if self.attempts > 1 else ""

@@ -39,7 +39,7 @@ class Connections:
         breaks later: the server may then have done what was asked.
         """
         end = time.monotonic() + timeout_s
-        connection = self._take() or self._connect(timeout_s, place)
+        connection = self._take() or self._connect(end, place)
         try:
             _limit(connection, end)
             headers = {**self._connection.headers, **request.headers}
@@ -79,21 +79,26 @@ class Connections:
                 return connection
             connection.close()
 
-    def _connect(self, timeout_s: float, place: str) -> http.client.HTTPConnection:
+    def _connect(self, end: float, place: str) -> http.client.HTTPConnection:
         host, port = self._connection.host.strip("[]"), self._connection.port
         connection: http.client.HTTPConnection
         if self._context is None:
-            connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+            connection = http.client.HTTPConnection(host, port)
         else:
-            connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=self._context)
+            connection = http.client.HTTPSConnection(host, port, context=self._context)
+        # Without a socket it would open one of its own.
+        connection.auto_open = 0
         try:
-            connection.connect()
+            connection.sock = _reach(host, port, end)
+            if self._context is not None:
+                connection.sock.settimeout(_left(end))
+                connection.sock = self._context.wrap_socket(connection.sock, server_hostname=host)
         except TimeoutError as error:
             connection.close()
             raise DeadlineExceeded(place, "no connection in time") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter where a name has a part that is empty or too long
             connection.close()
-            raise ServerUnavailable(place, str(error)) from error
+            raise ServerUnavailable(place, str(error), sent=False) from error
         return connection
 
     def _give_back(self, connection: http.client.HTTPConnection) -> None:
@@ -104,11 +109,37 @@ class Connections:
         connection.close()
 
 
-def _limit(connection: http.client.HTTPConnection, end: float) -> None:
-    """Give the socket the time that is left; each of its operations then ends by itself."""
+def _reach(host: str, port: int, end: float) -> socket.socket:
+    """Connect to the first address of a name that answers; each has an equal share of the time that is left.
+
+    http.client gives each of them all of it. Raises OSError, TimeoutError among them, as the last address did.
+    """
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for still, (family, kind, protocol, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left(end) / still)
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            sock.close()
+            if still == 1:
+                raise
+        else:
+            return sock
+    raise OSError(f"{host} has no address")
+
+
+def _left(end: float) -> float:
     remaining = end - time.monotonic()
     if remaining <= 0:
         raise TimeoutError
+    return remaining
+
+
+def _limit(connection: http.client.HTTPConnection, end: float) -> None:
+    """Give the socket the time that is left; each of its operations then ends by itself."""
+    remaining = _left(end)
     if connection.sock is not None:
         connection.sock.settimeout(remaining)
 

@@ -72,7 +72,7 @@ class AsyncHttpTransport:
         except TimeoutError as error:
             raise DeadlineExceeded(place, "no answer in time") from error
         except self._aiohttp.ClientConnectorError as error:
-            raise ServerUnavailable(place, str(error)) from error
+            raise ServerUnavailable(place, str(error), sent=False) from error
         except (OSError, self._aiohttp.ClientError) as error:
             raise ConnectionLost(place, str(error) or type(error).__name__) from error
         return http_answer(call, response, self._wire, place)

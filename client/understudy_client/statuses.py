@@ -77,8 +77,10 @@ HTTP_ERRORS: dict[int, ErrorFromStatus] = {
 
 # What Triton says of a Python model whose process died, as an internal error: it may be back in a moment.
 _DEAD = "is not healthy"
-# What gRPC says, as UNKNOWN, of an answer that was cut off in the middle.
-_CUT = "Stream removed"
+# How gRPC begins what it says where no connection came about, as UNAVAILABLE, and where one broke under a call, as
+# UNAVAILABLE or UNKNOWN. grpcio 1.85 puts "Stream removed" before the causes, which others tell alone.
+_UNSENT = ("failed to connect", "connections to all backends failing", "errors resolving", "DNS resolution failed")
+_CUT = ("Stream removed", "Socket closed", "recvmsg:", "Connection reset", "Broken pipe", "GOAWAY")
 
 
 def grpc_error(status: str | None, where: str, detail: str) -> UnderstudyClientError:
@@ -86,8 +88,10 @@ def grpc_error(status: str | None, where: str, detail: str) -> UnderstudyClientE
     if status is None:
         return InvalidRequest(where, detail)
     name = status.removeprefix("StatusCode.")
-    if name == "UNKNOWN" and detail.startswith(_CUT):
+    if name in ("UNKNOWN", "UNAVAILABLE") and detail.startswith(_CUT):
         return ConnectionLost(where, detail)
+    if name == "UNAVAILABLE":
+        return ServerUnavailable(where, detail, sent=not detail.startswith(_UNSENT))
     return _alive(GRPC_ERRORS.get(name, ServerError), detail)(where, detail)
 
 

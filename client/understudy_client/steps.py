@@ -120,8 +120,8 @@ def send(
 
     ``make`` builds the call for the seconds that an attempt has, so that a request can say so to the server.
     Raises `DeadlineExceeded` when the time is up, and whatever the transport raises; nothing is ever sent again but
-    after `ServerUnavailable`, after `ConnectionLost` what may run twice, after `ModelNotFound` where its ``meaning`` is
-    that it will pass, and, without a pause, where an attempt was given up.
+    after `ServerUnavailable` or `ConnectionLost` what may run twice, or where no connection came about, after
+    `ModelNotFound` where its ``meaning`` is that it will pass, and, without a pause, where an attempt was given up.
     """
     attempt = 0
     while True:
@@ -158,5 +158,7 @@ def _meaning(
     if isinstance(error, ConnectionLost):
         return error, call.repeatable
     if isinstance(error, ServerUnavailable):
-        return ServerUnavailable(error.where, error.detail, attempt), True
+        # A proxy says it as well of a server that it lost at work.
+        told = ServerUnavailable(error.where, error.detail, attempt, error.sent)
+        return told, call.repeatable or not error.sent
     return (error, False) if meaning is None else (yield from meaning(error))

@@ -146,6 +146,37 @@ def test_a_server_that_misbehaves_ends_in_time_with_its_error(
     assert len(came) == (4 if error is ConnectionLost else 1)
 
 
+def _load(url: str) -> None:
+    with HybridClient(url, protocol="http") as client:
+        client.load("m", deadline_s=30)
+
+
+def _load_async(url: str) -> None:
+    async def load() -> None:
+        async with AsyncHybridClient(url, protocol="http") as client:
+            await client.load("m", deadline_s=30)
+
+    asyncio.run(load())
+
+
+@pytest.mark.parametrize("load", [_load, _load_async], ids=["blocking", "asyncio"])
+@pytest.mark.parametrize(("status", "kind"), [(None, ConnectionLost), (502, ServerUnavailable)])
+def test_a_load_that_a_server_may_have_begun_is_not_sent_again(
+    load: Callable[[str], None], status: int | None, kind: type[UnderstudyClientError]
+) -> None:
+    """Whether the connection breaks or a proxy says so of its own: it may have loaded another version by then."""
+
+    def end(sock: socket.socket) -> None:
+        _request(sock)
+        if status is not None:
+            sock.sendall(f"HTTP/1.1 {status} Bad Gateway\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with _server(end) as (url, came), pytest.raises(kind) as caught:
+        load(url)
+    assert type(caught.value) is kind
+    assert len(came) == 1
+
+
 @asking
 def test_what_is_no_http_is_a_lost_connection(ask: Callable[..., list[str]]) -> None:
     with _server(_babble) as (url, _), pytest.raises(ConnectionLost):
@@ -217,6 +248,46 @@ def _serve_once(port: int) -> None:
         sock, _ = listening.accept()
         with sock:
             _once(sock)
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """The port of a server that takes no more connections: those who ask wait, as for an address that is gone."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
+        for sock in waiting:
+            sock.close()
+
+
+def _resolve(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """Let any name have these ports of this machine as its addresses, in this order."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_all_addresses_of_a_name_have_one_deadline(full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolve(monkeypatch, full, full, full, full)
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="no connection in time"):
+        _ask("many.example", timeout_s=1)
+    assert 0.9 < time.monotonic() - started < 2
+
+
+def test_an_address_that_is_gone_leaves_time_for_the_next(full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _server(_politely) as (url, _):
+        _resolve(monkeypatch, full, int(url.rpartition(":")[2]))
+        assert _ask("many.example", timeout_s=4) == ["m"]
+
+
+def test_a_name_that_cannot_be_one_is_unavailable() -> None:
+    with pytest.raises(ServerUnavailable):
+        _ask("two..dots", retries=0)
 
 
 def test_without_retries_a_refused_connection_is_unavailable_at_once() -> None:

@@ -6,8 +6,9 @@
     413  BodyTooLarge, RequestTooLarge
     415  UnknownContentType
     422  InvalidRequest and its kinds (UnknownTensor, WrongDtype, WrongShape, …), InvalidParameter
-    502  ServerError, InvalidAnswer, ConnectionLost, AccessDenied: the model's fault, or these settings'
-    503  ServerUnavailable, ModelNotReady, NotReady, RequestCancelled, ClientClosed: again after `Retry-After`
+    502  ServerError, InvalidAnswer, AccessDenied: the model's fault, or these settings'
+    503  ServerUnavailable, ConnectionLost, ModelNotReady, NotReady, RequestCancelled, ClientClosed: again after
+         `Retry-After`, since a prediction may run twice
     504  DeadlineExceeded: too little time, or too much to do
 
 What the client says of the caller's own mistakes is handed on. Its other sentences name addresses of the inside and
@@ -26,6 +27,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from understudy_client import (
     ClientClosed,
+    ConnectionLost,
     DeadlineExceeded,
     InvalidRequest,
     ModelNotFound,
@@ -54,7 +56,7 @@ _TABLE: tuple[tuple[tuple[type[UnderstudyClientError], ...], HTTPStatus, str], .
         "Model {model} did not answer within the deadline; allow more time or send fewer rows.",
     ),
     (
-        (ServerUnavailable, ModelNotReady, RequestCancelled, ClientClosed),
+        (ServerUnavailable, ConnectionLost, ModelNotReady, RequestCancelled, ClientClosed),
         HTTPStatus.SERVICE_UNAVAILABLE,
         f"Model {{model}} cannot answer now; try again in {_RETRY_AFTER_S} s.",
     ),

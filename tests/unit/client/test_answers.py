@@ -1,24 +1,31 @@
 """What callers met, out of a page of metrics."""
 
 import asyncio
+import contextlib
 import io
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 from understudy_client import (
     Answers,
     AsyncHybridClient,
+    ConnectionLost,
     DeadlineExceeded,
+    FakeModel,
     FakeTransport,
     HybridClient,
     InvalidSettings,
     ServerError,
     ServerUnavailable,
+    UnderstudyClientError,
 )
 from understudy_client.answers import answers_of
+from understudy_client.calls import Call
 
 # As Triton 24.10 writes them: two processes of one hybrid, another one, and a metric of Triton's own.
 PAGE = """\
@@ -124,7 +131,7 @@ def test_nobody_there_and_another_page_are_told_apart(fake: FakeTransport, serve
     page["text"] = "<html>{"
     with (
         HybridClient(model="m", transport=fake, metrics_url=url) as client,
-        pytest.raises(ServerError, match=f"reading the metrics at {url} .*there are no metrics"),
+        pytest.raises(ServerError, match=f"reading the metrics at {url} .*there are no metrics of a hybrid"),
     ):
         client.statistics()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -134,6 +141,85 @@ def test_nobody_there_and_another_page_are_told_apart(fake: FakeTransport, serve
         pytest.raises(ServerUnavailable, match="refused"),
     ):
         client.statistics(deadline_s=5)
+
+
+TRITONS_GRPC = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00"
+OF_ANOTHER = b'ml_inference_total{model="m"} 3\n'
+BOUNDLESS = b'ml_inference_total{model="m",status="ok",backend="onnx"} +Inf\n'
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [
+        (TRITONS_GRPC, ConnectionLost),
+        (b"", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\nabc", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x01", ServerError),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + OF_ANOTHER, ServerError),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + BOUNDLESS, ServerError),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", ServerError),
+        (b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n", ServerUnavailable),
+    ],
+    ids=["gRPC", "silence", "half", "binary", "metrics of another", "no number", "404", "503"],
+)
+def test_whatever_is_there_the_error_is_one_of_the_clients(
+    fake: FakeTransport, page: bytes, kind: type[UnderstudyClientError]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            sock, _ = listening.accept()
+            with sock:
+                sock.recv(1000)
+                sock.sendall(page)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"127.0.0.1:{listening.getsockname()[1]}"
+        with (
+            HybridClient(model="m", transport=fake, metrics_url=url) as client,
+            pytest.raises(UnderstudyClientError, match=f"^reading the metrics at {url} ") as caught,
+        ):
+            client.statistics(deadline_s=10)
+        thread.join()
+    assert type(caught.value) is kind
+
+
+def test_the_metrics_have_what_the_server_left_of_the_deadline(
+    doubling: Callable[..., FakeModel], served: tuple[str, dict[str, str]]
+) -> None:
+    class Slow(FakeTransport):
+        def send(self, call: Call[Any], timeout_s: float) -> Any:
+            time.sleep(0.3)
+            return super().send(call, timeout_s)
+
+    url, _ = served
+    with (
+        HybridClient(model="m", transport=Slow(doubling("m", served_by="onnx")), metrics_url=url) as client,
+        pytest.raises(DeadlineExceeded, match=rf"^reading the metrics at {url} .*its deadline of 0\.2 s"),
+    ):
+        client.statistics(deadline_s=0.2)
+
+
+def test_metrics_that_drip_end_at_the_deadline(fake: FakeTransport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            sock, _ = listening.accept()
+            with sock, contextlib.suppress(OSError):
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
+                for _ in range(100):
+                    sock.sendall(b"#" * 70_000)
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        url = f"127.0.0.1:{listening.getsockname()[1]}"
+        started = time.monotonic()
+        with HybridClient(model="m", transport=fake, metrics_url=url) as client, pytest.raises(DeadlineExceeded):
+            client.statistics(deadline_s=0.5)
+        assert time.monotonic() - started < 3
+        thread.join()
 
 
 def test_who_does_not_answer_is_late_by_the_clients_own_limit(fake: FakeTransport) -> None:

@@ -74,6 +74,29 @@ def test_unload_ends_at_its_deadline_and_says_what_holds_the_model(pause_s: floa
     )
 
 
+def test_unload_does_not_wait_for_ever_for_a_model_that_is_never_gone() -> None:
+    """24.10 holds a model whose process died with a request in flight as UNLOADING, though it may be loaded again."""
+    elapsed = [0.0]
+
+    def polls() -> Iterator[tuple[float, object]]:
+        for turn in count():
+            took, answer = (0.013, UNLOADING) if turn % 2 == 0 else (0.02, None)
+            elapsed[0] += took
+            yield took, answer
+
+    with pytest.raises(StopIteration):
+        _unload(300.0, chain([(0.0, SERVED), (0.0, None)], polls()))
+    assert 10 <= elapsed[0] < 10.1
+
+
+@pytest.mark.parametrize("state", ["READY", "LOADING"])
+def test_unload_does_not_call_a_model_gone_that_is_served_again(state: str) -> None:
+    entries = (*UNLOADING, IndexEntry("m", "2", state))
+    polls = ((1.0, entries) if turn % 2 == 0 else (0.02, None) for turn in count())
+    with pytest.raises(DeadlineExceeded, match="deadline of 30 s"):
+        _unload(30.0, chain([(0.0, SERVED), (0.0, None)], polls))
+
+
 def test_unload_that_has_no_time_to_look_does_not_say_what_it_has_not_seen() -> None:
     with pytest.raises(DeadlineExceeded, match=r"^unloading 'm' .* \(the server has not said that it is gone\)"):
         _unload(1.0, iter([(0.0, SERVED), (1.5, None)]))

@@ -29,10 +29,40 @@ def test_a_grpc_status_becomes_its_error(status: str | None, kind: type[Understu
     assert "words" in str(error)
 
 
-def test_an_answer_that_was_cut_off_is_a_lost_connection() -> None:
-    cut = grpc_error("StatusCode.UNKNOWN", "here", "Stream removed (Socket closed)")
-    assert type(cut) is ConnectionLost
+@pytest.mark.parametrize("status", ["StatusCode.UNKNOWN", "StatusCode.UNAVAILABLE"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Stream removed (Socket closed)",
+        "Stream removed (recvmsg:Connection reset by peer (104))",
+        "Stream removed (GOAWAY received; Error code: 0; Debug Text: )",
+        "Socket closed",
+        "recvmsg:Connection reset by peer",
+        "Connection reset by peer",
+    ],
+)
+def test_a_call_that_was_cut_off_is_a_lost_connection(status: str, words: str) -> None:
+    assert type(grpc_error(status, "here", words)) is ConnectionLost
+
+
+def test_what_grpc_does_not_know_is_an_error_of_the_server() -> None:
     assert type(grpc_error("StatusCode.UNKNOWN", "here", "words")) is ServerError
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", False),
+        ("connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused", False),
+        ("errors resolving nobody.invalid:1: [field:hostname lookup error:Domain name not found]", False),
+        ("Exceeds maximum queue size", True),
+        ("upstream connect error or disconnect/reset before headers", True),
+    ],
+)
+def test_only_a_call_without_a_connection_was_never_sent(words: str, sent: bool) -> None:
+    error = grpc_error("StatusCode.UNAVAILABLE", "here", words)
+    assert isinstance(error, ServerUnavailable)
+    assert error.sent == sent
 
 
 @pytest.mark.parametrize(

@@ -93,11 +93,24 @@ def test_what_a_broken_connection_lost_is_sent_again_if_it_may_run_twice() -> No
         _play(clock, Deadline(10, clock), _steady(retries=2), [_fail(LOST)] * 3)
 
 
-@pytest.mark.parametrize("call", [Load("m"), Unload("m"), Infer("m", parameters={"sequence_id": 7})])
-def test_what_may_not_run_twice_is_not(call: Call[Any]) -> None:
+@pytest.mark.parametrize("call", [Load("m"), Unload("m")])
+@pytest.mark.parametrize("error", [LOST, UNAVAILABLE])
+def test_what_may_not_run_twice_is_not(call: Call[Any], error: UnderstudyClientError) -> None:
+    """A proxy says "unavailable" as well of a server that it lost at work."""
     clock = Clock()
-    with pytest.raises(ConnectionLost):
-        _play(clock, Deadline(10, clock), _steady(), [_fail(LOST), lambda: "answer"], call=call)
+    with pytest.raises(type(error)):
+        _play(clock, Deadline(10, clock), _steady(), [_fail(error), lambda: "answer"], call=call)
+
+
+@pytest.mark.parametrize("call", [Load("m"), Unload("m"), Infer("m")])
+def test_what_was_never_sent_is_sent_again_whatever_it_is(call: Call[Any]) -> None:
+    clock = Clock()
+    refused = ServerUnavailable("here", "connection refused", sent=False)
+    turns = [_fail(refused)] * 2 + [lambda: "answer"]
+    assert _play(clock, Deadline(10, clock), _steady(), turns, call=call)[0] == "answer"
+    with pytest.raises(ServerUnavailable, match="after 3 attempts") as caught:
+        _play(clock, Deadline(10, clock), _steady(retries=2), [_fail(refused)] * 3, call=call)
+    assert not caught.value.sent
 
 
 def test_retries_end_and_the_error_counts_the_attempts() -> None:
