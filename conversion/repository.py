@@ -23,6 +23,8 @@ from .errors import (
     ReleaseQuarantined,
     ReleaseRefused,
     ReleaseUnknown,
+    RepositoryUnwritable,
+    UndoFailed,
 )
 from .folders import Folders
 from .journal import Journal, Switch
@@ -54,7 +56,8 @@ class Repository(Folders):
         """Make the staged folders the next release and serve it; gives its number.
 
         On any failure, an interrupt too, the old release serves on; the new one is dropped, or, where a server was told
-        of it, in quarantine. Raises InterfaceChanged, RepositoryUnwritable, ReleaseQuarantined.
+        of it, in quarantine. Raises InterfaceChanged, RepositoryUnwritable, ReleaseQuarantined, and UndoFailed where
+        that is not so: the file system refused that too.
         """
         old = self.served(name)
         if old is not None and not new_interface:
@@ -106,7 +109,10 @@ class Repository(Folders):
         with self._refusals():
             if switch := self._journal.begun(name):
                 done += [f"undid the unfinished switch of {name} to release {switch.new}"]
-                done += self._undo(name, switch, live, None)
+                try:
+                    done += self._undo(name, switch, live, None)
+                except OSError as error:
+                    raise UndoFailed(name, switch.new, "its publisher was cut short", error) from error
             self._journal.end(name)
             done += repair_files(self, name)
             served = self.served(name)
@@ -134,15 +140,17 @@ class Repository(Folders):
                 self._journal.end(name)
         except BaseException as error:
             refused = live is not None and (switch.added or isinstance(error, ReleaseRefused))
-            untaken: list[str] = []
-            # A file system that refuses this too leaves the journal: the next publisher undoes the rest.
-            with contextlib.suppress(OSError):
-                untaken = self._undo(name, switch, told, (str(error) or "interrupted") if refused else None)
+            why = error.cause if isinstance(error, RepositoryUnwritable) else str(error) or "interrupted"
+            try:
+                untaken = self._undo(name, switch, told, why if refused else None)
+            # The journal stays: the next publisher undoes the rest.
+            except (OSError, KeyboardInterrupt) as failure:
+                raise UndoFailed(name, version, why, failure) from error
             if refused and isinstance(error, ConversionError):
                 raise ReleaseQuarantined(
                     name,
                     version,
-                    str(error),
+                    why,
                     place=self.quarantine.place(name, version),
                     served=old,
                     untaken=untaken,

@@ -29,6 +29,7 @@ ConversionError                        exit code
 │   ├── RehearsalImpossible
 │   ├── ModelForeign
 │   ├── RepositoryUnreadable
+│   ├── UndoFailed
 │   └── RepositoryUnwritable
 ├── MeasuringFailed                           10   the process that measured memory failed
 ├── WorkerDied                                10   the converting process was killed
@@ -74,6 +75,7 @@ from .release import (
     RepositoryUnwritable,
     SamplesDiffer,
     TargetUnknown,
+    UndoFailed,
     VerificationFailed,
 )
 from .spec import (
@@ -115,6 +117,7 @@ __all__ = [
     "SpecMissing",
     "SpecUnreadable",
     "TargetUnknown",
+    "UndoFailed",
     "UnknownKey",
     "Unsupported",
     "UnsupportedDtype",

@@ -76,6 +76,19 @@ class RepositoryUnwritable(PublishError):
 
     def __init__(self, root: Path, cause: str) -> None:
         super().__init__(f"cannot publish to {root}: {cause}; what was served before is untouched")
+        self.cause = cause
+
+
+class UndoFailed(PublishError):
+    """A release did not go live, and what had been done for it could not be taken back: the journal still has it."""
+
+    def __init__(self, name: str, version: int, why: str, failure: BaseException) -> None:
+        cause = (getattr(failure, "strerror", None) or str(failure)) or "interrupted"
+        super().__init__(
+            f"release {version} of {name} did not go live ({why}), and that could not be undone: {cause}; until it is, "
+            f"release {version} may be served: put that right (a full disk needs space) and run again, which undoes it "
+            "first"
+        )
 
 
 class RepositoryUnreadable(PublishError):
