@@ -7,6 +7,7 @@ else onnxruntime asks for serves tools that are not used here.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -27,6 +28,7 @@ __all__ = ["Environments", "Loaded", "load_in"]
 _NUMPY = "numpy<2"
 _INSTALL_S = 600
 _LOAD_S = 600
+_START_S = 60
 _PROBE = Path(__file__).with_name("probe.py")
 # How ONNX Runtime begins its messages: the exception, the status by number and by name.
 _STATUS = re.compile(r"^\w+: \[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -45,7 +47,7 @@ class Loaded:
 
 
 class Environments:
-    """The environments below `folder`, made when they are first asked for.
+    """The environments below `folder`, made when they are first asked for, and anew where they no longer work.
 
     `missing` has a sentence for each version that could not be had; it is not tried again.
     """
@@ -57,14 +59,17 @@ class Environments:
     def python(self, version: str) -> Path | None:
         """The Python of the environment that holds onnxruntime `version`, None where that cannot be installed."""
         home = self._folder / f"onnxruntime-{version}"
-        if not home.is_dir() and version not in self.missing:
-            cause = self._make(home, version)
+        if version not in self.missing and not _works(home):
+            try:
+                cause = self._make(home, version)
+            except OSError as error:
+                cause = f"{error.filename or home}: {error.strerror or error}"
             if cause:
                 self.missing[version] = (
                     f"onnxruntime {version} cannot be installed for Python {platform.python_version()} ({cause}); no "
                     "graph was loaded in it, and the static checks alone count"
                 )
-        return None if version in self.missing else home / "bin" / "python"
+        return None if version in self.missing else _python(home)
 
     def _make(self, home: Path, version: str) -> str | None:
         """Make an environment; gives the reason why it could not be made."""
@@ -72,18 +77,35 @@ class Environments:
         # Made under another name and moved: what bears the name is whole, whoever was interrupted.
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=f".{home.name}-") as scratch:
             made = Path(scratch) / "environment"
-            pip = [sys.executable, "-m", "pip", "--python", str(made / "bin" / "python"), "--disable-pip-version-check"]
+            pip = [sys.executable, "-m", "pip", "--python", str(_python(made)), "--disable-pip-version-check"]
             cause = _run([sys.executable, "-m", "venv", "--without-pip", str(made)]) or _run(
                 [*pip, "install", "--quiet", "--no-deps", f"onnxruntime=={version}", _NUMPY]
             )
-            if cause is None:
+            if cause is None and not _works(home):
+                # One whose Python is gone: it was updated, or the folder came from another machine.
+                if os.path.lexists(home):
+                    home.rename(Path(scratch) / "broken")
                 try:
                     made.rename(home)
                 except OSError:
                     # Another process was faster; its environment is as good.
-                    if not home.is_dir():
+                    if not _works(home):
                         raise
             return cause
+
+
+def _works(home: Path) -> bool:
+    """Whether the environment has a Python that starts, and knows of an ONNX Runtime."""
+    asked = "import importlib.util, sys; sys.exit(importlib.util.find_spec('onnxruntime') is None)"
+    try:
+        command = [str(_python(home)), "-I", "-c", asked]
+        return subprocess.run(command, capture_output=True, timeout=_START_S, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _python(home: Path) -> Path:
+    return home / "bin" / "python"
 
 
 def _run(command: list[str]) -> str | None:
@@ -92,6 +114,8 @@ def _run(command: list[str]) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
     except subprocess.TimeoutExpired:
         return f"it took more than {_INSTALL_S} s"
+    except OSError as error:
+        return f"{command[0]} cannot be started: {error.strerror or error}"
     return _cause(done.stderr) if done.returncode else None
 
 
@@ -113,6 +137,8 @@ def load_in(python: Path, model: Path, inputs: Mapping[str, NDArray[Any]]) -> Lo
             done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_S, check=False)
         except subprocess.TimeoutExpired:
             return Loaded({}, {}, f"it did not end within {_LOAD_S} s")
+        except OSError as error:
+            return Loaded({}, {}, f"{python} cannot be started: {error.strerror or error}")
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             return Loaded({}, {}, f"its process ended with {done.returncode}: {last}")

@@ -85,3 +85,71 @@ def test_what_pip_cannot_get_is_one_sentence_and_is_not_tried_again(tmp_path, mo
     assert list((tmp_path / "preflight").iterdir()) == []
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     assert environments.python("1.19.2") is None
+
+
+def broken(folder, how):
+    """An environment that is no longer one; gives its folder."""
+    home = folder / "onnxruntime-1.19.2"
+    (home / "bin").mkdir(parents=True)
+    python = home / "bin" / "python"
+    if how == "a Python that is gone":
+        python.symlink_to("/nowhere/bin/python3.11")
+    elif how == "another machine's":
+        python.write_bytes(b"\x7fELF")
+        python.chmod(0o755)
+    elif how == "a Python without its packages":
+        python.write_text("#!/bin/sh\nexit 1\n")
+        python.chmod(0o755)
+    return home
+
+
+BREAKS = ["a Python that is gone", "another machine's", "a Python without its packages", "nothing at all"]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_an_environment_that_no_longer_works_is_made_anew(tmp_path, monkeypatch, graph, how):
+    home = broken(tmp_path, how)
+    steps = []
+
+    def step(command):
+        """Plays venv and pip."""
+        steps.append(command)
+        if "venv" in command:
+            python = Path(command[-1]) / "bin" / "python"
+            python.parent.mkdir(parents=True)
+            python.write_text(f'#!/bin/sh\nexec {HERE} "$@"\n')
+            python.chmod(0o755)
+
+    monkeypatch.setattr("conversion.environments._run", step)
+    environments = Environments(tmp_path)
+    python = environments.python("1.19.2")
+    assert python == home / "bin" / "python"
+    assert load_in(python, graph, {"x": X}).failure is None
+    assert environments.missing == {}
+    assert len(steps) == 2
+    assert environments.python("1.19.2") == python
+    assert len(steps) == 2
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "onnx"))] == [home.name]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_one_that_cannot_be_made_anew_is_one_sentence(tmp_path, monkeypatch, how):
+    broken(tmp_path, how)
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    environments = Environments(tmp_path)
+    assert environments.python("1.19.2") is None
+    told = environments.missing["1.19.2"]
+    assert "(/nowhere/python cannot be started: No such file or directory)" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    environments = Environments(tmp_path / "file" / "preflight")
+    assert environments.python("1.19.2") is None
+    assert f"({tmp_path}/file/preflight: Not a directory)" in environments.missing["1.19.2"]
+
+
+def test_a_process_that_cannot_be_started_is_one_sentence(graph, tmp_path):
+    told = load_in(tmp_path / "python", graph, {"x": X}).failure
+    assert told == f"{tmp_path}/python cannot be started: No such file or directory"
