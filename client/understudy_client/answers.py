@@ -74,9 +74,9 @@ def read_answers(address: str, model: str, deadline: Deadline) -> Answers:
         connections.close()
     if response.status != 200:
         refused = http_error(response.status, where, "")
-        raise (
-            refused if isinstance(refused, ServerUnavailable) else ServerError(where, f"HTTP status {response.status}")
-        )
+        if isinstance(refused, ServerUnavailable):
+            raise refused
+        raise ServerError(where, f"what is there are no metrics but HTTP status {response.status}")
     try:
         return answers_of(response.body.decode(), model)
     except (ValueError, KeyError, OverflowError) as error:

@@ -49,9 +49,13 @@ class Connections:
         except TimeoutError as error:
             connection.close()
             raise DeadlineExceeded(place, "no answer in time") from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             connection.close()
             raise ConnectionLost(place, str(error) or type(error).__name__) from error
+        except http.client.HTTPException as error:
+            connection.close()
+            # Its text may be whatever bytes came: repr() keeps them off the terminal.
+            raise ConnectionLost(place, repr(error)) from error
         except BaseException:
             connection.close()
             raise
@@ -96,7 +100,7 @@ class Connections:
         except TimeoutError as error:
             connection.close()
             raise DeadlineExceeded(place, "no connection in time") from error
-        except (OSError, UnicodeError) as error:  # the latter where a name has a part that is empty or too long
+        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
             connection.close()
             raise ServerUnavailable(place, str(error), sent=False) from error
         return connection

@@ -71,7 +71,7 @@ class AsyncHttpTransport:
                 response = await self._exchange(request)
         except TimeoutError as error:
             raise DeadlineExceeded(place, "no answer in time") from error
-        except self._aiohttp.ClientConnectorError as error:
+        except (self._aiohttp.ClientConnectorError, UnicodeError) as error:  # the latter of a name that cannot be one
             raise ServerUnavailable(place, str(error), sent=False) from error
         except (OSError, self._aiohttp.ClientError) as error:
             raise ConnectionLost(place, str(error) or type(error).__name__) from error

@@ -285,9 +285,10 @@ def test_an_address_that_is_gone_leaves_time_for_the_next(full: int, monkeypatch
         assert _ask("many.example", timeout_s=4) == ["m"]
 
 
-def test_a_name_that_cannot_be_one_is_unavailable() -> None:
+@asking
+def test_a_name_that_cannot_be_one_is_unavailable(ask: Callable[..., list[str]]) -> None:
     with pytest.raises(ServerUnavailable):
-        _ask("two..dots", retries=0)
+        ask("two..dots", retries=0)
 
 
 def test_without_retries_a_refused_connection_is_unavailable_at_once() -> None:

@@ -183,6 +183,7 @@ def test_whatever_is_there_the_error_is_one_of_the_clients(
             client.statistics(deadline_s=10)
         thread.join()
     assert type(caught.value) is kind
+    assert str(caught.value).isprintable(), "whatever came must not reach a terminal as it is"
 
 
 def test_the_metrics_have_what_the_server_left_of_the_deadline(
