@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
 
 from python_backend.integrity import CONFIG, against_sums, digests, is_release
 
-from .errors import ModelForeign, RepositoryLocked, RepositoryUnreadable, RepositoryUnwritable
+from .errors import ModelForeign, RepositoryUnreadable, RepositoryUnwritable
+from .locking import locked
 from .pbtxt import ROLES, TWINS
 from .pinning import Pins
 from .quarantine import Quarantine
@@ -25,9 +24,6 @@ __all__ = ["Folders"]
 _VERSION = re.compile("0|[1-9][0-9]*", re.ASCII)
 # What a model may be called; a volume has folders of its own, such as lost+found.
 _MODEL = re.compile("[A-Za-z][A-Za-z0-9_.-]*")
-
-# Between two looks at a lock that somebody else holds.
-_PAUSE_S = 0.2
 
 
 class Folders:
@@ -100,32 +96,14 @@ class Folders:
         folders = [self.release_folder(name, role, version) for role in roles]
         return [f"{f.relative_to(self.root)}/{d}" for f in folders for d in against_sums(f, digests(f))]
 
-    @contextlib.contextmanager
-    def locked(self, patience_s: float = 0.0, report: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    def locked(
+        self, patience_s: float = 0.0, report: Callable[[str], None] = lambda _: None
+    ) -> AbstractContextManager[None]:
         """Hold the repository for one publisher; one that holds it is waited for this long, which is reported once.
 
-        Raises RepositoryLocked, RepositoryUnwritable.
+        Raises RepositoryLocked, RepositoryUnwritable, StagingImpossible.
         """
-        with self._refusals():
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._staging.mkdir(exist_ok=True)
-            lock = (self._staging / "lock").open("a+")
-        with lock:
-            end, waiting = time.monotonic() + patience_s, False
-            while not _taken(lock):
-                lock.seek(0)
-                holder = lock.read().strip() or "unknown"
-                if time.monotonic() >= end:
-                    raise RepositoryLocked(self.root, holder)
-                if not waiting:
-                    report(f"waiting for process {holder}, which publishes to {self.root}")
-                waiting = True
-                time.sleep(_PAUSE_S)
-            with self._refusals():
-                lock.truncate(0)
-                lock.write(str(os.getpid()))
-                lock.flush()
-            yield
+        return locked(self.root, self._staging, patience_s, report)
 
     def stage(self, name: str) -> Path:
         """An empty folder on the repository's file system, with one folder a role. Raises RepositoryUnwritable."""
@@ -208,14 +186,6 @@ class Folders:
             yield
         except OSError as error:
             raise RepositoryUnwritable(self.root, error.strerror or str(error)) from error
-
-
-def _taken(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _listed(folder: Path) -> list[str]:

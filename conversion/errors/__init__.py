@@ -29,6 +29,7 @@ ConversionError                        exit code
 │   ├── RehearsalImpossible
 │   ├── ModelForeign
 │   ├── RepositoryUnreadable
+│   ├── StagingImpossible
 │   ├── UndoFailed
 │   └── RepositoryUnwritable
 ├── MeasuringFailed                           10   the process that measured memory failed
@@ -74,6 +75,7 @@ from .release import (
     RepositoryUnreadable,
     RepositoryUnwritable,
     SamplesDiffer,
+    StagingImpossible,
     TargetUnknown,
     UndoFailed,
     VerificationFailed,
@@ -116,6 +118,7 @@ __all__ = [
     "SpecError",
     "SpecMissing",
     "SpecUnreadable",
+    "StagingImpossible",
     "TargetUnknown",
     "UndoFailed",
     "UnknownKey",

@@ -79,6 +79,17 @@ class RepositoryUnwritable(PublishError):
         self.cause = cause
 
 
+class StagingImpossible(PublishError):
+    """The repository is a mount of its own, or lies in a folder where nothing can be put beside it."""
+
+    def __init__(self, root: Path, staging: Path, cause: str) -> None:
+        super().__init__(
+            f"cannot publish to {root}: releases are staged beside it, in {staging}, and renamed into it, and that is "
+            f"not possible: {cause}; make the repository a folder below, such as {root / 'model_repository'}, and "
+            "serve that"
+        )
+
+
 class UndoFailed(PublishError):
     """A release did not go live, and what had been done for it could not be taken back: the journal still has it."""
 
