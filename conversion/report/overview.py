@@ -57,7 +57,7 @@ def write_overview(repository: Repository, output: Path, bench: Path) -> list[st
         output.write_text(page, encoding="utf-8")
     except OSError as error:
         raise PublishError(f"{output} cannot be written: {error.strerror or error}") from error
-    return [f"{model.name} is not in the report: {model.problem}" for model in found if model.problem]
+    return [f"the report only names {model.name}: {model.problem}" for model in found if model.problem]
 
 
 def overview(models: list[Served], bench: Mapping[str, Any] | None) -> str:
