@@ -16,9 +16,9 @@ settings.load_profile("shared processors")
 LIVE = Path(__file__).parent / "live"
 LONGEST = (
     "demo",
+    "replicas",
     "publish_soak",
     "publish_live",
-    "replicas",
     "own_models",
     "integrity",
     "hybrid",

@@ -135,6 +135,8 @@ def serving_triton(root: Path, config: pytest.Config | None = None) -> Iterator[
         yield running
         if config is not None:
             del config.stash[RUNNING]
+            # Nobody asks it any more, and a model that lost one of two processes would keep it for its whole drain.
+            server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,10 @@ HYBRID = ROOT / "python_backend" / "hybrid"
 
 @dataclass(frozen=True)
 class Shape:
-    """How a net is configured. `seen` adds an output that tells what a twin was asked."""
+    """How a net is configured. `seen` adds an output that tells what a twin was asked, `others` pairs like x and y."""
 
     dtype: str = "FP32"
+    others: tuple[str, ...] = ()
     dims: tuple[int, ...] = (-1,)
     max_batch_size: int = 8
     batching: bool = True
@@ -69,10 +70,9 @@ class Net:
             shutil.copy(module, triton.repository / name / "1")
 
     def load(self) -> Net:
-        """Load the twins, then the hybrid."""
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(self.triton.control.load, (f"{self.name}_onnx", f"{self.name}_original")))
-        self.triton.control.load(self.name)
+        """Load hybrid and twins at once: a hybrid asks none until it is asked."""
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(self.triton.control.load, (f"{self.name}_onnx", f"{self.name}_original", self.name)))
         return self
 
     def close(self) -> None:
@@ -144,10 +144,11 @@ class Net:
             f'name: "{model}"',
             'backend: "python"',
             f"max_batch_size: {shape.max_batch_size}",
-            f'input {{ name: "x" data_type: TYPE_{shape.dtype} dims: {dims} }}',
-            f'output {{ name: "y" data_type: TYPE_{shape.dtype} dims: {dims} }}',
             f"instance_group {{ kind: KIND_CPU count: {instances} }}",
         ]
+        for suffix, dtype in {"": shape.dtype, **{f"_{dtype}": dtype for dtype in shape.others}}.items():
+            lines.append(f'input {{ name: "x{suffix}" data_type: TYPE_{dtype} dims: {dims} }}')
+            lines.append(f'output {{ name: "y{suffix}" data_type: TYPE_{dtype} dims: {dims} }}')
         if shape.seen:
             lines.append('output { name: "seen" data_type: TYPE_STRING dims: [1] }')
         if shape.batching and shape.max_batch_size and hybrid:
@@ -181,8 +182,11 @@ def right(x: Any) -> Any:
 class Load:
     """Clients that ask on and on, each with values of its own, and check every answer. A context manager.
 
-    Each pauses for `pause_s` after an answer. Without a pause 64 of them take the processors from what is tested.
+    Each pauses for `pause_s` after an answer. Without a pause 64 of them take the processors from what is tested. While
+    nobody waits for answers, but for a model that loads, they pause longer: they ask 250 times a second then.
     """
+
+    _meanwhile_s = 0.25
 
     def __init__(
         self, net: Net, clients: int, make: Callable[[np.random.Generator], Any], *, pause_s: float = 0.05
@@ -191,6 +195,7 @@ class Load:
         self._make = make
         self._pause_s = pause_s
         self._stop = threading.Event()
+        self._waited_for = threading.Event()
         self._pool = ThreadPoolExecutor(clients)
         self._clients = clients
         self._lock = threading.Lock()
@@ -218,9 +223,11 @@ class Load:
     def until(self, done: Callable[[Load], bool], timeout_s: float = 30.0) -> None:
         """Wait until `done` says so."""
         end = time.monotonic() + timeout_s
+        self._waited_for.set()
         while not done(self):
             assert time.monotonic() < end, f"{self.served_by}, {self.failures[:3]}"
             time.sleep(0.02)
+        self._waited_for.clear()
 
     def more(self, count: int, twin: str | None = None, timeout_s: float = 30.0) -> None:
         """Wait for this many more answers (of one twin)."""
@@ -233,7 +240,7 @@ class Load:
 
     def _ask_on(self, seed: int) -> None:
         random = np.random.default_rng(seed)
-        while not self._stop.wait(self._pause_s):
+        while not self._stop.wait(self._pause_s if self._waited_for.is_set() else self._meanwhile_s):
             x = self._make(random)
             start = time.monotonic()
             try:

@@ -17,31 +17,44 @@ def small(random):
     return random.standard_normal((int(random.integers(1, 4)), 5)).astype(np.float32)
 
 
-# What a process does when it dies has nothing to do with who joins its requests.
-BATCHED = pytest.mark.parametrize("net", [True], indirect=True, ids=["batched"])
+def made(triton, batching, name):
+    return Net(triton, f"{name}_{'batched' if batching else 'single'}", Shape(batching=batching)).load()
 
 
-@pytest.fixture(params=[True, False], ids=["batched", "one by one"])
-def net(triton, request):
-    batching = "batched" if request.param else "single"
-    made = Net(triton, f"faulty_{batching}", Shape(batching=request.param)).load()
-    yield made
-    made.close()
+@pytest.fixture
+def net(triton):
+    """One that a test may break. Whether rows are batched has nothing to do with what a process does when it dies."""
+    fresh = made(triton, True, "faulty")
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["batched", "one by one"])
+def whole_net(triton, request):
+    lasting = made(triton, request.param, "whole")
+    yield lasting
+    lasting.close()
+
+
+@pytest.fixture
+def whole(whole_net):
+    """One that a test leaves as it was: both twins and the hybrid loaded, and none of their processes dead."""
+    yield whole_net
+    whole_net.settle()
 
 
 @pytest.mark.parametrize("twin", ["onnx", "original"])
-def test_a_twin_is_unloaded_and_loaded_under_load(net, triton, twin):
+def test_a_twin_is_unloaded_and_loaded_under_load(whole, triton, twin):
     other = {"onnx": "original", "original": "onnx"}[twin]
-    with Load(net, CLIENTS, small) as load:
+    with Load(whole, CLIENTS, small) as load:
         load.more(200, "onnx")
-        triton.control.unload(f"{net.name}_{twin}")
+        triton.control.unload(f"{whole.name}_{twin}")
         load.more(200, other)
-        triton.control.load(f"{net.name}_{twin}")
+        triton.control.load(f"{whole.name}_{twin}")
         load.more(200, "onnx", timeout_s=10)
     assert load.failures == []
 
 
-@BATCHED
 def test_every_process_of_the_twin_is_killed_under_load(net, triton):
     def told():
         return sum("answered by original" in line for line in net.log().splitlines())
@@ -52,8 +65,7 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
         net.signal("onnx", signal.SIGKILL)
         load.more(500, "original", timeout_s=60)
         # What repairs a dead stub in this release.
-        triton.control.unload(f"{net.name}_onnx")
-        triton.control.load(f"{net.name}_onnx")
+        triton.control.reload(f"{net.name}_onnx")
         load.more(200, "onnx", timeout_s=70)
     assert load.failures == []
     assert load.slowest_s < 8
@@ -61,7 +73,6 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
     assert 0 < told() - before < 50
 
 
-@BATCHED
 def test_one_of_two_processes_is_killed_under_load(net, triton):
     with Load(net, CLIENTS, small) as load:
         load.more(200, "onnx")
@@ -86,7 +97,6 @@ def test_a_twin_that_hangs_is_left_alone_and_asked_again_once_it_moves(triton):
         net.close()
 
 
-@BATCHED
 def test_when_both_are_gone_the_answer_is_unavailable_and_names_both(net, triton):
     for twin in ("onnx", "original"):
         triton.control.unload(f"{net.name}_{twin}")
@@ -102,13 +112,13 @@ def test_when_both_are_gone_the_answer_is_unavailable_and_names_both(net, triton
         triton.control.load(f"{net.name}_{twin}")
 
 
-def test_the_hybrid_itself_is_unloaded_under_load(net, triton):
+def test_the_hybrid_itself_is_unloaded_under_load(whole, triton):
     """What was accepted is answered; what comes later is told that there is no such model."""
-    with Load(net, CLIENTS, small) as load:
+    with Load(whole, CLIENTS, small) as load:
         load.more(200, "onnx")
-        triton.control.unload(net.name)
+        triton.control.unload(whole.name)
         load.until(lambda seen: len(seen.failures) > 50)
-        triton.control.load(net.name)
+        triton.control.load(whole.name)
         load.more(200, "onnx")
     unknown = [
         text for text in load.failures if "is not ready" in text or "unknown model" in text or "no available" in text

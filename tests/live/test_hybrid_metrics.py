@@ -16,7 +16,7 @@ from .hybrid_net import until as reached
 
 @pytest.fixture
 def net(triton):
-    made = Net(triton, "measured", Shape()).load()
+    made = Net(triton, "measured", Shape(twin_instances=1)).load()
     yield made
     made.close()
 

@@ -74,8 +74,7 @@ def test_where_the_preferred_twin_is_killed_the_other_answers(net, triton, twin,
         assert {served_by(net, size) for size in (*SIZES[twin], *SIZES[other])} == {other}
     assert f"answered by {other}" in net.log()[before:]
     # What repairs a dead stub in this release; the twin is asked again once its pause is over.
-    triton.control.unload(f"{net.name}_{twin}")
-    triton.control.load(f"{net.name}_{twin}")
+    triton.control.reload(f"{net.name}_{twin}")
     end = time.monotonic() + 70
     while served_by(net, SIZES[twin][0]) != twin:
         assert time.monotonic() < end

@@ -1,9 +1,13 @@
-"""A release that loads and answers wrongly, one that breaks, an interrupt: the old release serves, no request fails."""
+"""A release that loads and answers wrongly, one that breaks, an interrupt: the old release serves, no request fails.
+
+Tests that leave release 1 as they found it come first: the next one goes on with it.
+"""
 
 import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,19 +20,49 @@ from conversion.repository import Repository
 from .release_net import NAME, Load, ask, forget, live_on, release
 from .test_publish_soak import Publisher, assert_gone
 
+MODELS = [f"{NAME}{suffix}" for suffix in ROLES.values()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept(triton):
+    """What these tests published goes when they are done."""
+    yield
+    if any((triton.repository / model).exists() for model in MODELS):
+        forget(triton)
+
 
 @pytest.fixture
 def live(triton):
-    """The running server, with release 1 (factor 2) served."""
+    """The running server, with release 1 (factor 2) served, and nothing else: that of the test before if it left it."""
     made = live_on(triton.server.grpc_url)
     repository = Repository(triton.repository)
-    with repository.locked():
-        release(repository, 2, made)
-    yield made
-    forget(triton)
+    quarantine = repository.quarantine
+    for one in quarantine.releases(NAME):
+        quarantine.remove(NAME, one.version)
+    if not left_as_begun(triton, repository):
+        if any((triton.repository / model).exists() for model in MODELS):
+            forget(triton)
+        with repository.locked():
+            release(repository, 2)
+        # At once: how a first release goes live step by step, test_publish.py sees.
+        with ThreadPoolExecutor(len(MODELS)) as pool:
+            list(pool.map(triton.control.load, MODELS))
+    return made
 
 
-MODELS = [f"{NAME}{suffix}" for suffix in ROLES.values()]
+def left_as_begun(triton, repository, wait_s=5.0):
+    """Whether release 1 is all that there is, served, and right; what is still being unloaded is waited for."""
+    if repository.versions(NAME) != [1] or repository.served(NAME) != 1:
+        return False
+    end = time.monotonic() + wait_s
+    while True:
+        index = [one for one in triton.control.index() if one.name in MODELS]
+        there = {(one.name, one.version) for one in index if one.state != "UNAVAILABLE"}
+        if there == {(model, 1) for model in MODELS}:
+            return all(one.ready for one in index if one.version == 1) and ask(triton.server.grpc_url) == 2
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -54,34 +88,6 @@ def assert_served_alone(triton, version, wait_s=20.0):
             return
         assert time.monotonic() < end, index
         time.sleep(0.1)
-
-
-@pytest.mark.parametrize("rehearse", [True, False], ids=["in rehearsal", "on the running server"])
-def test_a_twin_that_answers_otherwise_is_quarantined(triton, live, repository, capsys, rehearse):
-    url = triton.server.grpc_url
-    place = repository.quarantine.place(NAME, 2)
-    with Load(url) as load:
-        with pytest.raises(ReleaseQuarantined) as caught:
-            release(repository, 3, live_on(url, rehearse=rehearse), twin_factor=3.5)
-        assert_served_alone(triton, 1)
-    told = str(caught.value)
-    assert f"{NAME}_onnx version 2 on 127.0.0.1:" in told
-    assert "does not give its golden samples: output 'y' at x[2, 4]: 7 of 8 values differ" in told
-    assert told.endswith(f"release 1 is served as before, and the new one lies in {place}")
-    assert ("in rehearsal" in told) is rehearse
-    assert load.failures == []
-    assert set(load.factors) == {2.0}
-    assert {path.name for path in place.iterdir()} == {"hybrid", "onnx", "original", "reason.txt"}
-    assert not list(triton.repository.glob(f"{NAME}*/2"))
-    assert_gone(str(repository.root.parent / f".{repository.root.name}-staging"))
-    assert main(["releases", NAME, "--repository", str(triton.repository)]) == 0
-    listed = capsys.readouterr().out.splitlines()
-    assert listed[0] == f"{NAME}: [1]   ([n] is served)"
-    assert listed[1].startswith(f"  2 is in quarantine, {place}: ")
-    assert "does not give its golden samples" in listed[1]
-    # The number is spent.
-    assert release(repository, 4, live) == 3
-    assert ask(url) == 4
 
 
 def test_a_first_release_that_answers_otherwise_leaves_the_server_without_it(triton):
@@ -135,6 +141,27 @@ def test_an_interrupted_publish_is_taken_back_under_load(triton, live, repositor
     assert ask(triton.server.grpc_url) == 2
 
 
+@pytest.mark.parametrize("after_s", [1.0, 3.0])
+def test_the_server_of_a_rehearsal_goes_with_a_publisher_that_is_killed(triton, live, after_s):
+    staging = triton.repository.parent / f".{triton.repository.name}-staging"
+    publisher = Publisher(triton.server, "publish", "3", "rehearse")
+    assert publisher.killed_after(after_s)
+    assert_gone(str(staging))
+    # The lock went with it, too.
+    repository = Repository(triton.repository)
+    with repository.locked():
+        repository.repair(NAME, live)
+    assert_in_order(triton)
+
+
+def assert_in_order(triton):
+    """As `in_order`, on the server that other tests use as well."""
+    staging = triton.repository.parent / f".{triton.repository.name}-staging"
+    left = [path for path in staging.rglob("*") if path.is_file() and "quarantine" not in path.parts]
+    assert left == [staging / "lock"]
+    assert_served_alone(triton, 1)
+
+
 def test_the_next_run_of_an_unchanged_repository_brings_the_server_back(triton, live, repository):
     """A release that was published to the files alone, as with --server none: the server still has the old one."""
     release(repository, 3)
@@ -167,22 +194,29 @@ def test_prune_keeps_what_is_served_and_what_the_server_has_loaded(triton, live,
     assert ask(triton.server.grpc_url) == 3
 
 
-@pytest.mark.parametrize("after_s", [1.0, 3.0])
-def test_the_server_of_a_rehearsal_goes_with_a_publisher_that_is_killed(triton, live, after_s):
-    staging = triton.repository.parent / f".{triton.repository.name}-staging"
-    publisher = Publisher(triton.server, "publish", "3", "rehearse")
-    assert publisher.killed_after(after_s)
-    assert_gone(str(staging))
-    # The lock went with it, too.
-    repository = Repository(triton.repository)
-    with repository.locked():
-        repository.repair(NAME, live)
-    assert_in_order(triton)
-
-
-def assert_in_order(triton):
-    """As `in_order`, on the server that other tests use as well."""
-    staging = triton.repository.parent / f".{triton.repository.name}-staging"
-    left = [path for path in staging.rglob("*") if path.is_file() and "quarantine" not in path.parts]
-    assert left == [staging / "lock"]
-    assert_served_alone(triton, 1)
+@pytest.mark.parametrize("rehearse", [True, False], ids=["in rehearsal", "on the running server"])
+def test_a_twin_that_answers_otherwise_is_quarantined(triton, live, repository, capsys, rehearse):
+    url = triton.server.grpc_url
+    place = repository.quarantine.place(NAME, 2)
+    with Load(url) as load:
+        with pytest.raises(ReleaseQuarantined) as caught:
+            release(repository, 3, live_on(url, rehearse=rehearse), twin_factor=3.5)
+        assert_served_alone(triton, 1)
+    told = str(caught.value)
+    assert f"{NAME}_onnx version 2 on 127.0.0.1:" in told
+    assert "does not give its golden samples: output 'y' at x[2, 4]: 7 of 8 values differ" in told
+    assert told.endswith(f"release 1 is served as before, and the new one lies in {place}")
+    assert ("in rehearsal" in told) is rehearse
+    assert load.failures == []
+    assert set(load.factors) == {2.0}
+    assert {path.name for path in place.iterdir()} == {"hybrid", "onnx", "original", "reason.txt"}
+    assert not list(triton.repository.glob(f"{NAME}*/2"))
+    assert_gone(str(repository.root.parent / f".{repository.root.name}-staging"))
+    assert main(["releases", NAME, "--repository", str(triton.repository)]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == f"{NAME}: [1]   ([n] is served)"
+    assert listed[1].startswith(f"  2 is in quarantine, {place}: ")
+    assert "does not give its golden samples" in listed[1]
+    # The number is spent.
+    assert release(repository, 4, live) == 3
+    assert ask(url) == 4

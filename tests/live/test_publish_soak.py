@@ -42,12 +42,13 @@ KINDS = {"publish": 1.1, "rollback": 0.9, "rehearse": 2.0}
 @pytest.fixture
 def server(tmp_path):
     """A server of this test's own, so that its processes can be counted; releases 1 and 2, the second one served."""
-    (tmp_path / "repository").mkdir()
-    with TritonServer(tmp_path / "repository", log_path=tmp_path / "triton.log", shm_region_mib=16) as running:
-        repository = Repository(tmp_path / "repository")
-        with repository.locked():
-            for factor in (2, 3):
-                release(repository, factor, live_on(running.grpc_url))
+    repository = Repository(tmp_path / "repository")
+    repository.root.mkdir()
+    with repository.locked():
+        for factor in (2, 3):
+            release(repository, factor)
+    log = tmp_path / "triton.log"
+    with TritonServer(repository.root, load=MODELS, log_path=log, shm_region_mib=16) as running:
         yield running
 
 

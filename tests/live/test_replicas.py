@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from runpy import run_path
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,10 +37,13 @@ from .hybrid_net import Net, Shape, right, series
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+TOOL = SimpleNamespace(**run_path(str(DEPLOY / "haproxy" / "replicas.py")))
 NAMES = ("one", "two")
 LIBRARIES = ("liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
 # A row of 40 KB: more than HAProxy would keep of a request if nothing else were said, and answered in several frames.
 WIDE = 10_000
+# Of a caller, between two requests: eight of them ask a hundred times a second then.
+PAUSE_S = 0.08
 
 
 @dataclass
@@ -64,8 +68,13 @@ class Replicas:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def replica(self, name: str) -> Any:
+        """What replicas.py knows of a replica, without a process of its own for each look."""
+        assert self.haproxy.process.poll() is None, self.log
+        return next(one for one in TOOL.replicas(self.haproxy.socket) if one.name == name)
+
     def state(self, name: str) -> str:
-        return next(line.split("\t")[1] for line in self.tool("status").splitlines() if line.startswith(f"{name}\t"))
+        return "/".join(dict.fromkeys(self.replica(name).states))
 
     def until(self, name: str, state: str, timeout_s: float = 30.0) -> None:
         end = time.monotonic() + timeout_s
@@ -75,8 +84,7 @@ class Replicas:
 
     def given(self, name: str) -> int:
         """How many requests HAProxy has given to a replica, its checks aside."""
-        (line,) = (line for line in self.tool("status").splitlines() if line.startswith(f"{name}\t"))
-        return int(line.rpartition("answered ")[2])
+        return int(self.replica(name).answered)
 
     def answered(self, name: str) -> float:
         """How many requests the hybrid of a replica has answered, itself and since it was loaded."""
@@ -115,13 +123,18 @@ def protocol(request: pytest.FixtureRequest) -> Any:
 
 
 class Callers:
-    """Clients that ask through HAProxy on and on, and check every answer. A context manager."""
+    """Clients that ask through HAProxy on and on, and check every answer. A context manager.
+
+    While answers are waited for they ask without a pause, as when a test has just waited and breaks something: each has
+    a request under way then. While servers start and checks find out they pause, or they would take the processors.
+    """
 
     def __init__(self, replicas: Replicas, protocol: Any, callers: int = 8, width: int = 4) -> None:
         self._client = HybridClient(replicas.url(protocol), protocol=protocol, model="replica_net", timeout_s=20)
         self._threads = [threading.Thread(target=self._ask_on, args=(n, width)) for n in range(callers)]
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._waited_for = threading.Event()
         self.answered = 0
         self.failures: list[str] = []
 
@@ -139,13 +152,16 @@ class Callers:
     def more(self, count: int, timeout_s: float = 60.0) -> None:
         """Wait for so many more answers."""
         goal, end = self.answered + count, time.monotonic() + timeout_s
+        self._waited_for.set()
         while self.answered < goal:
             assert time.monotonic() < end, self.failures[:3]
             time.sleep(0.01)
+        self._waited_for.clear()
 
     def _ask_on(self, caller: int, width: int) -> None:
         random = np.random.default_rng(caller)
         while not self._stop.is_set():
+            self._waited_for.wait(PAUSE_S)
             x = random.random((int(random.integers(1, 4)), width), dtype=np.float32)
             try:
                 wrong = "" if np.array_equal(self._client.predict(x).output, right(x)) else "wrong values"
@@ -262,6 +278,7 @@ def test_a_replica_counts_as_enabled_once_no_check_from_before_can_take_it_out(r
         while time.monotonic() < end:
             assert replicas.state("one").startswith("UP")
             callers.more(10)
+            time.sleep(0.1)
         replicas.tool("enable", "two")
 
 
@@ -303,7 +320,9 @@ def test_a_replica_whose_hybrid_has_died_is_taken_out_though_triton_says_that_it
     replicas.until("two", "UP")
 
 
-def test_more_replicas_are_measured_in_turn_and_drawn(tmp_path: Path, capfd: Any) -> None:
+def test_more_replicas_are_measured_in_turn_and_drawn(tmp_path: Path, capfd: Any, monkeypatch: Any) -> None:
+    # Figures are wanted, not good ones.
+    monkeypatch.setattr("loadtests.replicas.__main__._WARM_UP_S", 0.5)
     binary = program("haproxy", "haproxy", libraries=LIBRARIES)
     output = tmp_path / "replicas.json"
     repository = tmp_path / "repository"

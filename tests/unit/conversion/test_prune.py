@@ -1,8 +1,5 @@
 """Which releases go: old ones, and what is in quarantine; what serves, and the last number given, stay."""
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from conversion.pbtxt import ROLES
 from conversion.prune import Pruned, prune
 from conversion.repository import Repository
 
+from .killed import killed_at
 from .released import release
 from .server import Server, live
 
@@ -64,43 +62,36 @@ def test_a_name_that_begins_another_is_not_meant(repository):
     assert repository.quarantine.names() == ["net", "net-2"]
 
 
-KILLED = """
-import os, signal, sys
+IMPORTS = """
 from pathlib import Path
 from conversion.repository import Repository
 from conversion.prune import prune
-steps = 0
-def counted(event, arguments):
-    global steps
-    if event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"):
-        steps += 1
-        if steps == {step}:
-            os.kill(os.getpid(), signal.SIGKILL)
-repository = Repository(Path({root!r}))
-with repository.locked():
-    sys.addaudithook(counted)
-    prune(repository, "net", 1)
-print("done")
 """
+CODE = """
+        repository = Repository(Path(home) / "repository")
+        with repository.locked():
+            sys.addaudithook(counted)
+            prune(repository, "net", 1)
+"""
+EVENTS = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree")
 
 
 def test_killed_at_any_step_no_half_release_stays(tmp_path, spec, affine):
-    for step in range(1, 100):
-        repository = Repository(tmp_path / str(step) / "repository")
-        with repository.locked():
-            for _ in range(2):
-                release(repository, spec, affine)
-        program = KILLED.format(root=str(repository.root), step=step)
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-        with repository.locked():
-            repository.repair("net")
-        assert repository.served("net") == 2
-        assert repository.versions("net") == repository.releases("net")
-        assert all(repository.damages("net", version) == [] for version in repository.releases("net"))
-        assert not [path for path in Path(f"{repository.root.parent}/.repository-staging").rglob("*.onnx")]
-        if done.stdout == "done\n":
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    with killed_at(IMPORTS, CODE, EVENTS, anywhere=True) as killed:
+        for step in range(1, 100):
+            repository = Repository(tmp_path / str(step) / "repository")
+            with repository.locked():
+                for _ in range(2):
+                    release(repository, spec, affine)
+            was_killed = killed(tmp_path / str(step), step)
+            with repository.locked():
+                repository.repair("net")
+            assert repository.served("net") == 2
+            assert repository.versions("net") == repository.releases("net")
+            assert all(repository.damages("net", version) == [] for version in repository.releases("net"))
+            assert not [path for path in Path(f"{repository.root.parent}/.repository-staging").rglob("*.onnx")]
+            if not was_killed:
+                break
     assert step > 5
     assert (repository.root / "net" / "2").is_dir()
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,8 @@ from conversion.interface import Facts
 from conversion.pbtxt import ROLES, model_configs, read_config
 from conversion.repository import Repository
 from conversion.switching import forward
+
+from .killed import killed_at
 
 X = (Facts("x", "float32", ("batch", 4)),)
 Y = (Facts("y", "float32", ("batch", 4)),)
@@ -125,9 +126,8 @@ def test_by_whatever_path_it_is_the_same_repository(repository, spec, tmp_path, 
 def test_a_full_disk_is_one_sentence_and_nothing_changes(tmp_path, spec):
     """The limit on file sizes makes the kernel refuse a write half-way, as a full disk does."""
     program = f"""
-import resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_repository import publish
+import resource, signal
+from tests.unit.conversion.test_repository import publish
 from conversion.repository import Repository
 from conversion.errors import RepositoryUnwritable
 from conversion.spec import ModelSpec, SourceSpec
@@ -159,59 +159,48 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
         pass
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {here!r})
-import test_repository
-from test_repository import publish
-from conversion import repository as module
-from conversion.spec import ModelSpec, SourceSpec
+IMPORTS = """
 from pathlib import Path
+from tests.unit.conversion.test_repository import publish
+from conversion.repository import Repository
+from conversion.spec import ModelSpec, SourceSpec
 spec = ModelSpec("net", Path("."), SourceSpec("keras", "net.keras"))
-repository = module.Repository(Path({root!r}))
-steps = 0
-
-def counted(event, arguments):
-    global steps
-    if event in ("os.rename", "os.mkdir", "os.remove", "open") and {home!r} in str(arguments[0]):
-        steps += 1
-        if steps == {step}:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-with repository.locked():
-    sys.addaudithook(counted)
-    publish(repository, spec, "second")
-print("done")
 """
+CODE = """
+        repository = Repository(Path(home) / "repository")
+        with repository.locked():
+            sys.addaudithook(counted)
+            publish(repository, spec, "second")
+"""
+EVENTS = ("os.rename", "os.mkdir", "os.remove", "open")
 
 
 def test_a_publisher_killed_at_any_step_is_repaired_by_the_next(tmp_path, spec):
     """Every file that it opens or removes, and every folder that it makes or renames, is a place to be killed at."""
     outcomes = set()
-    for step in range(1, 200):
-        root = tmp_path / str(step) / "repository"
-        repository = Repository(root)
-        with repository.locked():
-            publish(repository, spec, "first")
-        program = KILLED.format(here=str(Path(__file__).parent), root=str(root), home=str(root.parent), step=step)
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-        with repository.locked():
-            repository.repair("net")
-        served = repository.served("net")
-        assert pins(repository) == {role: [served] for role in ROLES}
-        assert served in repository.releases("net")
-        for role in ROLES:
-            content = (repository.release_folder("net", role, served) / "file").read_text()
-            assert content == {1: "first", 2: "second"}[served]
-            assert {v.name for v in (root / f"net{ROLES[role]}").iterdir() if v.is_dir()} == {
-                str(v) for v in repository.releases("net")
-            }
-        left = {path.name for path in root.parent.rglob("*") if path.is_file()}
-        assert left == {"config.pbtxt", "file", "lock", "SHA256SUMS"}
-        outcomes.add((done.returncode, served))
-        if done.stdout == "done\n":
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    with killed_at(IMPORTS, CODE, EVENTS) as killed:
+        for step in range(1, 200):
+            root = tmp_path / str(step) / "repository"
+            repository = Repository(root)
+            with repository.locked():
+                publish(repository, spec, "first")
+            was_killed = killed(root.parent, step)
+            with repository.locked():
+                repository.repair("net")
+            served = repository.served("net")
+            assert pins(repository) == {role: [served] for role in ROLES}
+            assert served in repository.releases("net")
+            for role in ROLES:
+                content = (repository.release_folder("net", role, served) / "file").read_text()
+                assert content == {1: "first", 2: "second"}[served]
+                assert {v.name for v in (root / f"net{ROLES[role]}").iterdir() if v.is_dir()} == {
+                    str(v) for v in repository.releases("net")
+                }
+            left = {path.name for path in root.parent.rglob("*") if path.is_file()}
+            assert left == {"config.pbtxt", "file", "lock", "SHA256SUMS"}
+            outcomes.add((was_killed, served))
+            if not was_killed:
+                break
     # Killed early the old release is served, killed late the new one, and at the end nothing was left to kill.
-    assert outcomes == {(-signal.SIGKILL, 1), (-signal.SIGKILL, 2), (0, 2)}
+    assert outcomes == {(True, 1), (True, 2), (False, 2)}
     assert step > 15
