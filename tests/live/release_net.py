@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from conversion.repository import Repository
 from conversion.serving_spec import ServingSpec
 from conversion.spec import ModelSpec, SourceSpec
 from python_backend.original.bundle import Bundle, Tensor
+from serving import ModelControl
 
 from .conftest import LiveTriton
 
@@ -118,6 +120,18 @@ class Load:
         for thread in self._threads:
             thread.join()
         self._client.close()
+
+
+def serve(control: ModelControl) -> None:
+    """Load what is pinned, all three at once: how a first release goes live step by step, test_publish.py sees.
+
+    Twice, since 24.10 loads an unchanged model once more at the first call after it was loaded, and a publisher that is
+    watched should not be the one that meets it.
+    """
+    models = [f"{NAME}{suffix}" for suffix in ROLES.values()]
+    with ThreadPoolExecutor(len(models)) as pool:
+        for _ in range(2):
+            list(pool.map(control.load, models))
 
 
 def forget(server: LiveTriton) -> None:

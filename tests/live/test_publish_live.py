@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,7 +16,7 @@ from conversion.pbtxt import ROLES
 from conversion.prune import prune
 from conversion.repository import Repository
 
-from .release_net import NAME, Load, ask, forget, live_on, release
+from .release_net import NAME, Load, ask, forget, live_on, release, serve
 from .test_publish_soak import Publisher, assert_gone
 
 MODELS = [f"{NAME}{suffix}" for suffix in ROLES.values()]
@@ -44,9 +43,7 @@ def live(triton):
             forget(triton)
         with repository.locked():
             release(repository, 2)
-        # At once: how a first release goes live step by step, test_publish.py sees.
-        with ThreadPoolExecutor(len(MODELS)) as pool:
-            list(pool.map(triton.control.load, MODELS))
+        serve(triton.control)
     return made
 
 

@@ -22,7 +22,7 @@ from python_backend.integrity import pins
 from serving import TritonServer
 from serving.process import group_members
 
-from .release_net import NAME, ROOT, Load, ask, live_on, release
+from .release_net import NAME, ROOT, Load, ask, live_on, release, serve
 
 SEED = 20261124
 FULL = os.environ.get("UNDERSTUDY_PUBLISH_SOAK") == "full"
@@ -47,8 +47,9 @@ def server(tmp_path):
     with repository.locked():
         for factor in (2, 3):
             release(repository, factor)
-    log = tmp_path / "triton.log"
-    with TritonServer(repository.root, load=MODELS, log_path=log, shm_region_mib=16) as running:
+    with TritonServer(repository.root, load=[], log_path=tmp_path / "triton.log", shm_region_mib=16) as running:
+        with running.control() as control:
+            serve(control)
         yield running
 
 

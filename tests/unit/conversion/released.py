@@ -13,6 +13,7 @@ from conversion.interface import Facts
 from conversion.parity import Case
 from conversion.pbtxt import model_configs
 from conversion.report.release import REPORT
+from conversion.repository import Repository
 
 X = (Facts("x", "float32", ("batch", 4)),)
 Y = (Facts("y", "float32", ("batch", 4)),)
@@ -52,6 +53,15 @@ def release(repository, spec, graph, *, fingerprint="", **options) -> int:
     (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence))
     (staged / "hybrid" / REPORT).write_text("<!DOCTYPE html>")
     return repository.publish(spec.name, staged, model_configs(spec, X, Y), **options)
+
+
+def released(root: Path, spec, graph, releases: int = 1) -> Repository:
+    """A repository at `root` with so many releases of `spec`, the last one served; it is not locked."""
+    made = Repository(root)
+    with made.locked():
+        for _ in range(releases):
+            release(made, spec, graph)
+    return made
 
 
 def flip(path: Path, position: int = 0) -> None:

@@ -69,6 +69,14 @@ class Server:
             assert any(version in twin for twin in twins), f"the hybrid serves {version}, its twins {twins}"
 
 
+def serving(repository, name: str = "net") -> Server:
+    """A server that has loaded what the repository pins."""
+    made = Server(repository.root, name)
+    for suffix in ROLES.values():
+        made.load(f"{name}{suffix}")
+    return made
+
+
 def live(server: Server, *, rehearsed: bool = False, report=lambda _: None) -> Live:
     """A Live on the server; a rehearsal runs on a server of the same kind, with the same faults by role."""
 

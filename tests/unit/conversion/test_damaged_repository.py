@@ -4,20 +4,17 @@ import pytest
 
 from conversion.errors import PublishError, ReleaseBroken, ReleaseQuarantined
 from conversion.pbtxt import ROLES
-from conversion.repository import Repository
 from python_backend.integrity import pins
 
-from .released import flip, release
+from .released import flip, release, released
 from .server import Server, live
 
 
 @pytest.fixture
 def repository(tmp_path, spec, affine):
     """A repository with releases 1 and 2 of 'net', 2 served."""
-    made = Repository(tmp_path / "repository")
+    made = released(tmp_path / "repository", spec, affine, releases=2)
     with made.locked():
-        release(made, spec, affine)
-        release(made, spec, affine)
         yield made
 
 

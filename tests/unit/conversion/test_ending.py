@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from conversion.ending import interruptible
-from conversion.repository import Repository
 from python_backend.integrity import pins
 
-from .released import release
+from .released import released
 
 ROOT = Path(__file__).parents[3]
 # A rollback on a server that takes its time at the hybrid.
@@ -45,11 +44,7 @@ sys.exit(main(["rollback", "net", "--repository", sys.argv[1]]))
 
 @pytest.fixture
 def repository(tmp_path, spec, affine):
-    made = Repository(tmp_path / "repository")
-    with made.locked():
-        release(made, spec, affine)
-        release(made, spec, affine)
-    return made
+    return released(tmp_path / "repository", spec, affine, releases=2)
 
 
 def started(program, *arguments):

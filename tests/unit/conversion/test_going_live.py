@@ -11,8 +11,8 @@ from conversion.pbtxt import ROLES
 from conversion.repository import Repository
 from python_backend.integrity import pins
 
-from .released import release
-from .server import Server, live
+from .released import release, released
+from .server import Server, live, serving
 
 WALK = [
     *("net_onnx", "net_original", "net_onnx:2", "net_original:2"),
@@ -38,18 +38,15 @@ def spec(spec):
 @pytest.fixture
 def repository(tmp_path, spec, affine):
     """Release 1 of 'net' on disk."""
-    made = Repository(tmp_path / "repository")
+    made = released(tmp_path / "repository", spec, affine)
     with made.locked():
-        release(made, spec, affine)
         yield made
 
 
 @pytest.fixture
 def server(repository):
     """It serves release 1."""
-    made = Server(repository.root)
-    for suffix in ROLES.values():
-        made.load(f"net{suffix}")
+    made = serving(repository)
     made.calls.clear()
     made.seen.clear()
     return made

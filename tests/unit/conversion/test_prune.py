@@ -10,17 +10,15 @@ from conversion.prune import Pruned, prune
 from conversion.repository import Repository
 
 from .killed import killed_at
-from .released import release
+from .released import release, released
 from .server import Server, live
 
 
 @pytest.fixture
 def repository(tmp_path, spec, affine):
     """Releases 1 to 5 of 'net', 5 served."""
-    made = Repository(tmp_path / "repository")
+    made = released(tmp_path / "repository", spec, affine, releases=5)
     with made.locked():
-        for _ in range(5):
-            release(made, spec, affine)
         yield made
 
 

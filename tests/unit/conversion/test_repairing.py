@@ -7,12 +7,11 @@ import pytest
 from conversion.__main__ import main
 from conversion.errors import ModelForeign, RepositoryUnreadable
 from conversion.pbtxt import ROLES
-from conversion.repository import Repository
 from conversion.spec import ModelSpec
 from python_backend.integrity import pins
 
-from .released import release
-from .server import Server, live
+from .released import release, released
+from .server import Server, live, serving
 
 LACKING = "release 2 of net is pinned and not whole: net_original/2 is missing; put it back, or serve another release"
 
@@ -20,10 +19,7 @@ LACKING = "release 2 of net is pinned and not whole: net_original/2 is missing; 
 @pytest.fixture
 def repository(tmp_path, spec, affine):
     """Releases 1 and 2 of 'net', 2 served, beside a model of somebody else's."""
-    made = Repository(tmp_path / "repository")
-    with made.locked():
-        release(made, spec, affine)
-        release(made, spec, affine)
+    made = released(tmp_path / "repository", spec, affine, releases=2)
     (made.root / "tokenizer" / "1").mkdir(parents=True)
     (made.root / "tokenizer" / "1" / "model.py").write_text("# by hand")
     (made.root / "tokenizer" / "config.pbtxt").write_text('backend: "python"')
@@ -99,9 +95,7 @@ def test_a_server_goes_on_with_a_served_release_of_which_a_part_is_gone_until_th
     repository, spec, affine, monkeypatch
 ):
     monkeypatch.setattr("conversion.live_replay._PAUSES", (0.0,))
-    server = Server(repository.root)
-    for suffix in ROLES.values():
-        server.load(f"net{suffix}")
+    server = serving(repository)
     shutil.rmtree(repository.root / "net_original" / "2")
     server.calls.clear()
     assert repository.repair("net", live(server)) == [LACKING]

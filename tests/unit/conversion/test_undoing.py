@@ -7,10 +7,9 @@ import pytest
 from conversion import journal, pbtxt, pinning
 from conversion.errors import ReleaseQuarantined, UndoFailed
 from conversion.pbtxt import ROLES
-from conversion.repository import Repository
 
-from .released import release
-from .server import Server, live
+from .released import release, released
+from .server import live, serving
 
 FULL = "No space left on device"
 # Writes of a publish: three configurations into the release, the journal, then the pins, the hybrid's third.
@@ -21,19 +20,15 @@ HYBRID_SWITCHED = 8
 def repository(tmp_path, spec, affine, monkeypatch):
     """Release 1 of 'net'."""
     monkeypatch.setattr("conversion.live_replay._PAUSES", (0.0,))
-    made = Repository(tmp_path / "repository")
+    made = released(tmp_path / "repository", spec, affine)
     with made.locked():
-        release(made, spec, affine)
         yield made
 
 
 @pytest.fixture
 def server(repository):
     """It serves release 1."""
-    made = Server(repository.root)
-    for suffix in ROLES.values():
-        made.load(f"net{suffix}")
-    return made
+    return serving(repository)
 
 
 @pytest.fixture
