@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ReleaseUnknown
-from .evidence import EVIDENCE, machine, precision_of, read_evidence, speeds, taking_from
+from .evidence import EVIDENCE, evidence_at, machine, precision_of, speeds
 from .profiles import profile_for
 from .repository import Repository
 from .spec import ModelSpec
@@ -32,9 +32,7 @@ def bench(
     version = repository.served(spec.name)
     if version is None:
         raise ReleaseUnknown(spec.name, None, [])
-    path = repository.release_folder(spec.name, "hybrid", version) / EVIDENCE
-    evidence = read_evidence(path)
-    with taking_from(path):
+    with evidence_at(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE) as evidence:
         chosen = evidence["search"]["chosen"]
         proved = {"precision": precision_of(evidence), "operators": tuple(evidence["graph"]["operators"])}
     more = {

@@ -20,12 +20,12 @@ from .targets import TARGETS
 
 __all__ = [
     "EVIDENCE",
+    "evidence_at",
     "machine",
     "make_evidence",
     "precision_of",
     "read_evidence",
     "speeds",
-    "taking_from",
     "tolerance_of",
 ]
 
@@ -114,10 +114,11 @@ def read_evidence(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def taking_from(path: Path) -> Iterator[None]:
-    """Within, parts of the evidence at `path` are taken. Raises PublishError where they are not there, or are odd."""
+def evidence_at(path: Path) -> Iterator[dict[str, Any]]:
+    """Read an evidence.json and take parts of it within. Raises PublishError also where they are missing, or odd."""
+    evidence = read_evidence(path)
     try:
-        yield
+        yield evidence
     except KeyError as error:
         raise _broken(path, f"it lacks {error}") from error
     except (TypeError, AttributeError, IndexError, ValueError) as error:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from python_backend.integrity import CONFIG
 
 from .errors import ReleaseRefused
-from .evidence import EVIDENCE, read_evidence, taking_from, tolerance_of
+from .evidence import EVIDENCE, evidence_at, tolerance_of
 from .golden import GOLDEN, read_golden
 from .live import LiveServer
 from .parity import Case, Parity, compare
@@ -68,8 +68,8 @@ def golden_of(hybrid: Path) -> Golden | None:
     case = read_golden(hybrid / GOLDEN)
     config = read_config(hybrid / CONFIG)
     batched = config.max_batch_size > 0
-    with taking_from(hybrid / EVIDENCE):
-        tolerance = tolerance_of(read_evidence(hybrid / EVIDENCE))
+    with evidence_at(hybrid / EVIDENCE) as evidence:
+        tolerance = tolerance_of(evidence)
     return Golden(
         case=case,
         tolerance=tolerance,

@@ -17,7 +17,7 @@ from python_backend.integrity import CONFIG
 
 from .config_rules import config_refusals, twin_refusals, written_signature
 from .environments import Environments, Loaded, load_in
-from .evidence import EVIDENCE, read_evidence, taking_from, tolerance_of
+from .evidence import EVIDENCE, evidence_at, tolerance_of
 from .golden import GOLDEN, read_golden
 from .graph import load_onnx, unreadable
 from .interface import Facts, facts_of
@@ -80,9 +80,7 @@ def examine(candidate: Candidate, target: Target, environments: Environments | N
 
 def published(repository: Repository, name: str, version: int) -> Candidate:
     """A release that is in the repository. Raises PublishError where its files are broken."""
-    path = repository.release_folder(name, "hybrid", version) / EVIDENCE
-    evidence = read_evidence(path)
-    with taking_from(path):
+    with evidence_at(repository.release_folder(name, "hybrid", version) / EVIDENCE) as evidence:
         inputs, tolerance = tuple(facts_of(plain) for plain in evidence["inputs"]), tolerance_of(evidence)
     return Candidate(
         name=name,
@@ -96,9 +94,7 @@ def published(repository: Repository, name: str, version: int) -> Candidate:
 
 def target_of(repository: Repository, name: str, version: int) -> Target:
     """The target that a published release was made for. Raises PublishError where its evidence is broken."""
-    path = repository.release_folder(name, "hybrid", version) / EVIDENCE
-    evidence = read_evidence(path)
-    with taking_from(path):
+    with evidence_at(repository.release_folder(name, "hybrid", version) / EVIDENCE) as evidence:
         # Releases that say nothing are from before there was a choice.
         return TARGETS[evidence.get("target", {"release": ModelSpec.target})["release"]]
 

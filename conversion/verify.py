@@ -10,7 +10,7 @@ from pathlib import Path
 from python_backend.integrity import CONFIG, Damage, against_sums, config_damages, digests, pins
 
 from .errors import PublishError
-from .evidence import EVIDENCE, read_evidence, taking_from, tolerance_of
+from .evidence import EVIDENCE, evidence_at, tolerance_of
 from .golden import GOLDEN
 from .pbtxt import ROLES
 from .replay import REPLAYS
@@ -64,8 +64,7 @@ def _release(repository: Repository, name: str, version: int, replayed: Collecti
     if any(damage.file == EVIDENCE for damage in damages["hybrid"]):
         return problems
     try:
-        evidence = read_evidence(folders["hybrid"] / EVIDENCE)
-        with taking_from(folders["hybrid"] / EVIDENCE):
+        with evidence_at(folders["hybrid"] / EVIDENCE) as evidence:
             problems += _against_evidence(evidence["files"], folders, found, damages)
             tolerance = tolerance_of(evidence)
         for role, replay in REPLAYS.items():

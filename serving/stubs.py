@@ -153,14 +153,12 @@ def _is_orphan(process: Path) -> bool:
 
     In a container that number is the container's own.
     """
-    proc, pid = process.parent, process.name
-    if namespace("pid", proc, pid) != namespace("pid", proc):
-        return False
     binary, *told = _read(process / "cmdline").decode(errors="replace").split("\0")
     parent = _stat(process)[1:2]
     if not in_run_directory(binary) or len(told) <= _SERVER or not parent:
         return False
-    return told[_SERVER].encode() != parent[0]
+    proc, pid = process.parent, process.name
+    return told[_SERVER].encode() != parent[0] and namespace("pid", proc, pid) == namespace("pid", proc)
 
 
 def _stat(process: Path) -> list[bytes]:

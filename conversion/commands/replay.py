@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import PublishError, SamplesDiffer
-from ..evidence import EVIDENCE, read_evidence, taking_from, tolerance_of
+from ..evidence import EVIDENCE, evidence_at, tolerance_of
 from ..replay import REPLAYS
 from ..repository import Repository
 from .shared import Commands, add_command, with_repository
@@ -31,9 +31,8 @@ def _replay(arguments: argparse.Namespace) -> int:
         which = f"release {version}" if version else "served release"
         raise PublishError(f"{arguments.repository} holds no {which} of '{name}'; `releases {name}` lists them")
     folders = {role: repository.release_folder(name, role, version) for role in ("hybrid", "onnx", "original")}
-    path = folders["hybrid"] / EVIDENCE
-    with taking_from(path):
-        tolerance = tolerance_of(read_evidence(path))
+    with evidence_at(folders["hybrid"] / EVIDENCE) as evidence:
+        tolerance = tolerance_of(evidence)
     differing = 0
     for path in arguments.files:
         for role, replay in REPLAYS.items():

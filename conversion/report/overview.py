@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pages.page import render
 
 from ..errors import PublishError
-from ..evidence import EVIDENCE, read_evidence, taking_from
+from ..evidence import EVIDENCE, evidence_at
 from ..repository import Repository
 from .plots import ratio_plot
 from .release import REPORT, require_schema
@@ -92,10 +92,9 @@ def _served(repository: Repository, name: str, beside: Path) -> Served | None:
         folder = repository.release_folder(name, "hybrid", version)
         if (folder / REPORT).is_file():
             link = quote(Path(os.path.relpath(folder / REPORT, beside)).as_posix())
-        evidence = read_evidence(folder / EVIDENCE)
-        require_schema(evidence)
-        found = Served(name, version, link, evidence)
-        with taking_from(folder / EVIDENCE):
+        with evidence_at(folder / EVIDENCE) as evidence:
+            require_schema(evidence)
+            found = Served(name, version, link, evidence)
             overview([found], None)
     # One damaged model must not hide the others.
     except PublishError as error:

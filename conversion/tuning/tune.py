@@ -13,7 +13,7 @@ from ..arrangements.arrangement import Arrangement, default_arrangement
 from ..arrangements.choice import MARGIN
 from ..arrangements.settling import Machine
 from ..errors import ReleaseUnknown
-from ..evidence import EVIDENCE, machine, precision_of, read_evidence, taking_from
+from ..evidence import EVIDENCE, evidence_at, machine, precision_of
 from ..gpu_config import Traits
 from ..interface import facts_of
 from ..repository import Repository
@@ -55,19 +55,10 @@ def tune(
     if version is None:
         raise ReleaseUnknown(spec.name, None, [])
     folders = {role: repository.release_folder(spec.name, role, version) for role in ("onnx", "hybrid")}
-    path = folders["hybrid"] / EVIDENCE
-    evidence = read_evidence(path)
-    with taking_from(path):
+    with evidence_at(folders["hybrid"] / EVIDENCE) as evidence:
         inputs, outputs = (tuple(facts_of(fact) for fact in evidence[key]) for key in ("inputs", "outputs"))
         traits, served = Traits.of(precision_of(evidence), evidence["graph"]), Arrangement.of(evidence["serving"])
-    subject = Subject(
-        spec,
-        folders["onnx"],
-        folders["hybrid"],
-        inputs,
-        outputs,
-        traits,
-    )
+    subject = Subject(spec, folders["onnx"], folders["hybrid"], inputs, outputs, traits)
     default = default_arrangement(spec.serving)
     room = Room(where.cores, spec.serving.max_batch_size, spec.serving)
     trial = Trial(subject, wanted.load, where, work, report)
