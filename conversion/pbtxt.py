@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -106,7 +107,8 @@ def _fill_original(config: Any, spec: ModelSpec) -> None:
 
 def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arrangement: Arrangement) -> None:
     serving = spec.serving
-    config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    processes = arrangement.hybrid_instances
+    config.instance_group.add(count=processes, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     config.output.add(name=SERVED_BY, data_type=model_config_pb2.TYPE_STRING, dims=[1])
     parameters = {
         "primary_model": f"{spec.name}{ROLES['onnx']}",
@@ -115,13 +117,8 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "fallback_enabled": str(serving.fallback_enabled).lower(),
         "deadline_ms": str(serving.deadline_ms),
         "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),
-        "max_concurrency": str(serving.max_concurrency),
-        "max_fallbacks": str(serving.max_fallbacks or _fallbacks(serving, arrangement)),
-        "max_pending": str(serving.max_pending),
-        "max_pending_mb": str(serving.max_pending_mb),
+        **{key: str(math.ceil(most / processes)) for key, most in _shared_out(serving, arrangement).items()},
         "max_joined_rows": str(arrangement.joined_rows),
-        # More calls than the twin has instances only wait in its queue: there is time to join them.
-        "eager_calls": str(arrangement.instances),
         "shadow_share": f"{serving.shadow.share:g}",
         "shadow_max_differing": f"{serving.shadow.max_differing:g}",
         "shadow_quarantine": str(serving.shadow.quarantine).lower(),
@@ -135,6 +132,19 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         parameters["output_ranges"] = json.dumps(ranges)
     for key, value in parameters.items():
         config.parameters[key].string_value = value
+
+
+def _shared_out(serving: ServingSpec, arrangement: Arrangement) -> dict[str, int]:
+    """The limits of the hybrid as a whole, of which each of its processes knows its own part alone."""
+    return {
+        "max_concurrency": serving.max_concurrency,
+        "max_fallbacks": serving.max_fallbacks or _fallbacks(serving, arrangement),
+        "max_pending": serving.max_pending,
+        "max_pending_mb": serving.max_pending_mb,
+        # More calls than the twin has instances only wait in its queue: there is time to join them. With batching, that
+        # queue joins them itself, and sooner.
+        "eager_calls": serving.max_concurrency if arrangement.dynamic_batching else arrangement.instances,
+    }
 
 
 def _fallbacks(serving: ServingSpec, arrangement: Arrangement) -> int:

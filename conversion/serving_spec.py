@@ -54,6 +54,7 @@ class TunedSpec:
     max_joined_rows: int = 1
     max_queue_delay_microseconds: int = 0
     split_rows: bool = False
+    hybrid_instances: int = 1
     p99_ms: float = 0.0
     gain: float = 1.0
 
@@ -67,7 +68,8 @@ class ServingSpec:
     `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is two for each instance of a twin.
     `prefer` is who is asked first: one of TWINS, "auto" for who was measured faster, or a table by batch sizes.
     `instances`, `threads`, `dynamic_batching` and `split_rows` are the twin's; None is what measures best:
-    conversion/arrangements.
+    conversion/arrangements. So it is for `hybrid_instances`, the processes of the hybrid, which share out
+    `max_concurrency`, `max_fallbacks`, `max_pending` and `max_pending_mb`.
     """
 
     max_batch_size: int = 32
@@ -77,6 +79,7 @@ class ServingSpec:
     instances: int | None = None
     threads: int | None = None
     split_rows: bool | None = None
+    hybrid_instances: int | None = None
     original_instances: int = 1
     original_threads: int = 2
     prefer: str | dict[str, str] = "auto"

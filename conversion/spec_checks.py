@@ -113,6 +113,8 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
     for key in ("instances", "threads", "original_instances", "original_threads", "max_concurrency"):
         if (count := getattr(serving, key)) is not None:
             bounds[f"serving.{key}"] = (count, 1, 1024)
+    if serving.hybrid_instances is not None:
+        bounds["serving.hybrid_instances"] = (serving.hybrid_instances, 1, 64)
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
             raise WrongValue(path, key, f"between {low:g} and {high:g}", value)

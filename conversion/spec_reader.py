@@ -164,6 +164,7 @@ def _with_tuned(spec: ModelSpec) -> ModelSpec:
         threads=serving.threads or tuned.threads,
         dynamic_batching=batching,
         split_rows=split,
+        hybrid_instances=serving.hybrid_instances or tuned.hybrid_instances,
         max_joined_rows=serving.max_joined_rows or tuned.max_joined_rows,
         max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import grpc.experimental.gevent as grpc_gevent
 from locust import events
-from locust.runners import MasterRunner
+from locust.runners import MasterRunner, WorkerRunner
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -80,7 +80,8 @@ def _prepare(environment: Any, runner: Any, **_: Any) -> None:
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def _write(environment: Any, **_: Any) -> None:
-    if environment.parsed_options.summary:
+    # The master has the figures of all its workers.
+    if environment.parsed_options.summary and not isinstance(environment.runner, WorkerRunner):
         Path(environment.parsed_options.summary).write_text(json.dumps(summary_of(environment.stats), indent=1) + "\n")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["onnxruntime_knows_it", "present"]
+__all__ = ["onnxruntime_knows_it", "present", "visible"]
 
 _DEVICE = Path("/dev/nvidiactl")
 # Both builds of ONNX Runtime install into one folder, and the later one wins: what is installed, by name or by file,
@@ -19,6 +20,11 @@ _TIMEOUT_S = 60.0
 def present(device: Path = _DEVICE) -> bool:
     """Whether the driver of a GPU is loaded, and its device is within this container."""
     return device.exists()
+
+
+def visible(environ: Mapping[str, str], device: Path = _DEVICE) -> bool:
+    """Whether it is present, and `environ` does not hide every GPU from CUDA."""
+    return present(device) and environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
 
 
 def onnxruntime_knows_it(python: str = sys.executable) -> bool:

@@ -26,6 +26,7 @@ __all__ = ["Effort", "lay_out", "measure"]
 
 _CODE = Path(__file__).parents[2] / "python_backend" / "hybrid"
 _SERVED = ("onnx", "hybrid")
+_MOST_CLIENTS = 32
 # What a release has besides, by which it would be held to the place where it was published.
 _PUBLISHED = shutil.ignore_patterns("__pycache__", "SHA256SUMS", "config.pbtxt")
 
@@ -47,6 +48,10 @@ class Effort:
     most: int = 9
     seconds: float = 15.0
 
+    def on(self, cores: int) -> Effort:
+        """The same on a machine with so many cores: two clients for each, where that is more, up to 32."""
+        return replace(self, clients=max(self.clients, min(2 * cores, _MOST_CLIENTS)))
+
 
 def lay_out(
     spec: ModelSpec,
@@ -60,7 +65,8 @@ def lay_out(
 ) -> dict[Arrangement, str]:
     """A repository in `scratch` that serves the files in `twin` in each arrangement; gives the hybrids' names.
 
-    It is the release as it would be published, but for its name and its original, which nobody asks. Raises OSError.
+    It is the release as it would be published, but for its name and its original, which nobody asks. Hybrids whose
+    twins would be served alike ask the same one. Raises OSError.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     # Its original is not there to be compared with.
@@ -70,11 +76,14 @@ def lay_out(
     for arrangement in wanted:
         named = replace(spec, name=f"{spec.name}_{arrangement}", serving=alone)
         configs = model_configs(named, inputs, outputs, arrangement=arrangement, traits=traits)
+        configs["onnx"].name = f"{spec.name}_{arrangement.twin}{ROLES['onnx']}"
+        configs["hybrid"].parameters["primary_model"].string_value = configs["onnx"].name
         for role in _SERVED:
-            model = scratch / f"{named.name}{ROLES[role]}"
-            source, copy = (twin, link_or_copy) if role == "onnx" else (_CODE, shutil.copyfile)
-            shutil.copytree(source, model / "1", copy_function=copy, ignore=_PUBLISHED)
-            write_config(configs[role], model / "config.pbtxt")
+            model = scratch / configs[role].name
+            if not model.exists():
+                source, copy = (twin, link_or_copy) if role == "onnx" else (_CODE, shutil.copyfile)
+                shutil.copytree(source, model / "1", copy_function=copy, ignore=_PUBLISHED)
+                write_config(configs[role], model / "config.pbtxt")
         names[arrangement] = named.name
     return names
 

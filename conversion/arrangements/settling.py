@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,9 @@ def settle(
     if len(wanted) == 1:
         return Settled(wanted[0], "default", "the cores leave no choice", machine.cores)
     try:
-        refuse_too_much(work / "onnx", sum(one.sessions for one in wanted))
+        refuse_too_much(work / "onnx", wanted)
         report(f"measuring {len(wanted)} ways to serve it, for one client and for many")
-        return _measured(spec, built, work, machine, wanted=wanted, effort=effort)
+        return _measured(spec, built, work, machine, wanted=wanted, effort=effort.on(machine.cores))
     except (RehearsalImpossible, ReleaseRefused, OSError) as error:
         return Settled(default, "default", str(error), machine.cores)
     finally:
@@ -126,8 +126,9 @@ def first_row(path: Path, inputs: tuple[Facts, ...], *, batched: bool) -> Batch:
     return {name: row if row.ndim >= least else row.reshape(*row.shape, 1) for name, row in rows.items()}
 
 
-def refuse_too_much(twin: Path, instances: int) -> None:
+def refuse_too_much(twin: Path, wanted: Sequence[Arrangement]) -> None:
     """All of them are loaded at once: a machine that runs short would kill others too. Raises RehearsalImpossible."""
+    instances = sum(one.sessions for one in {one.twin for one in wanted})
     held = sum(path.stat().st_size for path in twin.rglob("*") if path.is_file())
     needed = instances * (_INSTANCE_BYTES + _TIMES_HELD * held)
     free = _available()

@@ -108,6 +108,7 @@ def section_of(found: Mapping[str, Any]) -> TunedSpec | None:
         max_joined_rows=best["joined_rows"],
         max_queue_delay_microseconds=best["queue_delay_us"],
         split_rows=best["split_rows"],
+        hybrid_instances=best["hybrid_instances"],
         p99_ms=float(found["p99_ms"]),
         gain=float(gain["median"] if gain else 0.0),
     )

@@ -1,4 +1,4 @@
-"""Which arrangements are tried, and in which order: shapes first, then joining, then waiting. Nothing is run here."""
+"""Which arrangements are tried, and in which order: from instances and threads on. Nothing is run here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..arrangements.arrangement import Arrangement
+from ..arrangements.arrangement import Arrangement, hybrid_counts
 from ..arrangements.choice import MARGIN
 from ..serving_spec import ServingSpec
 from .run import Run, gains, rank
@@ -41,6 +41,7 @@ class Room:
             and (serving.split_rows in (None, arrangement.split_rows) or arrangement.threads == 1)
             and serving.max_joined_rows in (0, arrangement.joined_rows)
             and serving.max_queue_delay_microseconds in (0, arrangement.queue_delay_us)
+            and serving.hybrid_instances in (None, arrangement.hybrid_instances)
         )
 
 
@@ -59,7 +60,7 @@ def walk(base: Arrangement, room: Room, p99_ms: float, measure: Measure) -> Iter
     In each step what is new is measured in turn with the best so far: a machine drifts.
     """
     best = base
-    for name, others in (("instances and threads", _shapes), ("joining", _joinings), ("waiting", _delays)):
+    for name, others in _STEPS:
         wanted = list(dict.fromkeys((best, *filter(room.has, others(best, room)))))
         if len(wanted) == 1:
             continue
@@ -104,3 +105,15 @@ def _delays(best: Arrangement, room: Room) -> list[Arrangement]:
     if not room.rows or best.joined_rows == 1:
         return []
     return [replace(best, queue_delay_us=delay) for delay in _DELAYS_US]
+
+
+def _hybrids(best: Arrangement, room: Room) -> list[Arrangement]:
+    return [replace(best, hybrid_instances=count) for count in (1, *hybrid_counts(room.cores))]
+
+
+_STEPS = (
+    ("instances and threads", _shapes),
+    ("joining", _joinings),
+    ("waiting", _delays),
+    ("processes of the hybrid", _hybrids),
+)

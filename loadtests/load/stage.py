@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,8 @@ _RAMP_S = 2.0
 # Longer than any request may take.
 _STOP_S = 70
 _START_S = 60
+# Locust is Python: a process of it asks what one core can. The server needs the others.
+_CORES_FOR_A_PROCESS, _MOST_PROCESSES = 4, 4
 
 
 class StageFailed(Exception):
@@ -164,7 +167,13 @@ def _locust(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
     }
     if asked.release is not None:
         options["--release"] = asked.release.resolve()
+    if (processes := _processes(load.users)) > 1:
+        options["--processes"] = processes
     return [sys.executable, "-m", "locust", *_flat(options), "--headless", "--only-summary", "--reset-stats", load.kind]
+
+
+def _processes(users: int) -> int:
+    return min(users, max(1, len(os.sched_getaffinity(0)) // _CORES_FOR_A_PROCESS), _MOST_PROCESSES)
 
 
 def _flat(options: Mapping[str, object]) -> list[str]:

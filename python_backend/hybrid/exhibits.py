@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ class Exhibits:
         # What callers sent is nobody else's business.
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"differing-{number}.npz"
-        unfinished = path.with_suffix(".new")
+        # Other processes of this model write here too; the last one counts.
+        unfinished = path.with_suffix(f".{os.getpid()}.new")
         with unfinished.open("wb") as file:
             np.savez_compressed(file, **arrays)
         unfinished.replace(path)

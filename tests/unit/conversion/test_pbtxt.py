@@ -81,10 +81,21 @@ def test_requests_share_calls_only_where_the_spec_says_so(spec, serving, twin_ba
     assert made["hybrid"].parameters["max_joined_rows"].string_value == joined
 
 
-def test_as_many_calls_as_the_twin_has_instances_are_made_without_waiting_for_company(spec):
-    made = model_configs(replace(spec, serving=ServingSpec(instances=3)), [IMAGE], [LABEL])["hybrid"]
-    assert made.parameters["eager_calls"].string_value == "3"
+@pytest.mark.parametrize(("batching", "calls"), [(False, "3"), (True, "16")])
+def test_calls_wait_for_company_beyond_the_twins_instances_unless_its_own_queue_joins_them(spec, batching, calls):
+    serving = ServingSpec(instances=3, dynamic_batching=batching)
+    made = model_configs(replace(spec, serving=serving), [IMAGE], [LABEL])["hybrid"]
+    assert made.parameters["eager_calls"].string_value == calls
     assert not made.HasField("dynamic_batching"), "a queue of Triton's would wait a second time"
+
+
+@pytest.mark.parametrize(("processes", "parts"), [(1, (16, 6, 640, 512, 3)), (2, (8, 3, 320, 256, 2))])
+def test_the_processes_of_the_hybrid_share_its_limits_out(spec, processes, parts):
+    serving = ServingSpec(instances=3, dynamic_batching=False, hybrid_instances=processes)
+    made = model_configs(replace(spec, serving=serving), [IMAGE], [LABEL])["hybrid"]
+    assert made.instance_group[0].count == processes
+    keys = ("max_concurrency", "max_fallbacks", "max_pending", "max_pending_mb", "eager_calls")
+    assert tuple(int(made.parameters[key].string_value) for key in keys) == parts
 
 
 def test_only_who_asks_for_a_delay_gets_a_queue_of_tritons_before_the_hybrid(spec):

@@ -50,7 +50,7 @@ def test_more_cores_are_filled_by_instances_or_by_threads_and_two_instances_stay
 
 
 def test_beyond_eight_instances_each_gets_more_threads_instead():
-    assert tried(64, dynamic_batching=False) == ["2x1", "8x8", "1x64"]
+    assert tried(64, dynamic_batching=False, hybrid_instances=1) == ["2x1", "8x8", "1x64"]
 
 
 def test_what_the_spec_fixes_does_not_vary():
@@ -90,7 +90,7 @@ def test_where_nothing_is_measured_the_spec_counts_and_else_two_instances_of_one
 @given(SERVING, st.integers(1, 200))
 def test_all_that_is_tried_differs_keeps_what_is_fixed_and_takes_no_more_than_the_cores(serving, cores):
     found = arrangements(serving, cores)
-    assert 1 <= len(found) == len(set(found)) <= 11
+    assert 1 <= len(found) == len(set(found)) <= 13
     for one in found:
         assert serving.instances in (None, one.instances)
         assert serving.threads in (None, one.threads)
@@ -112,10 +112,28 @@ def test_an_arrangement_in_words():
     assert in_words(two | {"joined_rows": 8}) == "2 instances of 1 thread, batching by the hybrid, 8 rows at most"
     batching = {"instances": 1, "threads": 4, "dynamic_batching": True, "joined_rows": 32}
     assert in_words(batching) == "1 instance of 4 threads, batching on"
+    assert in_words(batching | {"hybrid_instances": 2}).endswith("batching on, 2 processes of the hybrid")
     assert in_words(batching | {"split_rows": True}) == "1 instance of 4 threads with rows of their own, batching on"
 
 
 def test_on_a_gpu_it_is_two_instances_or_one_with_batching_whatever_the_cores():
-    assert [str(one) for one in arrangements(ServingSpec(), 16, gpu=True)] == ["2x1_batching", "1x1_batching"]
-    fixed_count = arrangements(ServingSpec(instances=3, dynamic_batching=False), 16, gpu=True)
+    assert [str(one) for one in arrangements(ServingSpec(), 4, gpu=True)] == ["2x1_batching", "1x1_batching"]
+    fixed_count = arrangements(ServingSpec(instances=3, dynamic_batching=False), 4, gpu=True)
     assert [str(one) for one in fixed_count] == ["3x1"]
+
+
+def test_with_many_cores_what_answers_most_is_tried_with_more_processes_of_the_hybrid_too():
+    two = ["2x1_batching", "1x1_batching", "2x1_batching_by2"]
+    assert [str(one) for one in arrangements(ServingSpec(), 8, gpu=True)] == two
+    assert [str(one) for one in arrangements(ServingSpec(), 16, gpu=True)] == [*two, "2x1_batching_by4"]
+    assert tried(7) == [each for each in tried(7) if "by" not in each]
+    assert tried(16)[-2:] == ["8x2_split_joining4_by2", "8x2_split_joining4_by4"]
+    assert "8x2_split_joining4" in tried(16)
+    assert tried(8, dynamic_batching=False)[-1:] == ["8x1_by2"]
+
+
+def test_as_many_processes_of_the_hybrid_as_the_spec_says():
+    assert {one.hybrid_instances for one in arrangements(ServingSpec(hybrid_instances=3), 16)} == {3}
+    assert {one.hybrid_instances for one in arrangements(ServingSpec(hybrid_instances=1), 16, gpu=True)} == {1}
+    assert default_arrangement(ServingSpec(hybrid_instances=3)).hybrid_instances == 3
+    assert default_arrangement(ServingSpec()).hybrid_instances == 1

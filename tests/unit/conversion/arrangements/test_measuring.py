@@ -1,6 +1,7 @@
 """What is laid out to be measured, and how the arrangements take turns."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -56,11 +57,24 @@ def test_the_twin_is_served_once_for_each_arrangement_behind_a_hybrid_that_asks_
         assert onnx.parameters["intra_op_thread_count"].string_value == str(arrangement.threads)
         assert onnx.HasField("dynamic_batching") == arrangement.dynamic_batching
         assert hybrid.parameters["primary_model"].string_value == f"{name}_onnx"
-        assert hybrid.parameters["eager_calls"].string_value == str(arrangement.instances)
+        assert hybrid.parameters["eager_calls"].string_value == ("16" if arrangement.dynamic_batching else "1")
         assert hybrid.parameters["max_joined_rows"].string_value == ("32" if arrangement.dynamic_batching else "1")
         assert hybrid.parameters["prefer"].string_value == "onnx"
         assert hybrid.parameters["fallback_enabled"].string_value == "false"
         assert (scratch / name / "1" / "model.py").is_file()
+
+
+def test_hybrids_whose_twins_are_served_alike_ask_the_same_one(spec, twin, tmp_path):
+    more = replace(SAFE, hybrid_instances=4)
+    scratch = tmp_path / "scratch"
+    names = lay_out(spec, twin, [X], [Y], wanted=[SAFE, more], scratch=scratch, traits=Traits())
+    assert sorted(p.name for p in scratch.iterdir()) == [
+        *("net_2x1_batching", "net_2x1_batching_by4", "net_2x1_batching_onnx")
+    ]
+    for arrangement, name in names.items():
+        hybrid = read_config(scratch / name / "config.pbtxt")
+        assert hybrid.parameters["primary_model"].string_value == "net_2x1_batching_onnx"
+        assert hybrid.instance_group[0].count == arrangement.hybrid_instances
 
 
 def test_no_weight_is_copied(spec, twin, tmp_path):
@@ -100,3 +114,8 @@ def test_what_fails_is_asked_no_more_and_the_others_go_on(window, rounds_before)
 def test_rounds_go_on_while_there_is_time_but_never_beyond_the_most():
     rounds, _ = measure(Asked(), {SAFE: "safe"}, Effort(least=1, most=5, seconds=60.0))
     assert len(rounds[SAFE]) == 5
+
+
+@pytest.mark.parametrize(("cores", "clients"), [(1, 8), (4, 8), (8, 16), (64, 32)])
+def test_more_cores_are_asked_by_more_clients(cores, clients):
+    assert Effort().on(cores).clients == clients

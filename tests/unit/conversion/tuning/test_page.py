@@ -15,6 +15,7 @@ SERVED = {
     "joined_rows": 32,
     "queue_delay_us": 0,
     "split_rows": False,
+    "hybrid_instances": 1,
 }
 BEST = {
     "instances": 1,
@@ -23,6 +24,7 @@ BEST = {
     "joined_rows": 8,
     "queue_delay_us": 500,
     "split_rows": True,
+    "hybrid_instances": 2,
 }
 
 
@@ -68,7 +70,7 @@ def test_every_run_stands_on_the_page_which_needs_nothing_from_anywhere():
 
 
 def test_what_is_better_becomes_a_section():
-    expected = TunedSpec(1, 2, False, 8, 500, split_rows=True, p99_ms=100.0, gain=1.57)
+    expected = TunedSpec(1, 2, False, 8, 500, split_rows=True, hybrid_instances=2, p99_ms=100.0, gain=1.57)
     assert section_of(FOUND) == expected
     assert section_of(FOUND | {"gain": None}).gain == 0.0, "what is served keeps the limit nowhere"
 

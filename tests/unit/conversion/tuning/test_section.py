@@ -70,7 +70,7 @@ def test_what_people_wrote_below_it_stays(path, header):
     write_section(path, TUNED, "newer")
     text = path.read_text()
     assert text.startswith(SPEC + f"\n  # never 9\n\n{below}\n# the end\n\n[serving.tuned]  # newer\n")
-    assert (text.count("instances"), text.count("threads")) == (1, 1)
+    assert (text.count("\ninstances"), text.count("\nthreads")) == (1, 1)
     assert read_spec(path).serving.tuned == TUNED
 
 

@@ -60,6 +60,13 @@ def test_each_step_goes_on_from_the_best_so_far():
     assert firsts == [BASE, replace(BASE, instances=1, threads=4), Arrangement(1, 4, False, 8)]
 
 
+def test_where_there_are_many_cores_more_processes_of_the_hybrid_are_tried_last():
+    machine = Machine(lambda one: 100 * one.hybrid_instances)
+    assert best_of(machine, Room(16, 32, ServingSpec())) == replace(BASE, hybrid_instances=4)
+    assert [one.hybrid_instances for one in machine.steps[-1][1]] == [1, 2, 4]
+    assert best_of(machine, Room(16, 32, ServingSpec(hybrid_instances=1))) == BASE
+
+
 def test_what_is_hardly_better_is_not_worth_a_change():
     machine = Machine(lambda one: 100 if one == BASE else 104)
     assert best_of(machine, Room(4, 32, ServingSpec())) == BASE
