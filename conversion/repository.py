@@ -16,6 +16,7 @@ from typing import Any
 
 from python_backend.integrity import CONFIG, write_sums
 
+from .byte_code import bar_byte_code
 from .errors import (
     ConversionError,
     InterfaceChanged,
@@ -71,6 +72,7 @@ class Repository(Folders):
                 for role, config in configs.items():
                     # Each version keeps the configuration that it was made with, for the way back.
                     write_config(config, staged / role / CONFIG)
+                    bar_byte_code(staged / role)
                     write_sums(staged / role)
             self._go_live(name, version, {role: staged / role for role in ROLES}, live)
         finally:

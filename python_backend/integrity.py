@@ -16,8 +16,9 @@ from typing import NamedTuple
 # In the format of coreutils: `sha256sum --check SHA256SUMS` reads it.
 SUMS = "SHA256SUMS"
 CONFIG = "config.pbtxt"
-# Python may write its byte code; it is nothing that was published.
-_BYTE_CODE = "__pycache__"
+# The folder that Python writes its byte code to, or the file that publishing puts there to keep Python from it. Neither
+# is compared: what was copied without it, or has been run, is what was published.
+BYTE_CODE = "__pycache__"
 _LINES = re.compile(rb"[^\n]*\n|[^\n]+")
 _LINE = re.compile(rb"\\?([0-9a-f]{64})  (.+)")
 # What publishing adds to a version's own config.pbtxt, to the letter.
@@ -52,7 +53,7 @@ def is_release(directory: Path) -> bool:
 
 
 def write_sums(directory: Path) -> None:
-    """Write SHA256SUMS over every other file below `directory`. Raises OSError."""
+    """Write SHA256SUMS over every other file below `directory`, byte code left out. Raises OSError."""
     (directory / SUMS).write_bytes(_rendered(digests(directory)))
 
 
@@ -74,7 +75,7 @@ def damages(directory: Path, suffix: str = "") -> list[Damage]:
 def digests(directory: Path, suffix: str = "") -> dict[str, str]:
     """The SHA-256 of each file below `directory`, in hexadecimal, by its path there; SHA256SUMS itself is left out.
 
-    What cannot be read, or is no plain file, has the reason in place of the digest.
+    So is byte code. What cannot be read, or is no plain file, has the reason in place of the digest.
     """
     files = sorted((inside, path) for inside, path in _files(directory, "") if inside.endswith(suffix))
     return {inside: _digest(path) for inside, path in files if inside != SUMS}
@@ -136,9 +137,11 @@ def _files(directory: Path, inside: str) -> Iterator[tuple[str, Path]]:
         yield inside.rstrip("/"), directory
         return
     for entry in entries:
+        if entry.name == BYTE_CODE:
+            continue
         if not entry.is_dir(follow_symlinks=False):
             yield f"{inside}{entry.name}", Path(entry.path)
-        elif entry.name != _BYTE_CODE:
+        else:
             yield from _files(Path(entry.path), f"{inside}{entry.name}/")
 
 

@@ -82,7 +82,8 @@ def server_environment(
     # Would point the stub's interpreter at another installation, or at modules of the caller's.
     for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"):
         made.pop(name, None)
-    # A __pycache__ written into a version directory makes the next load look like a change.
+    # A __pycache__ written into a version directory makes the next load look like a change. Releases keep it out by
+    # themselves: the stubs of 24.10 (pybind11 2.10) read no variable of Python's, those of 24.11 and later (2.12) do.
     made["PYTHONDONTWRITEBYTECODE"] = "1"
     if hide_gpu:
         made.setdefault("CUDA_VISIBLE_DEVICES", "")

@@ -109,9 +109,11 @@ class ModelControl:
     def load(self, name: str) -> None:
         """Load the versions that config.pbtxt pins; what already serves and did not change is left as it is.
 
-        24.10 loads an unchanged model once more at the first call after it was loaded, without a gap in serving. And it
-        crashes, about once in seven times, when of several pinned versions one loads again while it serves and another
-        fails: pin a version that was never loaded alone, or try it on a server of its own first.
+        A Python model whose byte code Python wrote beside it counts as changed: 24.10 loads it once more at the next
+        call, without a gap in serving. Releases give byte code no place; those from before they did, and models made by
+        hand, are loaded twice. And 24.10 crashes, about once in seven times, when of several pinned versions one loads
+        again while it serves and another fails: pin a version that was never loaded alone, or try it on a server of its
+        own first.
         Raises ModelNotFound, LoadFailed with the server's reason, ServerUnreachable.
         """
         self._must_exist(name)

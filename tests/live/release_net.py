@@ -123,15 +123,10 @@ class Load:
 
 
 def serve(control: ModelControl) -> None:
-    """Load what is pinned, all three at once: how a first release goes live step by step, test_publish.py sees.
-
-    Twice, since 24.10 loads an unchanged model once more at the first call after it was loaded, and a publisher that is
-    watched should not be the one that meets it.
-    """
+    """Load what is pinned, all three at once: how a first release goes live step by step, test_publish.py sees."""
     models = [f"{NAME}{suffix}" for suffix in ROLES.values()]
     with ThreadPoolExecutor(len(models)) as pool:
-        for _ in range(2):
-            list(pool.map(control.load, models))
+        list(pool.map(control.load, models))
 
 
 def forget(server: LiveTriton) -> None:

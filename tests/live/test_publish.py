@@ -1,10 +1,14 @@
 """Publishing into a running Triton: no request fails, and every answer is of one release or the other."""
 
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from conversion.__main__ import main
+from conversion.commands.live_server import TritonOverGrpc
+from serving.process import group_members
 
 from .release_net import NET, Load, ask, forget
 
@@ -44,14 +48,47 @@ def arguments(triton):
     return ["--repository", str(triton.repository), "--server", triton.server.grpc_url]
 
 
-def test_a_release_and_its_rollback_go_live_without_a_failed_request(triton, publish, capsys):
+@pytest.fixture
+def processes(triton, monkeypatch):
+    """Those of each version, after each load that a publisher asks the server for; a test may begin anew."""
+    seen = defaultdict(set)
+    load = TritonOverGrpc.load
+
+    def load_and_look(self, model):
+        load(self, model)
+        for pid in group_members(triton.server.pid):
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if version := re.search(rb"/(published\w*/[0-9]+)/model\.", command):
+                seen[version[1].decode()].add(pid)
+
+    monkeypatch.setattr(TritonOverGrpc, "load", load_and_look)
+    return seen
+
+
+def assert_loaded_once(processes, *versions):
+    """Each of these versions of all three models had one process and no other."""
+    models = ("published", "published_onnx", "published_original")
+    wanted = [f"{model}/{version}" for model in models for version in versions]
+    assert {version: len(processes[version]) for version in wanted} == dict.fromkeys(wanted, 1)
+    processes.clear()
+
+
+def test_a_release_and_its_rollback_go_live_without_a_failed_request(triton, publish, processes, capsys):
+    """And what serves is left as it is: nothing is loaded a second time."""
     assert publish(2, "--no-rehearsal") == 0
     assert ask(triton.server.grpc_url) == 2
+    assert_loaded_once(processes, 1)
     with Load(triton.server.grpc_url) as load:
         assert publish(3) == 0
         assert ask(triton.server.grpc_url) == 3
+        assert_loaded_once(processes, 1, 2)
         assert main(["rollback", "published", *arguments(triton)]) == 0
         assert ask(triton.server.grpc_url) == 2
+        # Of release 1 the processes from before may still be ending.
+        assert_loaded_once(processes, 2)
     assert load.failures == []
     assert set(load.factors) == {2.0, 3.0}
     assert len(load.factors) > 100

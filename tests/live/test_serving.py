@@ -232,7 +232,7 @@ def test_a_request_in_flight_is_answered_when_the_server_stops(repository: Path)
 
 def test_a_dead_stub_is_found_by_a_probe_and_repaired_by_unload_and_load(triton) -> None:
     name = triton.add(MODELS / "echo", "mortal")
-    triton.control.load(name)  # this release loads an unchanged model once more, and only once
+    triton.control.load(name)  # Python wrote its byte code beside it: this release loads it once more, and only once
     os.kill(int(infer(triton.server.grpc_url, -1.0, name)), signal.SIGKILL)
     with pytest.raises(ProbeFailed, match="not healthy"):
         triton.control.probe(name, timeout_s=20)

@@ -191,6 +191,15 @@ def test_byte_code_that_python_writes_is_no_damage(version):
     require_intact(version)
 
 
+def test_a_file_in_its_place_is_neither_listed_nor_missed(version):
+    listed = (version / SUMS).read_bytes()
+    for folder in (version, version / "source"):
+        (folder / "__pycache__").write_text("no byte code here")
+    require_intact(version)
+    write_sums(version)
+    assert (version / SUMS).read_bytes() == listed
+
+
 def test_a_directory_that_was_not_published_is_left_alone(version):
     shutil.rmtree(version)
     version.mkdir()
