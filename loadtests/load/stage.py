@@ -19,6 +19,7 @@ from loadtests.load.fault import TwinKilled
 from loadtests.load.watching import Watching
 from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import RivalFailed, fastapi_server
+from serving.ports import LOOPBACK, choose
 
 _LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 # All users are there after so many seconds; the figures count from then on.
@@ -168,11 +169,13 @@ def _locust(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
     if asked.release is not None:
         options["--release"] = asked.release.resolve()
     if (processes := _processes(load.users)) > 1:
-        options["--processes"] = processes
+        options |= {"--processes": processes, "--master-bind-host": LOOPBACK}
+        options["--master-bind-port"] = options["--master-port"] = choose({"http": None})["http"]
     return [sys.executable, "-m", "locust", *_flat(options), "--headless", "--only-summary", "--reset-stats", load.kind]
 
 
 def _processes(users: int) -> int:
+    """Of Locust."""
     return min(users, max(1, len(os.sched_getaffinity(0)) // _CORES_FOR_A_PROCESS), _MOST_PROCESSES)
 
 

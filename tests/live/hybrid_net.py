@@ -36,6 +36,7 @@ class Shape:
     max_batch_size: int = 8
     batching: bool = True
     twin_instances: int = 2
+    hybrid_instances: int = 1
     seen: bool = False
     parameters: dict[str, str] = field(default_factory=dict)
 
@@ -65,7 +66,7 @@ class Net:
             self._write(f"{name}_{twin}", shape, shape.twin_instances)
             shutil.copy(TWIN, triton.repository / f"{name}_{twin}" / "1" / "model.py")
             self.behave(twin)
-        self._write(name, shape, 1, hybrid=True)
+        self._write(name, shape, shape.hybrid_instances, hybrid=True)
         for module in HYBRID.glob("*.py"):
             shutil.copy(module, triton.repository / name / "1")
 

@@ -3,12 +3,13 @@
 import os
 import signal
 import time
+import urllib.request
 
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from .hybrid_net import Load, Net, Shape
+from .hybrid_net import Load, Net, Shape, until
 
 CLIENTS = 64
 
@@ -71,6 +72,28 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
     assert load.slowest_s < 8
     # The log says so, and not once for each of hundreds of requests.
     assert 0 < told() - before < 50
+
+
+def test_two_processes_of_the_hybrid_share_the_callers_and_both_learn_that_the_twin_is_gone(triton):
+    net = Net(triton, "shared", Shape(hybrid_instances=2)).load()
+    try:
+        with Load(net, CLIENTS, small) as load:
+            load.more(200, "onnx")
+            net.signal("onnx", signal.SIGKILL)
+            load.more(300, "original", timeout_s=60)
+            triton.control.reload(f"{net.name}_onnx")
+            load.more(200, "onnx", timeout_s=70)
+        assert load.failures == []
+        answered = load.served_by.total()
+        told = until(triton, net.name, lambda seen: seen["ml_inference_total", "onnx", "ok"] >= load.served_by["onnx"])
+        assert sum(told["ml_inference_total", twin, "ok"] for twin in ("onnx", "original")) == answered
+        with urllib.request.urlopen(f"http://{triton.server.metrics_url}/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+        opened = [line for line in lines if "ml_breaker_opened_total" in line and 'model="shared"' in line]
+        assert {int(line.split('process="')[1].split('"')[0]) for line in opened} == set(net.stubs("hybrid"))
+        assert len(opened) == 2
+    finally:
+        net.close()
 
 
 def test_one_of_two_processes_is_killed_under_load(net, triton):

@@ -160,6 +160,17 @@ def test_a_master_and_its_worker_share_a_load(net, where, tmp_path):
     assert found["served_by"] == {"onnx": found["answers"]}
 
 
+def test_on_a_machine_with_cores_for_it_several_processes_share_a_load(net, where, tmp_path, monkeypatch):
+    net.settle()
+    monkeypatch.setattr("loadtests.load.stage._CORES_FOR_A_PROCESS", 1)
+    found = run_stage(Load("HybridGrpc", 8, 2), where, Asked(MODEL, None, 1))
+    assert found["answers"] > 50
+    assert found["served_by"] == {"onnx": found["answers"]}
+    assert (found["wrong"], found["failed"]) == (0, 0)
+    with pytest.raises(StageFailed, match="holds no golden samples"):
+        run_stage(Load("HybridGrpc", 2, 1), where, Asked(MODEL, tmp_path, 1))
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
