@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .commands import bench, convert, files, preflight, prune, releases, replay, report, tune
-from .commands.shared import say
+from .commands.shared import refused, say
 from .ending import interruptible
 from .errors import ConversionError
 
@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConversionError as error:
         say(f"error: {error}")
         return error.exit_code
+    except OSError as error:
+        say(f"error: {refused(error)}")
+        return 1
     except KeyboardInterrupt:
         say("interrupted; nothing was published, what was served before still is")
         return 130

@@ -21,6 +21,7 @@ from .shared import (
     folders,
     note,
     progress,
+    refused,
     say,
     with_build,
     with_folders,
@@ -75,6 +76,10 @@ def _convert(arguments: argparse.Namespace) -> int:
         except ConversionError as error:
             say(f"error: {error}")
             first = first or error.exit_code
+            continue
+        except OSError as error:
+            say(f"error: {name} was not published: {refused(error)}")
+            first = first or 1
             continue
         print(_told(outcome))
         if not outcome.unchanged:

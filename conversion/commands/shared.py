@@ -87,6 +87,11 @@ def note(text: str) -> None:
     say(f"note: {text}")
 
 
+def refused(error: OSError) -> str:
+    """In words, which file or folder the system did not let us have, and why."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
 def say(text: str) -> None:
     """A message: data goes to standard output, messages go to standard error."""
     print(text, file=sys.stderr, flush=True)

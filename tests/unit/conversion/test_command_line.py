@@ -1,5 +1,6 @@
 """The conversion's command line, but for what needs a framework."""
 
+import errno
 import json
 import os
 
@@ -134,3 +135,36 @@ def test_nothing_is_measured_where_no_server_is_to_be_started(arguments, measure
     assert (machine is not None) == measured
     if machine is not None:
         assert 1 <= machine.cores <= len(os.sched_getaffinity(0))
+
+
+def test_a_file_that_the_system_refuses_is_named_and_hides_no_other_model(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def convert(spec, *_, **__):
+        asked.append(spec.name)
+        with (tmp_path / spec.name / "net.h5" / "inside").open():
+            pass
+
+    monkeypatch.setattr("conversion.commands.convert.convert", convert)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "net.h5").touch()
+        (tmp_path / name / "model.toml").write_text('[source]\npath = "net.h5"\n')
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    code = main(
+        ["convert", *folders, "--repository", str(tmp_path / "repository"), "--server", "none", "--no-rehearsal"]
+    )
+    assert (code, asked) == (1, ["one", "two"])
+    assert capsys.readouterr().err == "".join(
+        f"error: {name} was not published: {tmp_path}/{name}/net.h5/inside: Not a directory\n"
+        for name in ("one", "two")
+    )
+
+
+def test_what_the_system_refuses_elsewhere_is_told_in_a_sentence(released, monkeypatch, capsys):
+    def locked(repository, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(repository.root))
+
+    monkeypatch.setattr(Repository, "locked", locked)
+    assert main(["rollback", "net", *released, "--server", "none"]) == 1
+    assert capsys.readouterr().err == f"error: {released[1]}: No space left on device\n"
