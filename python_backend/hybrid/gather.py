@@ -13,21 +13,23 @@ PATIENT_S = 2.0
 class Gather:
     """Holds jobs of each kind until they have `max_rows` together, or the twin has nothing better to do.
 
-    The twin has, while `eager_calls` calls are under way. Not thread-safe: the pool's lock guards it.
+    The twin has, while `eager_calls` calls are under way. Where a job's twin is ill, it would go on to the other one, which
+    no more than `fallback_calls` may ask that way. Not thread-safe: the pool's lock guards it.
     """
 
-    def __init__(self, max_rows: int, eager_calls: int) -> None:
+    def __init__(self, max_rows: int, eager_calls: int, fallback_calls: int | None = None) -> None:
         self._max_rows = max_rows
         self._eager_calls = eager_calls
+        self._fallback_calls = eager_calls if fallback_calls is None else min(eager_calls, fallback_calls)
         self._held: dict[object, list[Job]] = {}
 
     def __bool__(self) -> bool:
         """Whether something is held."""
         return bool(self._held)
 
-    def has_time(self, calls: int) -> bool:
-        """Whether a lone job goes at once, whatever its kind, while `calls` are under way."""
-        return calls < self._eager_calls and not self._held
+    def has_time(self, job: Job, calls: int) -> bool:
+        """Whether `job` goes at once, alone and whatever its kind, while `calls` are under way."""
+        return not self._held and calls < self._enough(job)
 
     def add(self, job: Job) -> Iterator[Job]:
         """Hold `job`; gives what is to be sent at once: what is full, cannot be joined, or is in a hurry."""
@@ -48,9 +50,10 @@ class Gather:
 
     def take(self, calls: int) -> Job | None:
         """What to send next while `calls` are under way; None while those are enough, or where nothing is held."""
-        if not self._held or calls >= self._eager_calls:
+        if not self._held:
             return None
-        return self._joined(next(iter(self._held)))
+        kind, jobs = next(iter(self._held.items()))
+        return self._joined(kind) if calls < self._enough(jobs[0]) else None
 
     def overdue(self, now: float) -> Job | None:
         """What has been held too long."""
@@ -62,6 +65,9 @@ class Gather:
     def take_all(self) -> list[Job]:
         """Everything that is held."""
         return [self._joined(kind) for kind in list(self._held)]
+
+    def _enough(self, job: Job) -> int:
+        return self._fallback_calls if job.falls_back_at_once else self._eager_calls
 
     def _joined(self, kind: object) -> Job:
         first, *others = self._held.pop(kind)

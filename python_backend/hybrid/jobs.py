@@ -59,6 +59,11 @@ class Job:
         return self._router.falls_back and not self._turn.locked()
 
     @property
+    def falls_back_at_once(self) -> bool:
+        """Whether the twin that it prefers would not even be asked now."""
+        return self._router.falls_back and not self._router.admits(self.batch.wishes.prefer)
+
+    @property
     def is_answered(self) -> bool:
         """Whether no caller waits any more."""
         return all(each.locked() for each in self._answered)

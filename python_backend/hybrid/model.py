@@ -79,7 +79,7 @@ class TritonPythonModel:
         self._replies = Replies(self._settings.batched, self._tally, self._log.say)
         self._pool = Pool(
             self._settings.max_concurrency,
-            Gather(self._settings.max_joined_rows, self._settings.eager_calls),
+            Gather(self._settings.max_joined_rows, self._settings.eager_calls, self._settings.max_fallbacks),
             self._settings.max_fallbacks,
         )
         self._router = Router(

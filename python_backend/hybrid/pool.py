@@ -58,7 +58,7 @@ class Pool:
         Where no thread is free, they wait in a line; their deadlines count meanwhile.
         """
         with self._lock:
-            if len(jobs) == 1 and self._gather.has_time(self._calls):
+            if len(jobs) == 1 and self._gather.has_time(jobs[0], self._calls):
                 ready = [*jobs]
             else:
                 ready = [full for job in jobs for full in self._gather.add(job)]

@@ -53,6 +53,19 @@ def test_nobody_waits_while_the_twin_has_time(router):
     assert rows_of([gather.take(1)]) == [[1]]
 
 
+def test_for_the_other_twin_requests_share_the_few_calls_that_may_fall_back(router):
+    gather = Gather(max_rows=8, eager_calls=16, fallback_calls=2)
+    assert gather.has_time(job_of(router, 1), 15)
+    router.quarantine("onnx", "it differs")
+    assert gather.has_time(job_of(router, 1), 1)
+    assert not gather.has_time(job_of(router, 1), 2)
+    for value in (1, 2):
+        assert rows_of(gather.add(job_of(router, value))) == []
+    assert gather.take(2) is None
+    assert rows_of([gather.take(1)]) == [[1, 2]]
+    assert gather.has_time(job_of(router, 1, prefer="original"), 15)
+
+
 def test_who_is_in_a_hurry_is_not_held_and_nobody_for_long(router):
     gather = Gather(max_rows=8, eager_calls=1)
     assert rows_of(gather.add(job_of(router, 1, primary_budget_s=PATIENT_S / 2))) == [[1]]
