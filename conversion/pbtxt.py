@@ -107,8 +107,8 @@ def _fill_original(config: Any, spec: ModelSpec) -> None:
 
 def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arrangement: Arrangement) -> None:
     serving = spec.serving
-    processes = arrangement.hybrid_instances
-    config.instance_group.add(count=processes, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    group = model_config_pb2.ModelInstanceGroup
+    config.instance_group.add(count=arrangement.hybrid_instances, kind=group.KIND_CPU)
     config.output.add(name=SERVED_BY, data_type=model_config_pb2.TYPE_STRING, dims=[1])
     parameters = {
         "primary_model": f"{spec.name}{ROLES['onnx']}",
@@ -117,8 +117,12 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         "fallback_enabled": str(serving.fallback_enabled).lower(),
         "deadline_ms": str(serving.deadline_ms),
         "primary_budget_ms": str(serving.primary_budget_ms or max(serving.deadline_ms // 2, 1)),
-        **{key: str(math.ceil(most / processes)) for key, most in _shared_out(serving, arrangement).items()},
+        "max_concurrency": str(serving.max_concurrency),
+        "max_fallbacks": str(serving.max_fallbacks or _fallbacks(serving, arrangement)),
+        "max_pending": str(serving.max_pending),
+        "max_pending_mb": str(serving.max_pending_mb),
         "max_joined_rows": str(arrangement.joined_rows),
+        "eager_calls": str(_eager_calls(serving, arrangement)),
         "shadow_share": f"{serving.shadow.share:g}",
         "shadow_max_differing": f"{serving.shadow.max_differing:g}",
         "shadow_quarantine": str(serving.shadow.quarantine).lower(),
@@ -134,23 +138,19 @@ def _fill_hybrid(config: Any, spec: ModelSpec, ratios: Mapping[int, float], arra
         config.parameters[key].string_value = value
 
 
-def _shared_out(serving: ServingSpec, arrangement: Arrangement) -> dict[str, int]:
-    """The limits of the hybrid as a whole, of which each of its processes knows its own part alone."""
-    return {
-        "max_concurrency": serving.max_concurrency,
-        "max_fallbacks": serving.max_fallbacks or _fallbacks(serving, arrangement),
-        "max_pending": serving.max_pending,
-        "max_pending_mb": serving.max_pending_mb,
-        # More calls than the twin has instances only wait in its queue: there is time to join them. With batching, that
-        # queue joins them itself, and sooner.
-        "eager_calls": serving.max_concurrency if arrangement.dynamic_batching else arrangement.instances,
-    }
+def _eager_calls(serving: ServingSpec, arrangement: Arrangement) -> int:
+    # More calls than the twin has instances only wait in its queue: there is time to join them. With batching, that
+    # queue joins them itself, and sooner.
+    if arrangement.dynamic_batching:
+        return serving.max_concurrency
+    return math.ceil(arrangement.instances / arrangement.hybrid_instances)
 
 
 def _fallbacks(serving: ServingSpec, arrangement: Arrangement) -> int:
     # One call for each instance to work on, and one to follow: more would only wait in the twin's own queue, from which
     # they cannot be taken back when the other twin is well again.
-    return min(2 * max(serving.original_instances, arrangement.instances), serving.max_concurrency)
+    calls = math.ceil(2 * max(serving.original_instances, arrangement.instances) / arrangement.hybrid_instances)
+    return min(calls, serving.max_concurrency)
 
 
 def _add(field: Any, fact: Facts, spec: ModelSpec, role: str) -> None:

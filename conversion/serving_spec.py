@@ -65,11 +65,11 @@ class ServingSpec:
 
     `primary_budget_ms` is the longest wait for the preferred twin; 0 is half the deadline. `max_joined_rows` bounds the
     calls that the hybrid makes of several requests; 0 is `max_batch_size` with dynamic batching, 1 without.
-    `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is two for each instance of a twin.
+    `max_fallbacks` bounds its calls that fall back, of `max_concurrency`; 0 is two for each instance of a twin, shared
+    out among the processes of the hybrid. The other limits are each process's own.
     `prefer` is who is asked first: one of TWINS, "auto" for who was measured faster, or a table by batch sizes.
     `instances`, `threads`, `dynamic_batching` and `split_rows` are the twin's; None is what measures best:
-    conversion/arrangements. So it is for `hybrid_instances`, the processes of the hybrid, which share out
-    `max_concurrency`, `max_fallbacks`, `max_pending` and `max_pending_mb`.
+    conversion/arrangements. So it is for `hybrid_instances`, the processes of the hybrid.
     """
 
     max_batch_size: int = 32

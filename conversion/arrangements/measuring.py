@@ -27,6 +27,7 @@ __all__ = ["Effort", "lay_out", "measure"]
 _CODE = Path(__file__).parents[2] / "python_backend" / "hybrid"
 _SERVED = ("onnx", "hybrid")
 _MOST_CLIENTS = 32
+_DEADLINE_MS = 120_000
 # What a release has besides, by which it would be held to the place where it was published.
 _PUBLISHED = shutil.ignore_patterns("__pycache__", "SHA256SUMS", "config.pbtxt")
 
@@ -72,9 +73,14 @@ def lay_out(
     # Its original is not there to be compared with.
     unwatched = replace(spec.serving.shadow, share=0.0)
     alone = replace(spec.serving, prefer="onnx", fallback_enabled=False, shadow=unwatched)
-    names = {}
+    # What callers are held to in service is not what is measured: all of these may wait for each other.
+    alone = replace(alone, deadline_ms=_DEADLINE_MS, primary_budget_ms=0, max_pending=1 << 10, max_pending_mb=1 << 20)
+    names: dict[Arrangement, str] = {}
     for arrangement in wanted:
-        named = replace(spec, name=f"{spec.name}_{arrangement}", serving=alone)
+        name = f"{spec.name}_{arrangement}"
+        # With batching the text does not say how many rows the hybrid joins.
+        name = f"{name}_joining{arrangement.joined_rows}" if name in names.values() else name
+        named = replace(spec, name=name, serving=alone)
         configs = model_configs(named, inputs, outputs, arrangement=arrangement, traits=traits)
         configs["onnx"].name = f"{spec.name}_{arrangement.twin}{ROLES['onnx']}"
         configs["hybrid"].parameters["primary_model"].string_value = configs["onnx"].name

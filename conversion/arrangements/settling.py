@@ -25,6 +25,8 @@ __all__ = ["Machine", "Settled", "first_row", "refuse_too_much", "settle"]
 _EFFORT = Effort()
 # What one instance takes beside the model, and how often it holds the file: as read, as packed, and what it computes.
 _INSTANCE_BYTES, _TIMES_HELD = 150e6, 3
+# Each has its own region of shared memory, of which serving/shared_memory.py makes room for as many.
+_MOST_PROCESSES = 64
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,14 @@ def first_row(path: Path, inputs: tuple[Facts, ...], *, batched: bool) -> Batch:
 
 def refuse_too_much(twin: Path, wanted: Sequence[Arrangement]) -> None:
     """All of them are loaded at once: a machine that runs short would kill others too. Raises RehearsalImpossible."""
-    instances = sum(one.sessions for one in {one.twin for one in wanted})
+    twins = {one.twin for one in wanted}
+    processes = sum(one.instances for one in twins) + sum(one.hybrid_instances for one in wanted)
+    if processes > _MOST_PROCESSES:
+        raise RehearsalImpossible(
+            f"{processes} processes at once are more than the {_MOST_PROCESSES} that shared memory is divided among; "
+            "fix hybrid_instances together with instances, threads and dynamic_batching"
+        )
+    instances = sum(one.sessions for one in twins)
     held = sum(path.stat().st_size for path in twin.rglob("*") if path.is_file())
     needed = instances * (_INSTANCE_BYTES + _TIMES_HELD * held)
     free = _available()

@@ -44,6 +44,21 @@ class Room:
             and serving.hybrid_instances in (None, arrangement.hybrid_instances)
         )
 
+    def nearest(self, arrangement: Arrangement) -> Arrangement:
+        """The same, but for what model.toml says since: there is nothing to be found beside what contradicts it."""
+        serving = self.serving
+        batching, split = serving.dynamic_batching, serving.split_rows
+        return replace(
+            arrangement,
+            instances=serving.instances or arrangement.instances,
+            threads=serving.threads or arrangement.threads,
+            dynamic_batching=arrangement.dynamic_batching if batching is None else batching,
+            joined_rows=serving.max_joined_rows or arrangement.joined_rows,
+            queue_delay_us=serving.max_queue_delay_microseconds or arrangement.queue_delay_us,
+            split_rows=arrangement.split_rows if split is None else split,
+            hybrid_instances=serving.hybrid_instances or arrangement.hybrid_instances,
+        )
+
 
 @dataclass(frozen=True)
 class Step:

@@ -194,7 +194,8 @@ def _run(command: list[str], limit_s: float) -> None:
         raise StageFailed(f"{command[2]} did not end within {limit_s:.0f} s") from error
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+            # Locust's processes of its own as well: they would go on asking.
+            os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode:
         lines = [line for line in said.splitlines() if line.strip()]

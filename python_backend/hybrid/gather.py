@@ -13,8 +13,8 @@ PATIENT_S = 2.0
 class Gather:
     """Holds jobs of each kind until they have `max_rows` together, or the twin has nothing better to do.
 
-    The twin has, while `eager_calls` calls are under way. Where a job's twin is ill, it would go on to the other one, which
-    no more than `fallback_calls` may ask that way. Not thread-safe: the pool's lock guards it.
+    The twin has, while `eager_calls` calls are under way. Where a job's twin is ill, it would go on to the other one,
+    which no more than `fallback_calls` may ask that way. Not thread-safe: the pool's lock guards it.
     """
 
     def __init__(self, max_rows: int, eager_calls: int, fallback_calls: int | None = None) -> None:

@@ -1,5 +1,6 @@
 """The twins compared beside the callers' way: a real thread, twins that do as they are told."""
 
+import os
 import threading
 import time
 
@@ -226,6 +227,20 @@ def test_the_newest_differing_requests_are_kept_as_conversion_reads_them(tmp_pat
     assert case.inputs["text"].tolist() == [[b"a", b"longer"]]
     assert case.expected["y"].tolist() == [[3, 3]]
     assert path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_two_processes_keep_theirs_side_by_side_and_what_a_killed_one_left_goes(tmp_path):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for name, age_s in (("differing-0.7.new", 3600), ("differing-0.8.new", 1)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    x = np.zeros((1, 2), np.float32)
+    for exhibits in (Exhibits(folder, keep=4), Exhibits(folder, keep=4)):
+        for _ in range(2):
+            exhibits.save(Differing({"x": x}, {"y": x}, {"y": x}, "cause"))
+    kept = [f"differing-{number}.npz" for number in range(4)]
+    assert sorted(each.name for each in folder.iterdir()) == ["differing-0.8.new", *kept]
 
 
 def test_nothing_is_kept_where_nothing_should_be(tmp_path):

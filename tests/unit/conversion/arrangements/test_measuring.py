@@ -77,6 +77,22 @@ def test_hybrids_whose_twins_are_served_alike_ask_the_same_one(spec, twin, tmp_p
         assert hybrid.instance_group[0].count == arrangement.hybrid_instances
 
 
+def test_two_that_only_join_differently_are_two_hybrids(spec, twin, tmp_path):
+    fewer = replace(SAFE, joined_rows=8)
+    scratch = tmp_path / "scratch"
+    names = lay_out(spec, twin, [X], [Y], wanted=[SAFE, fewer], scratch=scratch, traits=Traits())
+    joined = {one: read_config(scratch / name / "config.pbtxt").parameters for one, name in names.items()}
+    assert [joined[one]["max_joined_rows"].string_value for one in (SAFE, fewer)] == ["32", "8"]
+
+
+def test_a_limit_of_the_spec_does_not_end_a_measurement(spec, twin, tmp_path):
+    strict = replace(spec, serving=replace(spec.serving, deadline_ms=500, primary_budget_ms=100, max_pending=2))
+    lay_out(strict, twin, [X], [Y], wanted=[SAFE], scratch=tmp_path / "scratch", traits=Traits())
+    made = read_config(tmp_path / "scratch" / "net_2x1_batching" / "config.pbtxt").parameters
+    assert int(made["max_pending"].string_value) >= 32
+    assert int(made["deadline_ms"].string_value) >= 60_000
+
+
 def test_no_weight_is_copied(spec, twin, tmp_path):
     lay_out(spec, twin, [X], [Y], wanted=[SAFE, DEEP], scratch=tmp_path / "scratch", traits=Traits())
     for file in ("model.onnx", "model.onnx.data"):

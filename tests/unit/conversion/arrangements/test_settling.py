@@ -71,6 +71,12 @@ def test_where_nothing_can_be_measured_the_default_is_served_and_the_evidence_sa
     assert told == []
 
 
+def test_more_processes_than_there_are_regions_of_shared_memory_for_are_not_started(spec, work):
+    found, _ = settled(replace(spec, serving=ServingSpec(hybrid_instances=16)), work, cores=16)
+    assert (found.how, found.arrangement.hybrid_instances) == ("default", 16)
+    assert "processes at once are more than the 64" in found.reason
+
+
 @pytest.mark.parametrize(
     "error", [RehearsalImpossible("no Triton here"), ReleaseRefused("it crashed"), OSError("full")]
 )

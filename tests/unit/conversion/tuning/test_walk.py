@@ -93,6 +93,16 @@ def test_what_the_spec_says_stays():
     assert {one.dynamic_batching for one in tried} == {False}
 
 
+def test_what_is_served_is_brought_in_line_with_what_the_spec_says_since():
+    room = Room(4, 32, ServingSpec(hybrid_instances=3, dynamic_batching=False, max_joined_rows=4))
+    base = room.nearest(BASE)
+    assert base == Arrangement(2, 1, dynamic_batching=False, joined_rows=4, hybrid_instances=3)
+    assert room.has(base)
+    assert Room(4, 32, ServingSpec()).nearest(BASE) == BASE
+    machine = Machine(lambda one: 100 * one.threads)
+    assert best_of(machine, room, base) == replace(base, instances=1, threads=4)
+
+
 def test_without_rows_only_shapes_are_tried():
     machine = Machine(lambda _: 100)
     base = Arrangement(1, 1, dynamic_batching=False, joined_rows=1)
