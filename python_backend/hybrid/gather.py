@@ -50,10 +50,12 @@ class Gather:
 
     def take(self, calls: int) -> Job | None:
         """What to send next while `calls` are under way; None while those are enough, or where nothing is held."""
-        if not self._held:
-            return None
-        kind, jobs = next(iter(self._held.items()))
-        return self._joined(kind) if calls < self._enough(jobs[0]) else None
+        for kind, jobs in self._held.items():
+            if calls >= self._eager_calls:
+                break
+            if calls < self._enough(jobs[0]):
+                return self._joined(kind)
+        return None
 
     def overdue(self, now: float) -> Job | None:
         """What has been held too long."""

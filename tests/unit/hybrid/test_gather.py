@@ -66,6 +66,15 @@ def test_for_the_other_twin_requests_share_the_few_calls_that_may_fall_back(rout
     assert gather.has_time(job_of(router, 1, prefer="original"), 15)
 
 
+def test_who_waits_for_the_other_twin_keeps_nobody_else_waiting(router):
+    gather = Gather(max_rows=8, eager_calls=16, fallback_calls=2)
+    router.quarantine("onnx", "it differs")
+    assert rows_of(gather.add(job_of(router, 1))) == []
+    assert rows_of(gather.add(job_of(router, 2, kind="b", prefer="original"))) == []
+    assert rows_of([gather.take(15)]) == [[2]]
+    assert gather.take(15) is None
+
+
 def test_who_is_in_a_hurry_is_not_held_and_nobody_for_long(router):
     gather = Gather(max_rows=8, eager_calls=1)
     assert rows_of(gather.add(job_of(router, 1, primary_budget_s=PATIENT_S / 2))) == [[1]]
