@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from understudy_client import HybridClient, Prediction
+from understudy_client import HybridClient, Prediction, UnderstudyClientError
 
+from conversion.errors import ConversionError
 from conversion.evidence import EVIDENCE, read_evidence, tolerance_of
 from conversion.parity import Case, Parity
 from conversion.parity import compare as compare_values
@@ -25,8 +26,9 @@ from conversion.pbtxt import read_config
 from conversion.preference import asked_first
 from conversion.repository import Repository
 from conversion.spec import LEVELS
+from python_backend.original.errors import OriginalError
 from python_backend.original.factory import find_callable
-from serving import ModelControl, TritonServer
+from serving import ModelControl, ServingError, TritonServer
 
 MODELS = Path("models")
 REPOSITORY = Path("model_repository")
@@ -50,9 +52,17 @@ def main(argv: Sequence[str]) -> int:
     names = arguments.names or known
     if unknown := sorted(set(names) - set(known)):
         parser.error(f"there is no demo of '{unknown[0]}'; name one of {', '.join(known)}")
+    try:
+        return walk(names, ["--search", arguments.search] if arguments.search else [])
+    except (ConversionError, OriginalError, ServingError, UnderstudyClientError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def walk(names: Sequence[str], more: Sequence[str]) -> int:
+    """The street itself, with `more` arguments for `convert`; gives the exit code. Raises what its packages raise."""
     say(f"1. Convert and publish {', '.join(names)} (only what has changed; the first time takes minutes)\n")
     command = [sys.executable, "-m", "conversion", "convert", *(str(MODELS / name) for name in names)]
-    more = ["--search", arguments.search] if arguments.search else []
     converted = subprocess.run([*command, "--server", "none", *more], check=False)
     if converted.returncode:
         return 1

@@ -8,13 +8,14 @@ OriginalError
 ├── FactoryFailed       the factory was not found, raised, or gave no module
 ├── WeightsMismatch     the weights do not fit the module
 ├── SignatureMissing    a SavedModel has no such signature
-├── RunFailed           the framework refused these inputs
+├── RunFailed           the model, or its framework, raised while it computed
 └── DtypeUnknown        an output has a dtype that NumPy lacks
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -76,7 +77,7 @@ class SignatureMissing(OriginalError):
 
 
 class RunFailed(OriginalError):
-    """The framework raised while it computed."""
+    """The model, or its framework, raised while it computed."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"the original model failed: {cause}")
@@ -91,7 +92,24 @@ class DtypeUnknown(OriginalError):
         self.dtype = dtype
 
 
+@contextmanager
+def run_failures() -> Iterator[None]:
+    """Raise RunFailed for whatever is raised within, but for what this package raises itself."""
+    try:
+        yield
+    except OriginalError:
+        raise
+    # A model is the user's code: whatever it raises is the news to pass on.
+    except Exception as error:
+        raise RunFailed(first_line(error)) from error
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error that says something, with its type: frameworks add pages of context below it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    try:
+        text = str(error)
+    # A class of the user's may fail to tell of itself.
+    except Exception:  # noqa: BLE001
+        text = ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -11,7 +11,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from .bundle import read_bundle
-from .errors import OriginalError, ParameterInvalid
+from .errors import OriginalError, ParameterInvalid, run_failures
 from .integrity import ReleaseDamaged, require_intact
 from .loading import Device, OriginalModel, load
 
@@ -74,7 +74,9 @@ class TritonPythonModel:
         try:
             if len(members) == 1:
                 return [(members, self._model.run(read[members[0]]))]
-            joined = {name: np.concatenate([read[n][name] for n in members]) for name in read[members[0]]}
+            # What has no room joined may have it one by one.
+            with run_failures():
+                joined = {name: np.concatenate([read[n][name] for n in members]) for name in read[members[0]]}
             return [(members, self._model.run(joined))]
         except OriginalError as error:
             if len(members) == 1:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Tensor
-from .errors import RunFailed, first_line
+from .errors import run_failures
 from .loading import Arrays, Device
 
 
@@ -47,11 +47,9 @@ class TensorFlowModel:
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """See OriginalModel.run."""
         tf = self._tf
-        try:
+        with run_failures():
             values = self.call(*[tf.constant(arrays[tensor.name]) for tensor in self.inputs])
-        except (tf.errors.OpError, ValueError, TypeError) as error:
-            raise RunFailed(first_line(error)) from error
-        return {tensor.name: np.asarray(value.numpy()) for tensor, value in zip(self.outputs, values, strict=True)}
+            return {tensor.name: np.asarray(value.numpy()) for tensor, value in zip(self.outputs, values, strict=True)}
 
 
 def tensor(name: str, spec: Any) -> Tensor:

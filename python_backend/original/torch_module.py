@@ -16,9 +16,9 @@ from .errors import (
     CodeNotTrusted,
     DtypeUnknown,
     FactoryFailed,
-    RunFailed,
     WeightsMismatch,
     first_line,
+    run_failures,
 )
 from .factory import find_callable
 from .loading import Arrays, Device, name_outputs
@@ -52,14 +52,11 @@ class TorchModel:
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """See OriginalModel.run."""
         torch = self._torch
-        try:
-            with torch.inference_mode():
-                # A copy: a module may work in place on what it is given, and the arrays are the caller's.
-                tensors = [torch.from_numpy(np.array(arrays[t.name], order="C")).to(self._device) for t in self.inputs]
-                raw = name_outputs(self._call(*tensors), self.outputs)
-                return {name: self._array(name, value) for name, value in raw.items()}
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
-            raise RunFailed(first_line(error)) from error
+        with run_failures(), torch.inference_mode():
+            # A copy: a module may work in place on what it is given, and the arrays are the caller's.
+            tensors = [torch.from_numpy(np.array(arrays[t.name], order="C")).to(self._device) for t in self.inputs]
+            raw = name_outputs(self._call(*tensors), self.outputs)
+            return {name: self._array(name, value) for name, value in raw.items()}
 
 
 def _told(module: Any) -> tuple[Tensor, ...]:

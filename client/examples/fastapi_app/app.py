@@ -36,6 +36,8 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
     }
 }
 _LOG = logging.getLogger(__name__)
+# Far beyond any deadline, and still a number that can be divided.
+_MOST_MS = 2**63 - 1
 _Model = Annotated[str, Path(description="The model's name", examples=["efficientnet_lite0"])]
 
 
@@ -128,7 +130,8 @@ def _add_models(app: FastAPI, settings: Settings) -> None:
         ] = None,
         outputs: Annotated[list[str] | None, Query(description="The outputs to answer with; all if not given")] = None,
         x_deadline_ms: Annotated[
-            int | None, Header(ge=1, description="The longest to wait, if that is less than the application allows")
+            int | None,
+            Header(ge=1, le=_MOST_MS, description="The longest to wait, if that is less than the application allows"),
         ] = None,
         accept: Annotated[str, Header(description="application/octet-stream for a .npy")] = "",
     ) -> Response:

@@ -82,17 +82,23 @@ def _array(body: bytearray) -> np.ndarray[Any, Any]:
     stream = io.BytesIO(body)
     try:
         shape, fortran, dtype = _HEADERS[_FORMAT.read_magic(stream)](stream)
-    except (ValueError, KeyError) as error:
+    # NumPy raises whatever its parser, or Python's, meets in a bad header: there is no base class to name.
+    except Exception as error:
         raise _malformed("The body is no .npy file") from error
     start = stream.tell()
     if dtype.hasobject:
         raise _malformed("The .npy holds Python objects; save strings as an array of str or bytes")
-    if math.prod(shape) * dtype.itemsize != len(body) - start:
-        found = f"{len(body) - start:,} bytes of values"
-        raise _malformed(f"The .npy has {found}, which is not what its shape {list(shape)} of {dtype} needs")
-    if dtype.itemsize == 0 or math.prod(shape) == 0:
-        return np.zeros(shape, dtype)
-    return np.frombuffer(body, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
+    try:
+        # What takes no bytes may be as many as the header likes, and become as much memory.
+        if dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != len(body) - start:
+            found = f"{len(body) - start:,} bytes of values"
+            raise _malformed(f"The .npy has {found}, which is not what its shape {list(shape)} of {dtype} needs")
+        if math.prod(shape) == 0:
+            return np.zeros(shape, dtype)
+        return np.frombuffer(body, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
+    # Sizes below zero, too large to be written, too many of them: reading the header does not mind.
+    except (ValueError, TypeError) as error:
+        raise _malformed("The header of the .npy tells of an array that cannot be") from error
 
 
 def _malformed(what: str) -> Refusal:
