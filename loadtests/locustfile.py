@@ -66,10 +66,9 @@ def _options(parser: Any) -> None:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def _prepare(environment: Any, runner: Any, **_: Any) -> None:
-    options = environment.parsed_options
-    # A master asks nothing. But nobody hears of workers of its own, on this machine, that end before they have begun.
-    if isinstance(runner, MasterRunner) and not options.processes:
+    if isinstance(runner, MasterRunner):
         return
+    options = environment.parsed_options
     try:
         questions = _questions(options, environment.host)
     except (NoQuestions, InferenceServerException, grpc.RpcError) as error:

@@ -14,9 +14,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
 from loadtests.load.counters import formed, read_counters
 from loadtests.load.fault import TwinKilled
 from loadtests.load.watching import Watching
+from loadtests.questions import NoQuestions, from_release
 from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import RivalFailed, fastapi_server
 from serving.ports import LOOPBACK, choose
@@ -169,9 +173,21 @@ def _locust(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
     if asked.release is not None:
         options["--release"] = asked.release.resolve()
     if (processes := _processes(load.users)) > 1:
+        _require_questions(where, asked)
         options |= {"--processes": processes, "--master-bind-host": LOOPBACK}
         options["--master-bind-port"] = options["--master-port"] = choose({"http": None})["http"]
     return [sys.executable, "-m", "locust", *_flat(options), "--headless", "--only-summary", "--reset-stats", load.kind]
+
+
+def _require_questions(where: Where, asked: Asked) -> None:
+    """Raise StageFailed where there is nothing to ask: a master would wait for workers that ended because of it."""
+    try:
+        with InferenceServerClient(where.grpc) as client:
+            config = client.get_model_config(asked.model).config
+        if asked.release is not None:
+            from_release(asked.release, batched=config.max_batch_size > 0)
+    except (NoQuestions, InferenceServerException) as error:
+        raise StageFailed(f"error: {error}") from error
 
 
 def _processes(users: int) -> int:

@@ -133,7 +133,7 @@ def test_golden_samples_of_the_release_are_asked(net, where, tmp_path):
     assert stage["wrong"] == stage["answers"] > 0
 
 
-def test_what_cannot_be_asked_is_told_in_one_sentence(where, tmp_path):
+def test_what_cannot_be_asked_is_told_in_one_sentence(net, where, tmp_path):
     with pytest.raises(StageFailed, match="unknown model"):
         run_stage(Load("HybridGrpc", 1, 1), where, Asked("nobody", None, 1))
     with pytest.raises(StageFailed, match="holds no golden samples"):
