@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .commands import bench, convert, files, preflight, prune, releases, replay, report, tune
-from .commands.shared import refused, say
+from .commands.shared import fail, say
 from .ending import interruptible
 from .errors import ConversionError
 
@@ -28,12 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interruptible():
             return run(arguments)
-    except ConversionError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    except OSError as error:
-        say(f"error: {refused(error)}")
-        return 1
+    except (ConversionError, OSError) as error:
+        return fail(error)
     except KeyboardInterrupt:
         say("interrupted; nothing was published, what was served before still is")
         return 130

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["onnxruntime_knows_it", "present", "visible"]
+__all__ = ["CUDA", "onnxruntime_knows_it", "present", "visible"]
 
 _DEVICE = Path("/dev/nvidiactl")
 # Both builds of ONNX Runtime install into one folder, and the later one wins: what is installed, by name or by file,
 # does not tell which one is imported. -E and -P: as the server's models import it.
 _ASK = ("-E", "-P", "-c", "import onnxruntime; print(*onnxruntime.get_available_providers())")
-_PROVIDER = "CUDAExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 _TIMEOUT_S = 60.0
 
 
@@ -36,4 +36,4 @@ def onnxruntime_knows_it(python: str = sys.executable) -> bool:
         done = subprocess.run([python, *_ASK], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0 and _PROVIDER in done.stdout.split()
+    return done.returncode == 0 and CUDA in done.stdout.split()

@@ -70,11 +70,18 @@ def lay_out(
     twins would be served alike ask the same one. Raises OSError.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    # Its original is not there to be compared with.
-    unwatched = replace(spec.serving.shadow, share=0.0)
-    alone = replace(spec.serving, prefer="onnx", fallback_enabled=False, shadow=unwatched)
-    # What callers are held to in service is not what is measured: all of these may wait for each other.
-    alone = replace(alone, deadline_ms=_DEADLINE_MS, primary_budget_ms=0, max_pending=1 << 10, max_pending_mb=1 << 20)
+    # Its original is not there to be compared with. What callers are held to in service is not what is measured: all of
+    # these may wait for each other.
+    alone = replace(
+        spec.serving,
+        prefer="onnx",
+        fallback_enabled=False,
+        shadow=replace(spec.serving.shadow, share=0.0),
+        deadline_ms=_DEADLINE_MS,
+        primary_budget_ms=0,
+        max_pending=1 << 10,
+        max_pending_mb=1 << 20,
+    )
     names: dict[Arrangement, str] = {}
     for arrangement in wanted:
         name = f"{spec.name}_{arrangement}"

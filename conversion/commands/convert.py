@@ -18,11 +18,10 @@ from .preflight import environments_of, tell_missing
 from .shared import (
     Commands,
     add_command,
+    fail,
     folders,
     note,
     progress,
-    refused,
-    say,
     with_build,
     with_folders,
     with_progress,
@@ -73,13 +72,9 @@ def _convert(arguments: argparse.Namespace) -> int:
                 environments=environments,
                 machine=machine,
             )
-        except ConversionError as error:
-            say(f"error: {error}")
-            first = first or error.exit_code
-            continue
-        except OSError as error:
-            say(f"error: {name} was not published: {refused(error)}")
-            first = first or 1
+        except (ConversionError, OSError) as error:
+            code = fail(error, f"{name} was not published: ")
+            first = first or code
             continue
         print(_told(outcome))
         if not outcome.unchanged:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from ..errors import ConversionError
 from ..spec_reader import SPEC_FILE
 
 # What `ArgumentParser.add_subparsers` gives.
@@ -87,9 +88,14 @@ def note(text: str) -> None:
     say(f"note: {text}")
 
 
-def refused(error: OSError) -> str:
-    """In words, which file or folder the system did not let us have, and why."""
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+def fail(error: ConversionError | OSError, undone: str = "") -> int:
+    """Say what failed; gives the exit code. What the system refuses does not tell itself what is `undone` for it."""
+    if isinstance(error, ConversionError):
+        say(f"error: {error}")
+        return error.exit_code
+    found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    say(f"error: {undone}{found}")
+    return 1
 
 
 def say(text: str) -> None:

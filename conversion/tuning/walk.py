@@ -33,29 +33,22 @@ class Room:
 
     def has(self, arrangement: Arrangement) -> bool:
         """Whether it contradicts nothing that model.toml says."""
-        serving = self.serving
-        return (
-            serving.instances in (None, arrangement.instances)
-            and serving.threads in (None, arrangement.threads)
-            and serving.dynamic_batching in (None, arrangement.dynamic_batching)
-            and (serving.split_rows in (None, arrangement.split_rows) or arrangement.threads == 1)
-            and serving.max_joined_rows in (0, arrangement.joined_rows)
-            and serving.max_queue_delay_microseconds in (0, arrangement.queue_delay_us)
-            and serving.hybrid_instances in (None, arrangement.hybrid_instances)
-        )
+        return self.nearest(arrangement) == arrangement
 
     def nearest(self, arrangement: Arrangement) -> Arrangement:
-        """The same, but for what model.toml says since: there is nothing to be found beside what contradicts it."""
+        """The same, but for what model.toml says: there is nothing to be found beside what contradicts it."""
         serving = self.serving
+        threads = serving.threads or arrangement.threads
         batching, split = serving.dynamic_batching, serving.split_rows
         return replace(
             arrangement,
             instances=serving.instances or arrangement.instances,
-            threads=serving.threads or arrangement.threads,
+            threads=threads,
             dynamic_batching=arrangement.dynamic_batching if batching is None else batching,
             joined_rows=serving.max_joined_rows or arrangement.joined_rows,
             queue_delay_us=serving.max_queue_delay_microseconds or arrangement.queue_delay_us,
-            split_rows=arrangement.split_rows if split is None else split,
+            # A single thread has no rows to take from others.
+            split_rows=arrangement.split_rows if split is None or threads == 1 else split,
             hybrid_instances=serving.hybrid_instances or arrangement.hybrid_instances,
         )
 

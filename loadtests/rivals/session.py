@@ -9,7 +9,6 @@ from typing import Any
 from serving import gpu
 
 CORES = len(os.sched_getaffinity(0))
-_CUDA = "CUDAExecutionProvider"
 
 
 def calls_for(users: int) -> int:
@@ -31,12 +30,13 @@ def open_session(path: Path, calls: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = max(1, CORES // calls)
     options.inter_op_num_threads = 1
-    on_gpu = gpu.visible(os.environ) and _CUDA in onnxruntime.get_available_providers()
-    providers: list[Any] = [(_CUDA, {"use_tf32": "0"})] if on_gpu else []
+    providers: list[Any] = ["CPUExecutionProvider"]
+    on_gpu = gpu.visible(os.environ) and gpu.CUDA in onnxruntime.get_available_providers()
     if on_gpu:
         onnxruntime.preload_dlls(msvc=False)
-    session = onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
+        providers.insert(0, (gpu.CUDA, {"use_tf32": "0"}))
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     # ONNX Runtime would take the CPU, and say so in passing.
-    if on_gpu and _CUDA not in session.get_providers():
-        raise RuntimeError(f"ONNX Runtime runs {path} without its {_CUDA}; `make doctor` tells more")
+    if on_gpu and gpu.CUDA not in session.get_providers():
+        raise RuntimeError(f"ONNX Runtime runs {path} without its {gpu.CUDA}; `make doctor` tells more")
     return session

@@ -14,7 +14,7 @@ from .strings import storable
 # A request larger than this is not kept.
 _MOST_BYTES = 64_000_000
 # Nobody takes as long to write one.
-_UNFINISHED_S = 600.0
+_UNFINISHED_NS = 600 * 10**9
 
 
 class Exhibits:
@@ -41,7 +41,8 @@ class Exhibits:
         # What callers sent is nobody else's business.
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in self._folder.glob("*.new"):
-            if time.time() - left.stat().st_mtime > _UNFINISHED_S:
+            # What another process has finished meanwhile is no longer there.
+            if time.time_ns() - _written(left) > _UNFINISHED_NS:
                 left.unlink(missing_ok=True)
         path = min(self._paths, key=_written)
         unfinished = path.with_suffix(f".{os.getpid()}.new")
@@ -52,7 +53,7 @@ class Exhibits:
 
 
 def _written(path: Path) -> int:
-    """When, in nanoseconds; 0 where there is no such file yet."""
+    """When, in nanoseconds; 0 where there is no such file."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:

@@ -50,12 +50,9 @@ class Gather:
 
     def take(self, calls: int) -> Job | None:
         """What to send next while `calls` are under way; None while those are enough, or where nothing is held."""
-        for kind, jobs in self._held.items():
-            if calls >= self._eager_calls:
-                break
-            if calls < self._enough(jobs[0]):
-                return self._joined(kind)
-        return None
+        if calls >= self._eager_calls:
+            return None
+        return next((self._joined(kind) for kind, jobs in self._held.items() if calls < self._enough(jobs[0])), None)
 
     def overdue(self, now: float) -> Job | None:
         """What has been held too long."""
@@ -69,7 +66,8 @@ class Gather:
         return [self._joined(kind) for kind in list(self._held)]
 
     def _enough(self, job: Job) -> int:
-        return self._fallback_calls if job.falls_back_at_once else self._eager_calls
+        fewer = self._fallback_calls < self._eager_calls and job.falls_back_at_once
+        return self._fallback_calls if fewer else self._eager_calls
 
     def _joined(self, kind: object) -> Job:
         first, *others = self._held.pop(kind)

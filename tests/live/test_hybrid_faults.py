@@ -44,6 +44,16 @@ def whole(whole_net):
     whole_net.settle()
 
 
+def kill_and_reload(net, triton, load, meanwhile):
+    """Every process of the ONNX twin dies; when so many answers came from the original, what repairs it is done."""
+    load.more(200, "onnx")
+    net.signal("onnx", signal.SIGKILL)
+    load.more(meanwhile, "original", timeout_s=60)
+    # What repairs a dead stub in this release.
+    triton.control.reload(f"{net.name}_onnx")
+    load.more(200, "onnx", timeout_s=70)
+
+
 @pytest.mark.parametrize("twin", ["onnx", "original"])
 def test_a_twin_is_unloaded_and_loaded_under_load(whole, triton, twin):
     other = {"onnx": "original", "original": "onnx"}[twin]
@@ -62,12 +72,7 @@ def test_every_process_of_the_twin_is_killed_under_load(net, triton):
 
     before = told()
     with Load(net, CLIENTS, small) as load:
-        load.more(200, "onnx")
-        net.signal("onnx", signal.SIGKILL)
-        load.more(500, "original", timeout_s=60)
-        # What repairs a dead stub in this release.
-        triton.control.reload(f"{net.name}_onnx")
-        load.more(200, "onnx", timeout_s=70)
+        kill_and_reload(net, triton, load, 500)
     assert load.failures == []
     assert load.slowest_s < 8
     # The log says so, and not once for each of hundreds of requests.
@@ -78,11 +83,7 @@ def test_two_processes_of_the_hybrid_share_the_callers_and_both_learn_that_the_t
     net = Net(triton, "shared", Shape(hybrid_instances=2)).load()
     try:
         with Load(net, CLIENTS, small) as load:
-            load.more(200, "onnx")
-            net.signal("onnx", signal.SIGKILL)
-            load.more(300, "original", timeout_s=60)
-            triton.control.reload(f"{net.name}_onnx")
-            load.more(200, "onnx", timeout_s=70)
+            kill_and_reload(net, triton, load, 300)
         assert load.failures == []
         answered = load.served_by.total()
         told = until(triton, net.name, lambda seen: seen["ml_inference_total", "onnx", "ok"] >= load.served_by["onnx"])

@@ -1,10 +1,8 @@
 """Whatever a model raises is told in one sentence, and is the business of its own request alone."""
 
 import importlib
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,16 +52,8 @@ class Speechless(Exception):
         raise AttributeError("message")
 
 
-def test_whatever_a_torch_module_raises_is_one_sentence(tmp_path):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "net.py").write_text(MODULE)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[3],
-    )
+def test_whatever_a_torch_module_raises_is_one_sentence(run_script):
+    done = run_script(SCRIPT, "net.py", MODULE)
     causes = ["ZeroDivisionError: no rows", "OverflowError: too large", "MemoryError", "Unlucky: 13"]
     assert done.stdout.splitlines() == [f"the original model failed: {cause}" for cause in causes], done.stderr
 

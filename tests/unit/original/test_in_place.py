@@ -1,9 +1,5 @@
 """A PyTorch module that works in place on what it is given, in a process of its own, as every framework has one."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 MODULE = """
 import torch
 
@@ -37,14 +33,6 @@ for x in (row[None], np.broadcast_to(row, (2, 4)), np.ascontiguousarray(row[::-1
 """
 
 
-def test_the_callers_arrays_stay_as_they_are(tmp_path):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "centred.py").write_text(MODULE)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[3],
-    )
+def test_the_callers_arrays_stay_as_they_are(run_script):
+    done = run_script(SCRIPT, "centred.py", MODULE)
     assert done.returncode == 0, done.stderr

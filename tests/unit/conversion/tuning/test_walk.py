@@ -99,6 +99,7 @@ def test_what_is_served_is_brought_in_line_with_what_the_spec_says_since():
     assert base == Arrangement(2, 1, dynamic_batching=False, joined_rows=4, hybrid_instances=3)
     assert room.has(base)
     assert Room(4, 32, ServingSpec()).nearest(BASE) == BASE
+    assert Room(4, 32, ServingSpec(split_rows=True)).nearest(BASE) == BASE, "a single thread"
     machine = Machine(lambda one: 100 * one.threads)
     assert best_of(machine, room, base) == replace(base, instances=1, threads=4)
 
