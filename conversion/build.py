@@ -11,21 +11,21 @@ from typing import Any, cast
 
 import onnx
 
-from .accuracy import Accuracy, Scorer, labelled
-from .golden import GOLDEN, golden_case, write_golden
-from .gpu_config import padded
-from .graph import describe, tensor_facts
+from .graphs.graph import describe, tensor_facts
 from .interface import Facts
-from .memory import peak_memory_mb
-from .parity import Parity
-from .samples import item_maker
+from .measuring.memory import peak_memory_mb
+from .measuring.timing import Timing
+from .proof.accuracy import Accuracy, Scorer, labelled
+from .proof.parity import Parity
+from .proof.samples import item_maker
+from .proof.stress import Unfit, stress_cases
+from .proof.subject import Subject, load_subject
+from .release.golden import GOLDEN, golden_case, write_golden
+from .release.gpu_config import padded
 from .search.candidates import Trial
 from .search.gates import Gates
 from .search.search import Search
 from .spec import ModelSpec
-from .stress import Unfit, stress_cases
-from .subject import Subject, load_subject
-from .timing import Timing
 
 __all__ = ["Built", "build"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Unsupported
-from .graph import describe, load_onnx, validate_file
+from .graphs.graph import describe, load_onnx, validate_file
+from .graphs.rewrite import save
 from .interface import BATCH
-from .rewrite import save
-from .serving_spec import ServingSpec
 from .spec import InputSpec, ModelSpec, SearchSpec, SourceSpec
-from .spec_reader import SUFFIXES
+from .spec.reader import SUFFIXES
+from .spec.serving import ServingSpec
 from .worker import Task, run_worker
 
 __all__ = ["ONNXConverter"]

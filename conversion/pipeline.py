@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from .arrangements.settling import Machine, Settled, settle
-from .environments import Environments
 from .errors import PreflightFailed, PublishError, RepositoryUnwritable
-from .evidence import EVIDENCE, make_evidence, read_evidence
-from .fingerprint import fingerprint, sha256_folder
-from .golden import GOLDEN
-from .gpu_config import Traits
 from .interface import facts_of
-from .live import Live
-from .pbtxt import model_configs
-from .preference import at_best
-from .preflight import Candidate, Verdict, examine, published
+from .preflight.environments import Environments
+from .preflight.examine import Candidate, Verdict, examine, published
+from .publishing.live import Live
+from .publishing.repository import Repository
+from .release.evidence import EVIDENCE, make_evidence, read_evidence
+from .release.fingerprint import fingerprint, sha256_folder
+from .release.golden import GOLDEN
+from .release.gpu_config import Traits
+from .release.pbtxt import model_configs
 from .report.release import REPORT, release_report
-from .repository import Repository
 from .spec import ModelSpec
+from .spec.preference import at_best
 from .targets import TARGETS
 from .worker import Task, run_worker
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .cuda_graphs import capturable
-from .serving_spec import GpuSpec
+from .graphs.cuda_graphs import capturable
+from .spec.serving import GpuSpec
 
 __all__ = ["CPU", "CUDA", "ON_CPU", "PROFILES", "Profile", "Provider", "TENSORRT", "cuda_options", "profile_for"]
 

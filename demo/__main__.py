@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from understudy_client import HybridClient, Prediction, UnderstudyClientError
 
 from conversion.errors import ConversionError
-from conversion.evidence import EVIDENCE, read_evidence, tolerance_of
-from conversion.parity import Case, Parity
-from conversion.parity import compare as compare_values
-from conversion.pbtxt import read_config
-from conversion.preference import asked_first
-from conversion.repository import Repository
+from conversion.proof.parity import Case, Parity
+from conversion.proof.parity import compare as compare_values
+from conversion.publishing.repository import Repository
+from conversion.release.evidence import EVIDENCE, read_evidence, tolerance_of
+from conversion.release.pbtxt import read_config
 from conversion.spec import LEVELS
+from conversion.spec.preference import asked_first
 from python_backend.original.errors import OriginalError
 from python_backend.original.factory import find_callable
 from serving import ModelControl, ServingError, TritonServer

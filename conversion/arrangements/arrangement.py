@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..serving_spec import ServingSpec
+from ..spec.serving import ServingSpec
 
 __all__ = ["Arrangement", "arrangements", "default_arrangement", "fixed", "hybrid_counts", "in_words"]
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..errors import ReleaseRefused
-from ..samples import Batch
+from ..proof.samples import Batch
 
 __all__ = ["Callers", "Window", "callers"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ReleaseRefused
-from ..gpu_config import Traits
 from ..interface import Facts
-from ..linking import link_or_copy
-from ..pbtxt import ROLES, model_configs, write_config
+from ..measuring.timing import in_turn
+from ..release.gpu_config import Traits
+from ..release.linking import link_or_copy
+from ..release.pbtxt import ROLES, model_configs, write_config
 from ..spec import ModelSpec
-from ..timing import in_turn
 from .arrangement import Arrangement
 from .callers import Callers, Window
 from .choice import Met

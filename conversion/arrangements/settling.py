@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RehearsalImpossible, ReleaseRefused
-from ..golden import GOLDEN, read_golden
-from ..gpu_config import Traits
 from ..interface import Facts, facts_of
-from ..live import Rehearsal
-from ..samples import Batch
+from ..proof.samples import Batch
+from ..publishing.live import Rehearsal
+from ..release.golden import GOLDEN, read_golden
+from ..release.gpu_config import Traits
 from ..spec import ModelSpec
 from .arrangement import Arrangement, arrangements, default_arrangement, fixed
 from .callers import callers

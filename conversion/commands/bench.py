@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..bench_table import bench, table, write
+from ..measuring.bench_table import bench, table, write
 from ..profiles import PROFILES
-from ..repository import Repository
-from ..spec_reader import read_spec
+from ..publishing.repository import Repository
+from ..spec.reader import read_spec
 from .shared import Commands, add_command, folders, progress, with_build, with_folders, with_progress, with_repository
 
 __all__ = ["add"]

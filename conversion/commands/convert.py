@@ -9,9 +9,9 @@ from ..arrangements.arrangement import in_words
 from ..errors import ConversionError
 from ..pipeline import Outcome, convert
 from ..profiles import PROFILES
-from ..repository import Repository
+from ..publishing.repository import Repository
 from ..spec import LEVELS
-from ..spec_reader import read_spec
+from ..spec.reader import read_spec
 from ..targets import require_targets
 from .live_server import live_of, machine_of, tell_files_only, with_server
 from .preflight import environments_of, tell_missing

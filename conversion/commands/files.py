@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ..graph import describe, load_onnx, validate_file
+from ..graphs.graph import describe, load_onnx, validate_file
 from .shared import Commands, add_command
 
 __all__ = ["add"]

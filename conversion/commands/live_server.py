@@ -15,8 +15,8 @@ import numpy as np
 
 from ..arrangements.settling import Machine
 from ..errors import PublishError, RehearsalImpossible, ReleaseRefused
-from ..live import Live, LiveServer
-from ..samples import Batch
+from ..proof.samples import Batch
+from ..publishing.live import Live, LiveServer
 from .shared import note
 
 __all__ = ["TritonOverGrpc", "here", "live_of", "machine_of", "rehearsal_server", "tell_files_only", "with_server"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ..environments import Environments
-from ..preflight_table import preflight, table
-from ..repository import Repository
+from ..preflight.environments import Environments
+from ..preflight.table import preflight, table
+from ..publishing.repository import Repository
 from ..targets import require_targets
 from .shared import Commands, add_command, progress, say, with_build, with_progress, with_repository
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..errors import PublishError
-from ..prune import prune
-from ..repository import Repository
+from ..publishing.prune import prune
+from ..publishing.repository import Repository
 from .live_server import live_of, with_server
 from .shared import Commands, add_command, note, with_repository
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..errors import PublishError, VerificationFailed
-from ..repository import Repository
-from ..verify import verify
+from ..publishing.repository import Repository
+from ..publishing.verify import verify
 from .live_server import live_of, tell_files_only, with_server
 from .shared import Commands, add_command, note, progress, say, with_progress, with_repository
 

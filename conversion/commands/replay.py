@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from ..errors import PublishError, SamplesDiffer
-from ..evidence import EVIDENCE, evidence_at, tolerance_of
-from ..replay import REPLAYS
-from ..repository import Repository
+from ..publishing.repository import Repository
+from ..release.evidence import EVIDENCE, evidence_at, tolerance_of
+from ..release.replay import REPLAYS
 from .shared import Commands, add_command, with_repository
 
 __all__ = ["add"]

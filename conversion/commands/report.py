@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..publishing.repository import Repository
 from ..report.overview import write_overview
-from ..repository import Repository
 from .shared import Commands, add_command, note, with_repository
 
 __all__ = ["add"]

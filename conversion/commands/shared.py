@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import ConversionError
-from ..spec_reader import SPEC_FILE
+from ..spec.reader import SPEC_FILE
 
 # What `ArgumentParser.add_subparsers` gives.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

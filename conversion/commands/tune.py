@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..arrangements.arrangement import in_words
-from ..repository import Repository
-from ..spec_reader import SPEC_FILE, read_spec
+from ..publishing.repository import Repository
+from ..spec.reader import SPEC_FILE, read_spec
 from ..tuning.page import tuned_page
 from ..tuning.section import write_section
 from ..tuning.trial import Load

@@ -13,8 +13,8 @@ from urllib.parse import quote
 from pages.page import render
 
 from ..errors import PublishError
-from ..evidence import EVIDENCE, evidence_at
-from ..repository import Repository
+from ..publishing.repository import Repository
+from ..release.evidence import EVIDENCE, evidence_at
 from .plots import ratio_plot
 from .release import REPORT, require_schema
 from .verdict import verdict, wins

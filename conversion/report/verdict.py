@@ -7,7 +7,7 @@ from typing import Any
 
 from pages.figures import number, percent, rows
 
-from ..accuracy import AGREEMENT
+from ..proof.accuracy import AGREEMENT
 
 __all__ = ["verdict", "wins"]
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..accuracy import Accuracy
-from ..parity import Parity
-from ..timing import Timing
+from ..measuring.timing import Timing
+from ..proof.accuracy import Accuracy
+from ..proof.parity import Parity
 
 __all__ = ["CHOSEN", "Candidate", "FATES", "Trial"]
 

@@ -11,9 +11,9 @@ import onnx
 
 from python_backend.original.errors import first_line
 
-from ..optimise import STEM
-from ..parity import Case
-from ..subject import Subject
+from ..graphs.optimise import STEM
+from ..proof.parity import Case
+from ..proof.subject import Subject
 from .candidates import Trial
 from .gates import Gates
 from .half import to_half

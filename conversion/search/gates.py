@@ -10,16 +10,16 @@ import onnx
 
 from python_backend.original.errors import first_line
 
-from ..accuracy import Scorer
 from ..errors import ConversionError
-from ..gpu_config import padded
-from ..graph import check_servable
-from ..nesting import all_graphs
-from ..parity import Case, Parity, Twin, prove
-from ..rewrite import declare, save
-from ..samples import Batch
-from ..stress import stress_tolerance
-from ..subject import Subject
+from ..graphs.graph import check_servable
+from ..graphs.nesting import all_graphs
+from ..graphs.rewrite import declare, save
+from ..proof.accuracy import Scorer
+from ..proof.parity import Case, Parity, Twin, prove
+from ..proof.samples import Batch
+from ..proof.stress import stress_tolerance
+from ..proof.subject import Subject
+from ..release.gpu_config import padded
 from .candidates import Trial
 
 __all__ = ["Gates"]

@@ -11,10 +11,10 @@ import onnx
 from python_backend.original.errors import first_line
 from python_backend.original.tensorflow_runtime import TensorFlowModel
 
-from ..export_tensorflow import export_tensorflow
-from ..export_torch import export_torch
-from ..optimise import REWRITES
-from ..subject import Subject
+from ..exporting.from_tensorflow import export_tensorflow
+from ..exporting.from_torch import export_torch
+from ..graphs.optimise import REWRITES
+from ..proof.subject import Subject
 from .candidates import Candidate, Trial
 from .gates import Gates
 

@@ -11,8 +11,8 @@ import onnx
 
 from python_backend.original.errors import first_line
 
-from ..parity import Case
-from ..samples import Batch
+from ..proof.parity import Case
+from ..proof.samples import Batch
 from .candidates import Trial
 from .gates import Gates
 from .quantise import CALIBRATIONS, Quantiser

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import onnx
 
-from ..microbatch import divisible, microbatched
+from ..graphs.microbatch import divisible, microbatched
 from .candidates import Trial
 from .gates import Gates
 

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from ..samples import Batch
+from ..proof.samples import Batch
 
 __all__ = ["CALIBRATIONS", "Quantiser", "multiplying_share", "quantise_dynamic"]
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn, cast
 
-from ..accuracy import Accuracy
 from ..errors import AccuracyLost, ConversionError, ExportFailed, ParityBroken
-from ..memory import peak_memory_mb
-from ..parity import Case, Parity
-from ..rounding import moved_by_rounding
-from ..samples import Batch
+from ..measuring.memory import peak_memory_mb
+from ..measuring.timing import Patience, Race, Timing, race
+from ..proof.accuracy import Accuracy
+from ..proof.parity import Case, Parity
+from ..proof.rounding import moved_by_rounding
+from ..proof.samples import Batch
+from ..proof.subject import Subject
 from ..spec import SearchSpec
-from ..subject import Subject
-from ..timing import Patience, Race, Timing, race
 from .candidates import CHOSEN, Trial
 from .fewer_bits import Workbench, eight_bits, ten_bits
 from .gates import Gates

@@ -8,8 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..errors import WrongValue
-from ..pbtxt import replace_file, unfinished
-from ..serving_spec import TunedSpec
+from ..release.pbtxt import replace_file, unfinished
+from ..spec.serving import TunedSpec
 
 __all__ = ["write_section"]
 

@@ -11,11 +11,11 @@ from ..arrangements.callers import Callers, Window, callers
 from ..arrangements.measuring import lay_out
 from ..arrangements.settling import Machine, first_row, refuse_too_much
 from ..errors import ReleaseRefused
-from ..golden import GOLDEN
-from ..gpu_config import Traits
 from ..interface import Facts
+from ..measuring.timing import in_turn
+from ..release.golden import GOLDEN
+from ..release.gpu_config import Traits
 from ..spec import ModelSpec
-from ..timing import in_turn
 from .run import Run
 
 __all__ = ["Load", "Subject", "Trial"]

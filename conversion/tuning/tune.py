@@ -13,12 +13,12 @@ from ..arrangements.arrangement import Arrangement, default_arrangement
 from ..arrangements.choice import MARGIN
 from ..arrangements.settling import Machine
 from ..errors import ReleaseUnknown
-from ..evidence import EVIDENCE, evidence_at, machine, precision_of
-from ..gpu_config import Traits
 from ..interface import facts_of
-from ..repository import Repository
-from ..serving_spec import TunedSpec
+from ..publishing.repository import Repository
+from ..release.evidence import EVIDENCE, evidence_at, machine, precision_of
+from ..release.gpu_config import Traits
 from ..spec import ModelSpec
+from ..spec.serving import TunedSpec
 from .run import Run, best_level, gains, spread
 from .trial import Load, Subject, Trial
 from .walk import Room, walk

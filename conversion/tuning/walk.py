@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..arrangements.arrangement import Arrangement, hybrid_counts
 from ..arrangements.choice import MARGIN
-from ..serving_spec import ServingSpec
+from ..spec.serving import ServingSpec
 from .run import Run, gains, rank
 
 __all__ = ["Room", "Step", "walk"]

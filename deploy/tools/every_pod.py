@@ -19,8 +19,8 @@ from pathlib import Path
 
 from conversion.commands.live_server import TritonOverGrpc
 from conversion.errors import ConversionError, PublishError
-from conversion.live_replay import golden_of, replay_hybrid, replay_twins
-from conversion.repository import Repository
+from conversion.publishing.live_replay import golden_of, replay_hybrid, replay_twins
+from conversion.publishing.repository import Repository
 from serving.control import ModelControl
 from serving.errors import ServingError
 

@@ -59,7 +59,7 @@ def test_every_table_of_a_spec_is_described(table):
 
 
 def test_every_key_of_the_evidence_is_described(tmp_path):
-    from conversion.evidence import make_evidence
+    from conversion.release.evidence import make_evidence
 
     timing = {"ms": 1.0, "range_ms": [1, 1], "ratio": 1.0, "ratio_quartiles": [1, 1], "rounds": 1, "others": 0.0}
     built = {key: [] for key in ("inputs", "outputs", "trials", "unfit")}

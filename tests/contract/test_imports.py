@@ -13,7 +13,15 @@ HOMES = {
     "understudy_client": ROOT / "client" / "understudy_client",
     "fastapi_app": ROOT / "client" / "examples" / "fastapi_app",
 }
-LEAVES = {"conversion.errors", "conversion.dtypes", "conversion.probe", "conversion.serving_spec", "conversion.spec"}
+LEAVES = {
+    "conversion.errors",
+    "conversion.dtypes",
+    "conversion.preflight.probe",
+    "conversion.spec.serving",
+    "conversion.spec",
+}
+# What comes before there is a candidate; it knows nothing of what is made of one.
+FIRST_ROOMS = {f"conversion.{room}" for room in ("exporting", "graphs", "proof", "spec")}
 # What a package (or the module named) may import of ours, beside its own modules.
 ALLOWED = {
     "conversion": {
@@ -24,9 +32,9 @@ ALLOWED = {
         "python_backend.tolerance",
     },
     "conversion.commands.live_server": {"python_backend.integrity", "python_backend.original", "serving"},
-    "conversion.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
-    "conversion.gpu_config": {"python_backend.onnxruntime"},
-    "conversion.parity": {"python_backend.onnxruntime", "python_backend.tolerance"},
+    "conversion.preflight.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
+    "conversion.release.gpu_config": {"python_backend.onnxruntime"},
+    "conversion.proof.parity": {"python_backend.onnxruntime", "python_backend.tolerance"},
     "serving": set(),
     "understudy_client": set(),
     "python_backend.hybrid": set(),
@@ -78,6 +86,11 @@ def home_of(module):
     return ".".join(parts[:2]) if parts[0] == "python_backend" else parts[0]
 
 
+def room_of(module):
+    """The folder of `conversion` that a module lies in, or the module that lies in none."""
+    return ".".join(module.split(".")[:2])
+
+
 MODULES = dict(modules())
 
 
@@ -94,6 +107,13 @@ def test_a_module_imports_only_what_the_table_allows(module):
 def test_the_leaves_import_nothing_of_ours_but_leaves(module):
     foreign = [i for i, _ in imports(module, MODULES[module]) if i.split(".")[0] in OURS]
     assert [i for i in foreign if not i.startswith(f"{module}.") and i not in LEAVES] == []
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) in FIRST_ROOMS])
+def test_the_first_rooms_of_conversion_know_nothing_of_the_later_ones(module):
+    folders = {f"conversion.{inside.parent.name}" for inside in ROOT.glob("conversion/*/__init__.py")}
+    known = {room_of(i) for i, _ in imports(module, MODULES[module])} & folders
+    assert known <= FIRST_ROOMS | {"conversion.errors"}
 
 
 def test_only_the_entries_know_triton():
@@ -127,7 +147,7 @@ def test_the_hybrid_needs_the_standard_library_and_numpy_alone():
 
 
 def test_the_probe_needs_what_its_environments_hold_and_nothing_else():
-    foreign = {i.split(".")[0] for i, _ in imports("conversion.probe", MODULES["conversion.probe"])}
+    foreign = {i.split(".")[0] for i, _ in imports("conversion.preflight.probe", MODULES["conversion.preflight.probe"])}
     assert foreign - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from conversion.__main__ import main
 from conversion.errors import ConversionError
-from conversion.spec_reader import read_spec
+from conversion.spec.reader import read_spec
 
 FOLDERS = sorted(path.parent for path in Path(__file__).with_name("specs").glob("*/expected.txt"))
 

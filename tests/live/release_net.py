@@ -17,16 +17,16 @@ import onnx
 from understudy_client import HybridClient, UnderstudyClientError
 
 from conversion.commands.live_server import TritonOverGrpc, rehearsal_server
-from conversion.evidence import EVIDENCE
-from conversion.fingerprint import sha256_file
-from conversion.golden import GOLDEN, write_golden
 from conversion.interface import Facts
-from conversion.live import Live
-from conversion.parity import Case
-from conversion.pbtxt import ROLES, model_configs
-from conversion.repository import Repository
-from conversion.serving_spec import ServingSpec
+from conversion.proof.parity import Case
+from conversion.publishing.live import Live
+from conversion.publishing.repository import Repository
+from conversion.release.evidence import EVIDENCE
+from conversion.release.fingerprint import sha256_file
+from conversion.release.golden import GOLDEN, write_golden
+from conversion.release.pbtxt import ROLES, model_configs
 from conversion.spec import ModelSpec, SourceSpec
+from conversion.spec.serving import ServingSpec
 from python_backend.original.bundle import Bundle, Tensor
 from serving import ModelControl
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from conversion.arrangements.arrangement import in_words
-from conversion.pbtxt import read_config
+from conversion.release.pbtxt import read_config
 from serving.command import available_cores
 
 NET = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conversion.repository import Repository
+from conversion.publishing.repository import Repository
 
 INPUT = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
 FACTORY = INPUT + '[source]\nfactory = "net.py:build"\n'

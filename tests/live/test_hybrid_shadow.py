@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from conversion.golden import read_golden
+from conversion.release.golden import read_golden
 
 from .hybrid_net import Net, Shape, series, until
 

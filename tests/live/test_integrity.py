@@ -11,8 +11,8 @@ import torch
 from understudy_client import HybridClient
 
 from conversion.__main__ import main
-from conversion.golden import read_golden, write_golden
-from conversion.parity import Case
+from conversion.proof.parity import Case
+from conversion.release.golden import read_golden, write_golden
 from serving import TritonServer
 from serving.errors import LoadFailed
 

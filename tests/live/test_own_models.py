@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from understudy_client import HybridClient
 
-from conversion.evidence import EVIDENCE, read_evidence
 from conversion.interface import Facts
-from conversion.repository import Repository
-from conversion.samples import batch_maker
-from conversion.spec_reader import read_spec
+from conversion.proof.samples import batch_maker
+from conversion.publishing.repository import Repository
+from conversion.release.evidence import EVIDENCE, read_evidence
+from conversion.spec.reader import read_spec
 from serving import ModelControl, TritonServer
 
 SOURCES = sorted(path.parent for path in (Path(__file__).parents[1] / "own_models").glob("*/model.toml"))

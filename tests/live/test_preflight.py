@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 from conversion.__main__ import main
-from conversion.environments import Environments, load_in
-from conversion.repository import Repository
+from conversion.preflight.environments import Environments, load_in
+from conversion.publishing.repository import Repository
 
 AFFINE = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>

@@ -12,9 +12,9 @@ import pytest
 
 from conversion.__main__ import main
 from conversion.errors import ReleaseQuarantined
-from conversion.pbtxt import ROLES
-from conversion.prune import prune
-from conversion.repository import Repository
+from conversion.publishing.prune import prune
+from conversion.publishing.repository import Repository
+from conversion.release.pbtxt import ROLES
 
 from .release_net import NAME, Load, ask, forget, live_on, release, serve
 from .test_publish_soak import Publisher, assert_gone

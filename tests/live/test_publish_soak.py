@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from conversion.pbtxt import ROLES
-from conversion.prune import prune
-from conversion.repository import Repository
-from conversion.verify import verify
+from conversion.publishing.prune import prune
+from conversion.publishing.repository import Repository
+from conversion.publishing.verify import verify
+from conversion.release.pbtxt import ROLES
 from python_backend.integrity import pins
 from serving import TritonServer
 from serving.process import group_members

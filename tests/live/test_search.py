@@ -6,7 +6,7 @@ import re
 import pytest
 
 from conversion.__main__ import main
-from conversion.repository import Repository
+from conversion.publishing.repository import Repository
 from conversion.search.candidates import FATES
 
 NET = """

@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 
-from conversion.pbtxt import read_config
-from conversion.serving_spec import TunedSpec
+from conversion.release.pbtxt import read_config
+from conversion.spec.serving import TunedSpec
 from conversion.tuning.section import write_section
 
 from .test_arrangements import NET

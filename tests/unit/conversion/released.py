@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from conversion.evidence import EVIDENCE
-from conversion.fingerprint import sha256_file
-from conversion.golden import GOLDEN, write_golden
 from conversion.interface import Facts
-from conversion.parity import Case
-from conversion.pbtxt import model_configs
+from conversion.proof.parity import Case
+from conversion.publishing.repository import Repository
+from conversion.release.evidence import EVIDENCE
+from conversion.release.fingerprint import sha256_file
+from conversion.release.golden import GOLDEN, write_golden
+from conversion.release.pbtxt import model_configs
 from conversion.report.release import REPORT
-from conversion.repository import Repository
 
 X = (Facts("x", "float32", ("batch", 4)),)
 Y = (Facts("y", "float32", ("batch", 4)),)

@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime
 
 from conversion.errors import ReleaseRefused
-from conversion.live import Live
-from conversion.pbtxt import ROLES
+from conversion.publishing.live import Live
+from conversion.release.pbtxt import ROLES
 from python_backend.integrity import config_damages, pins
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from conversion.bundling import make_bundle, source_files
 from conversion.errors import ArtefactError
-from conversion.fingerprint import fingerprint
+from conversion.release.fingerprint import fingerprint
 from conversion.spec import SourceSpec
 from python_backend.original.bundle import read_bundle
 
@@ -39,8 +39,8 @@ def test_a_file_from_elsewhere_lies_under_its_own_name(spec, tmp_path):
 
 
 def test_a_place_in_a_package_is_found_without_importing_it(spec):
-    made = with_source(spec, format="keras", path="package:conversion/spec.py")
-    assert list(source_files(made)) == ["spec.py"]
+    made = with_source(spec, format="keras", path="package:conversion/bundling.py")
+    assert list(source_files(made)) == ["bundling.py"]
 
 
 @pytest.mark.parametrize(

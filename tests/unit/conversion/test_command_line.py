@@ -12,8 +12,8 @@ from conversion.commands.convert import _served
 from conversion.commands.live_server import machine_of
 from conversion.commands.shared import progress
 from conversion.errors import WorkerDied
-from conversion.pbtxt import ROLES, model_configs
-from conversion.repository import Repository
+from conversion.publishing.repository import Repository
+from conversion.release.pbtxt import ROLES, model_configs
 from conversion.worker import Task, run_worker
 
 from .report import releases

@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[3]
 # A rollback on a server that takes its time at the hybrid.
 ROLLBACK = """
 import sys, time
-from conversion import live_replay, switching
+from conversion.publishing import live_replay, switching
 from conversion.__main__ import main
 from conversion.commands import releases
-from conversion.live import Live
+from conversion.publishing.live import Live
 
 class Slow:
     address = "127.0.0.1:1"

@@ -4,8 +4,8 @@ import pytest
 
 from conversion.errors import FixedDimension, NameMismatch, Unsupported, UnsupportedDtype
 from conversion.interface import Facts, input_facts, output_names
-from conversion.serving_spec import ServingSpec
 from conversion.spec import InputSpec, OutputSpec
+from conversion.spec.serving import ServingSpec
 from python_backend.original.bundle import Tensor
 
 TOLD = [Tensor("image", "float32", (None, None, 3))]

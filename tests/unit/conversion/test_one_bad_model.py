@@ -7,7 +7,7 @@ import pytest
 
 from conversion.__main__ import main
 from conversion.commands import preflight
-from conversion.repository import Repository
+from conversion.publishing.repository import Repository
 
 from .released import release
 from .report import releases

@@ -9,9 +9,9 @@ import pytest
 from conversion import pipeline
 from conversion.__main__ import main
 from conversion.errors import PublishError, RepositoryLocked
-from conversion.fingerprint import fingerprint
 from conversion.pipeline import convert
-from conversion.repository import Repository
+from conversion.publishing.repository import Repository
+from conversion.release.fingerprint import fingerprint
 
 from .released import release
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from conversion.golden import read_golden
+from conversion.release.golden import read_golden
 from python_backend.hybrid.batch import Answer
 from python_backend.hybrid.exhibits import Exhibits
 from python_backend.hybrid.settings import ShadowSettings, Tolerance

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversion.arrangements.arrangement import Arrangement, arrangements, default_arrangement, fixed, in_words
-from conversion.serving_spec import ServingSpec
+from conversion.spec.serving import ServingSpec
 
 COUNTS = st.none() | st.integers(1, 20)
 SERVING = st.builds(

@@ -9,9 +9,9 @@ from conversion.arrangements.arrangement import Arrangement
 from conversion.arrangements.callers import Window
 from conversion.arrangements.measuring import Effort, lay_out, measure
 from conversion.errors import ReleaseRefused
-from conversion.gpu_config import Traits
 from conversion.interface import Facts
-from conversion.pbtxt import read_config
+from conversion.release.gpu_config import Traits
+from conversion.release.pbtxt import read_config
 
 X, Y = (Facts(name, "float32", ("batch", 4)) for name in ("x", "y"))
 SAFE = Arrangement(2, 1, dynamic_batching=True, joined_rows=32)

@@ -10,11 +10,11 @@ from conversion.arrangements import settling
 from conversion.arrangements.arrangement import Arrangement
 from conversion.arrangements.settling import Machine, settle
 from conversion.errors import RehearsalImpossible, ReleaseRefused
-from conversion.golden import GOLDEN, write_golden
 from conversion.interface import Facts
-from conversion.parity import Case
-from conversion.serving_spec import ServingSpec
+from conversion.proof.parity import Case
+from conversion.release.golden import GOLDEN, write_golden
 from conversion.spec import SearchSpec
+from conversion.spec.serving import ServingSpec
 
 BUILT = {
     "inputs": [asdict(Facts("x", "float32", ("batch", 4))), asdict(Facts("t", "int64", ("batch",)))],

@@ -7,10 +7,10 @@ from urllib.parse import unquote
 import pytest
 
 from conversion.errors import PublishError
-from conversion.pbtxt import ROLES, model_configs
+from conversion.publishing.repository import Repository
+from conversion.release.pbtxt import ROLES, model_configs
 from conversion.report.overview import overview, read_bench, served, write_overview
 from conversion.report.release import release_report
-from conversion.repository import Repository
 
 from . import releases
 from .reading import Page, unfounded

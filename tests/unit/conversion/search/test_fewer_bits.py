@@ -4,17 +4,17 @@ import numpy as np
 import onnx
 import pytest
 
-from conversion.accuracy import Labelled, Scorer
-from conversion.parity import Twin
 from conversion.profiles import ON_CPU
+from conversion.proof.accuracy import Labelled, Scorer
+from conversion.proof.parity import Twin
+from conversion.proof.subject import Subject
 from conversion.search.candidates import Candidate, Trial
 from conversion.search.fewer_bits import Workbench, ten_bits
 from conversion.search.gates import Gates
 from conversion.search.half import to_half
 from conversion.spec import SearchSpec
-from conversion.subject import Subject
 
-from .conftest import batch, classifier
+from ..classifier import batch, classifier
 
 
 class Here(Subject):

@@ -3,12 +3,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from conversion.accuracy import Labelled, Scorer
+from conversion.proof.accuracy import Labelled, Scorer
+from conversion.proof.stress import stress_cases
 from conversion.search.candidates import FATES, Candidate, Trial
 from conversion.search.gates import Gates
-from conversion.stress import stress_cases
 
-from .conftest import batch, classifier
+from ..classifier import batch, classifier
 
 
 @pytest.fixture

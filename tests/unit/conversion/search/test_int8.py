@@ -1,13 +1,13 @@
 import onnx
 import pytest
 
-from conversion.accuracy import Labelled, Scorer
+from conversion.proof.accuracy import Labelled, Scorer
 from conversion.search.candidates import Candidate, Trial
 from conversion.search.gates import Gates
 from conversion.search.int8 import Int8Search
 from conversion.search.quantise import CALIBRATIONS, Quantiser, multiplying_share, quantise_dynamic
 
-from .conftest import batch, classifier
+from ..classifier import batch, classifier
 
 
 def rows(count=8):

@@ -6,7 +6,7 @@ from conversion.search.gates import Gates
 from conversion.search.microbatches import microbatch_trials, whole_or_in_pieces
 from conversion.spec import SearchSpec
 
-from .conftest import classifier
+from ..classifier import classifier
 
 PIECES = SearchSpec().microbatches
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from conversion.serving_spec import TunedSpec
+from conversion.spec.serving import TunedSpec
 from conversion.tuning.page import tuned_page
 from conversion.tuning.tune import section_of
 

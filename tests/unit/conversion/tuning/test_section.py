@@ -5,8 +5,8 @@ import tomllib
 import pytest
 
 from conversion.errors import WrongValue
-from conversion.serving_spec import TunedSpec
-from conversion.spec_reader import read_spec
+from conversion.spec.reader import read_spec
+from conversion.spec.serving import TunedSpec
 from conversion.tuning.section import write_section
 
 TUNED = TunedSpec(2, 4, dynamic_batching=True, max_joined_rows=16, max_queue_delay_microseconds=500, p99_ms=80.0)

@@ -6,7 +6,7 @@ import pytest
 
 from conversion.arrangements.arrangement import Arrangement
 from conversion.arrangements.callers import Window
-from conversion.serving_spec import ServingSpec
+from conversion.spec.serving import ServingSpec
 from conversion.tuning.run import Run
 from conversion.tuning.walk import Room, walk
 

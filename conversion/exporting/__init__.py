@@ -1,0 +1,1 @@
+"""The original as an ONNX graph: by the exporters of its framework."""

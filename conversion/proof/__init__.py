@@ -1,0 +1,1 @@
+"""Does the twin give what the original gives? On samples, under stress, and on data with labels."""

@@ -1,0 +1,124 @@
+"""The inputs that parity is proved on: real ones where the spec has them, else generated ones."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from python_backend.original.errors import first_line
+from python_backend.original.factory import find_callable
+
+from ..errors import ArtefactError
+from ..interface import BATCH, Facts
+from ..spec import ModelSpec
+from .arrays import check_arrays
+
+__all__ = ["Batch", "batch_maker", "item_maker"]
+
+Batch = dict[str, NDArray[Any]]
+
+# Sizes for dynamic dimensions that the spec says nothing of: short, odd, and longer than a typical kernel.
+_SIZES = (7, 16, 33)
+# Row counts are varied as well as contents: one pool of real rows is drawn from at another offset for each batch size.
+_POOL = 64
+# The number of a batch that parity does not use.
+_OTHER = 1000
+
+
+def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int], Batch]:
+    """A function of (rows, number) that gives batch `number` with that many rows; other numbers, other contents.
+
+    Raises ArtefactError where the spec's samples do not fit the inputs.
+    """
+    if not (spec.samples.file or spec.samples.generator):
+        return lambda rows, number: _generate(spec, inputs, rows, number)
+    rows = min(_POOL, max(spec.batch_sizes))
+    arrays = _from_file(spec) if spec.samples.file else _from_function(spec, rows, spec.samples.seed)
+    _check(spec, arrays, inputs)
+    if not spec.serving.max_batch_size:
+        return lambda _rows, _number: arrays
+
+    def take(count: int, number: int) -> Batch:
+        return {
+            fact.name: np.take(array := arrays[fact.name], np.arange(number, number + count) % len(array), axis=0)
+            for fact in inputs
+        }
+
+    return take
+
+
+def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batch]:
+    """A function of (rows) that gives so many samples, for comparisons without labels; raises ArtefactError.
+
+    A file has what it has, and a model without a batch dimension has one row.
+    """
+
+    def items(rows: int) -> Batch:
+        if not spec.serving.max_batch_size:
+            return batch_maker(spec, inputs)(1, 0)
+        if spec.samples.generator:
+            # Others than those of parity: the ranges of eight-bit twins are calibrated on them.
+            arrays = _from_function(spec, rows, spec.samples.seed + 1)
+            _check(spec, arrays, inputs)
+            return arrays
+        if spec.samples.file:
+            arrays = _from_file(spec)
+            return {fact.name: arrays[fact.name][:rows] for fact in inputs}
+        return _generate(spec, inputs, rows, _OTHER)
+
+    return items
+
+
+def _from_file(spec: ModelSpec) -> Batch:
+    path = spec.folder / spec.samples.file
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+        raise ArtefactError(f"{spec.name}: samples.file {path} is not a readable .npz: {error}") from error
+
+
+def _from_function(spec: ModelSpec, count: int, seed: int) -> Batch:
+    try:
+        made = find_callable(spec.samples.generator, spec.folder)(count, seed)
+        return {str(name): np.asarray(array) for name, array in made.items()}
+    # The generator is the user's code: whatever it raises is the news to pass on.
+    except Exception as error:
+        raise ArtefactError(
+            f"{spec.name}: samples.generator '{spec.samples.generator}': {first_line(error)}"
+        ) from error
+
+
+def _check(spec: ModelSpec, arrays: Batch, inputs: Sequence[Facts]) -> None:
+    check_arrays(spec, f"samples '{spec.samples.file or spec.samples.generator}'", arrays, inputs)
+
+
+def _generate(spec: ModelSpec, inputs: Sequence[Facts], rows: int, number: int) -> Batch:
+    rng = np.random.default_rng([spec.samples.seed, number])
+    # Without batching that name is one like every other.
+    sizes = {BATCH: rows} if spec.serving.max_batch_size else {}
+
+    def size(dimension: str | int) -> int:
+        if isinstance(dimension, int):
+            return dimension
+        choice = spec.samples.dims.get(dimension, _SIZES)
+        return sizes.setdefault(dimension, choice[number % len(choice)])
+
+    return {fact.name: _values(rng, fact, tuple(size(d) for d in fact.shape)) for fact in inputs}
+
+
+def _values(rng: np.random.Generator, fact: Facts, shape: tuple[int, ...]) -> NDArray[Any]:
+    if fact.dtype == "string":
+        return np.array([str(value).encode() for value in rng.integers(0, 100, shape).ravel()], object).reshape(shape)
+    if fact.dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if fact.dtype.startswith("float"):
+        values = rng.uniform(*fact.range, shape) if fact.range else rng.standard_normal(shape)
+        return values.astype(fact.dtype)
+    # Small whole numbers by default: they are most often indices into a table of unknown length.
+    low, high = fact.range or (0, 8)
+    return rng.integers(int(low), int(high), shape).astype(fact.dtype)

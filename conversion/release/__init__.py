@@ -1,0 +1,1 @@
+"""What lies in a release: its configuration, its golden samples, its evidence."""

@@ -1,0 +1,171 @@
+"""Read and check model.toml: every key known, every value of its type, or one sentence that says which is not."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+import typing
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import KeyMissing, SpecMissing, SpecUnreadable, UnknownKey, WrongValue
+from . import ModelSpec
+from .checks import check
+
+__all__ = ["SPEC_FILE", "SUFFIXES", "read_spec"]
+
+SPEC_FILE = "model.toml"
+# What the name of an artefact tells of its format.
+SUFFIXES = {
+    ".h5": "keras",
+    ".hdf5": "keras",
+    ".keras": "keras",
+    ".pt": "torchscript",
+    ".ts": "torchscript",
+    ".pt2": "exported_program",
+}
+
+
+def read_spec(
+    folder: Path,
+    target: str | None = None,
+    search: str | None = None,
+    profile: str | None = None,
+    *,
+    tuned: bool = True,
+) -> ModelSpec:
+    """Read `folder`/model.toml (or the file itself).
+
+    `target`, the level of `search` and its `profile` take the place of the file's own.
+    What was tuned fills in what [serving] leaves open, unless `tuned` is false.
+
+    Raises a subclass of SpecError, UnsupportedDtype.
+    """
+    path = folder if folder.suffix == ".toml" else folder / SPEC_FILE
+    if not path.is_file():
+        raise SpecMissing(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecUnreadable(path, str(error)) from error
+    home = path.resolve().parent
+    if "folder" in table:
+        raise UnknownKey(path, "folder", {f.name for f in fields(ModelSpec)} - {"folder"})
+    if "source" not in table:
+        raise KeyMissing(path, "source", "say where the model is, for example [source] path = 'model.h5'")
+    given = {"target": target} if target else {}
+    spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, **given, "folder": home}, "", path)
+    wanted = spec.search
+    spec = replace(spec, search=replace(wanted, level=search or wanted.level, profile=profile or wanted.profile))
+    spec = _with_format(spec, path)
+    spec = _with_tuned(spec) if tuned else spec
+    check(spec, path)
+    return spec
+
+
+def _build(cls: Any, table: dict[str, Any], prefix: str, path: Path) -> Any:
+    known = {f.name: f for f in fields(cls)}
+    for key in table:
+        if key not in known:
+            raise UnknownKey(path, f"{prefix}{key}", known.keys() - {"folder"})
+    for name, f in known.items():
+        if f.default is MISSING and f.default_factory is MISSING and name not in table:
+            raise KeyMissing(path, f"{prefix}{name}", "it has no default")
+    hints = typing.get_type_hints(cls)
+    return cls(**{key: _value(hints[key], value, f"{prefix}{key}", path) for key, value in table.items()})
+
+
+def _value(kind: Any, value: Any, key: str, path: Path) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if hasattr(kind, "__dataclass_fields__"):
+        if not isinstance(value, dict):
+            raise WrongValue(path, key, f"a table [{key}]", value)
+        return _build(kind, value, f"{key}.", path)
+    if origin is tuple:
+        return _sequence(args, value, key, path)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise WrongValue(path, key, "a table", value)
+        return {name: _value(args[1], item, f"{key}.{name}", path) for name, item in value.items()}
+    if origin in (types.UnionType, typing.Union):
+        return _one_of(args, value, key, path)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is Any:
+        _check_plain(value, key, path)
+    elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise WrongValue(path, key, _called(kind), value)
+    return value
+
+
+def _check_plain(value: Any, key: str, path: Path) -> None:
+    """What is handed on lies in a bundle as JSON, which has no dates and times."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_plain(item, f"{key}.{name}", path)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_plain(item, f"{key}[{number}]", path)
+    elif not isinstance(value, str | int | float):
+        raise WrongValue(path, key, "a string, a number, true or false, a list or a table", value)
+
+
+def _sequence(args: tuple[Any, ...], value: Any, key: str, path: Path) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise WrongValue(path, key, "a list", value)
+    if args[-1] is not Ellipsis:
+        if len(value) != len(args):
+            raise WrongValue(path, key, f"a list of {len(args)} values", value)
+        return tuple(_value(kind, item, key, path) for kind, item in zip(args, value, strict=True))
+    return tuple(_value(args[0], item, f"{key}[{number}]", path) for number, item in enumerate(value))
+
+
+def _one_of(args: tuple[Any, ...], value: Any, key: str, path: Path) -> Any:
+    for kind in args:
+        if kind is type(None):
+            continue
+        if typing.get_origin(kind) or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
+            return _value(kind, value, key, path)
+    raise WrongValue(path, key, " or ".join(_called(kind) for kind in args if kind is not type(None)), value)
+
+
+def _called(kind: Any) -> str:
+    return {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, str(kind))
+
+
+def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
+    """Fill in the format that the artefact's name tells."""
+    source = spec.source
+    found = source.format
+    if not found:
+        if source.factory and source.path:
+            raise WrongValue(path, "source.path", "left out where a factory builds the model", source.path)
+        if not (source.factory or source.path):
+            raise KeyMissing(path, "source.path", "give either path (a file or SavedModel folder) or factory")
+        suffix = Path(source.path).suffix.lower()
+        found = "torch_module" if source.factory else SUFFIXES.get(suffix, "" if suffix else "saved_model")
+        if not found:
+            raise WrongValue(path, "source.path", f"a {', '.join(SUFFIXES)} file or a SavedModel folder", source.path)
+    return replace(spec, source=replace(source, format=found))
+
+
+def _with_tuned(spec: ModelSpec) -> ModelSpec:
+    """Fill in what was tuned, where [serving] leaves it open."""
+    serving = spec.serving
+    tuned = serving.tuned
+    if not tuned.instances:
+        return spec
+    batching = tuned.dynamic_batching if serving.dynamic_batching is None else serving.dynamic_batching
+    split = tuned.split_rows if serving.split_rows is None else serving.split_rows
+    filled = replace(
+        serving,
+        instances=serving.instances or tuned.instances,
+        threads=serving.threads or tuned.threads,
+        dynamic_batching=batching,
+        split_rows=split,
+        hybrid_instances=serving.hybrid_instances or tuned.hybrid_instances,
+        max_joined_rows=serving.max_joined_rows or tuned.max_joined_rows,
+        max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
+    )
+    return replace(spec, serving=filled)

@@ -1,0 +1,117 @@
+import numpy as np
+import onnx
+import pytest
+
+from conversion.errors import ProviderMissing
+from conversion.profiles import CPU, profile_for
+from conversion.proof.parity import Case, Twin, compare, prove
+from conversion.spec import ParitySpec
+from conversion.spec.serving import GpuSpec
+
+TOLERANCE = ParitySpec(atol=1e-3, rtol=1e-2)
+
+
+def one(expected, got):
+    case = Case({"x": np.zeros((2, 1), np.float32)}, {"y": np.asarray(expected)})
+    (comparison,) = compare(case, {"y": np.asarray(got)}, TOLERANCE)
+    return comparison
+
+
+def f32(*values):
+    return np.array(values, np.float32)
+
+
+def test_equal_values_hold_with_no_difference():
+    comparison = one(f32(1, 2), f32(1, 2))
+    assert comparison.failure is None
+    assert (comparison.max_abs, comparison.worst) == (0.0, 0.0)
+
+
+def test_a_difference_within_atol_plus_rtol_times_the_original_holds():
+    comparison = one(f32(10.0), f32(10.1))
+    assert comparison.failure is None
+    assert comparison.worst == pytest.approx(0.1 / (1e-3 + 0.1), rel=1e-4)
+
+
+def test_a_difference_above_the_tolerance_fails_with_its_size():
+    comparison = one(f32(10.0, 1.0), f32(10.0, 1.5))
+    assert comparison.failure == "1 of 2 values differ by more than 0.001 + 0.01·|original| (worst 0.5)"
+    assert comparison.max_abs == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        (f32(1, 2), f32(np.nan, 2)),
+        (f32(1, 2), f32(np.inf, 2)),
+        (f32(np.nan, 2), f32(1, 2)),
+        (f32(np.inf, 2), f32(-np.inf, 2)),
+    ],
+)
+def test_values_that_are_not_finite_fail_unless_the_originals_are_so_too(expected, got):
+    assert "not finite" in (one(expected, got).failure or "")
+
+
+def test_the_same_nan_and_infinity_hold():
+    assert one(f32(np.nan, np.inf, 1), f32(np.nan, np.inf, 1)).failure is None
+
+
+def test_dtype_is_compared_before_shape_and_shape_before_values():
+    assert one(f32(1, 2), np.array([5.0])).failure == "dtype float64, expected float32"
+    assert one(f32(1, 2), f32(5)).failure == "shape [1], expected [2]"
+
+
+def test_strings_are_compared_as_text():
+    assert one(np.array(["a", "b"], object), np.array([b"a", b"b"], object)).failure is None
+    assert one(np.array(["a", "b"], object), np.array([b"a", b"c"], object)).failure == "the strings differ"
+
+
+def test_missing_and_surplus_outputs_are_all_reported():
+    case = Case({"x": f32(0)}, {"y": f32(0), "z": f32(0)})
+    found = {c.output: c.failure for c in compare(case, {"y": f32(0), "w": f32(0)}, TOLERANCE)}
+    assert found == {"y": None, "z": "the twin has no such output", "w": "the original has no such output"}
+
+
+def test_integers_and_booleans_compare_exactly_within_the_tolerance():
+    assert one(np.array([1, 2]), np.array([1, 3])).failure is not None
+    assert one(np.array([True]), np.array([False])).failure is not None
+    assert one(np.array([5003, 12]), np.array([5000, 12])).failure is not None, "rtol is for floats"
+    assert one(np.array([2**60 + 1]), np.array([2**60])).failure is not None, "as floats they are the same"
+    assert one(np.array([2**60, -7]), np.array([2**60, -7])).failure is None
+
+
+def test_a_twin_that_raises_fails_every_output_of_the_case(affine):
+    case = Case({"x": np.zeros((2, 5), np.float32)}, {"y": np.zeros((2, 4), np.float32)})
+    parity = prove(Twin(affine, 1), [case], TOLERANCE)
+    assert len(parity.failures) == 1
+    assert parity.failures[0].startswith("output 'y' at x[2, 5]: the twin failed:")
+
+
+def test_a_real_twin_holds_and_a_changed_weight_does_not(affine):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 4)).astype(np.float32)
+    expected = np.maximum(x * f32(1, 2, 3, 4), 0)
+    cases = [Case({"x": x}, {"y": expected})]
+    assert prove(Twin(affine, 1), cases, TOLERANCE).failures == []
+    weights = onnx.numpy_helper.to_array(affine.graph.initializer[0]).copy()
+    weights[2] += 0.5
+    affine.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w"))
+    assert len(prove(Twin(affine, 1), cases, TOLERANCE).failures) == 1
+
+
+@pytest.mark.parametrize("gpu", [GpuSpec(), GpuSpec("tensorrt", "fp16")])
+def test_an_onnx_runtime_without_the_gpus_provider_is_refused_and_not_run_on_the_cpu(affine, gpu):
+    providers = profile_for("gpu", gpu).providers
+    with pytest.raises(ProviderMissing, match=rf"on CPUExecutionProvider instead of {providers[0][0]}"):
+        Twin(affine, 1, providers)
+
+
+def test_a_provider_that_is_there_but_takes_no_node_is_not_the_one_in_use(affine):
+    # Azure's comes with every build, and takes nothing but calls of a service.
+    with pytest.raises(ProviderMissing, match="on CPUExecutionProvider instead of AzureExecutionProvider"):
+        Twin(affine, 1, [("AzureExecutionProvider", {}), (CPU, {})])
+
+
+def test_the_nodes_that_each_provider_took_are_counted(affine):
+    assert Twin(affine, 1, [(CPU, {}), ("AzureExecutionProvider", {})]).nodes == {CPU: 2}
+    assert Twin(affine, 1).nodes == {}

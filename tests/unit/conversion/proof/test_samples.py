@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conversion.errors import ArtefactError
+from conversion.interface import Facts
+from conversion.proof.samples import batch_maker
+from conversion.spec import SamplesSpec
+
+X = Facts("x", "float32", ("batch", "time", 3))
+
+
+def test_batches_have_the_rows_asked_for_and_vary_in_content_and_dynamic_sizes(spec):
+    make = batch_maker(spec, [X])
+    first, second = make(2, 0)["x"], make(2, 1)["x"]
+    assert first.shape == (2, 7, 3)
+    assert second.shape == (2, 16, 3)
+    assert first.dtype == np.float32
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_without_batching_the_batch_is_a_dimension_like_every_other(spec):
+    """One row everywhere would be traced and proved as a constant."""
+    alone = replace(spec, serving=replace(spec.serving, max_batch_size=0))
+    assert [batch_maker(alone, [X])(1, number)["x"].shape for number in (0, 1)] == [(7, 7, 3), (16, 16, 3)]
+    sized = replace(alone, samples=SamplesSpec(dims={"batch": (3, 5)}))
+    assert batch_maker(sized, [X])(1, 1)["x"].shape == (5, 16, 3)
+
+
+def test_the_same_seed_gives_the_same_batch(spec):
+    assert np.array_equal(batch_maker(spec, [X])(3, 1)["x"], batch_maker(spec, [X])(3, 1)["x"])
+    other = replace(spec, samples=SamplesSpec(seed=1))
+    assert not np.array_equal(batch_maker(spec, [X])(3, 1)["x"], batch_maker(other, [X])(3, 1)["x"])
+
+
+def test_inputs_that_share_a_dimension_share_its_size(spec):
+    batch = batch_maker(spec, [X, Facts("mask", "bool", ("batch", "time"))])(4, 2)
+    assert batch["mask"].shape == batch["x"].shape[:2] == (4, 33)
+
+
+def test_sizes_of_a_dimension_come_from_the_spec(spec):
+    sized = replace(spec, samples=SamplesSpec(dims={"time": (5, 9)}))
+    assert [batch_maker(sized, [X])(1, n)["x"].shape[1] for n in range(3)] == [5, 9, 5]
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [("int64", 10, 20), ("uint8", 0, 4), ("float16", -1, 1)])
+def test_values_keep_to_the_range_of_the_spec(spec, dtype, low, high):
+    values = batch_maker(spec, [Facts("x", dtype, ("batch", 50), (low, high))])(8, 0)["x"]
+    assert values.dtype == dtype
+    assert values.min() >= low
+    assert values.max() <= high
+
+
+def test_strings_are_bytes(spec):
+    values = batch_maker(spec, [Facts("s", "string", ("batch", 2))])(2, 0)["s"]
+    assert values.shape == (2, 2)
+    assert isinstance(values[0, 0], bytes)
+
+
+def test_a_files_rows_are_repeated_to_fill_a_batch(spec, tmp_path):
+    np.savez(tmp_path / "s.npz", x=np.arange(3, dtype=np.float32)[:, None, None].repeat(3, 2))
+    make = batch_maker(replace(spec, samples=SamplesSpec(file="s.npz")), [X])
+    assert make(7, 1)["x"][:, 0, 0].tolist() == [1, 2, 0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"y": np.zeros((1, 2, 3), np.float32)}, "lack input 'x'; they have y"),
+        ({"x": np.zeros((1, 2, 4), np.float32)}, r"the shape \[1, 2, 4\], expected \['batch', 'time', 3\]"),
+        ({"x": np.zeros((0, 2, 3), np.float32)}, "with at least one row"),
+        ({"x": np.zeros((1, 2, 3))}, "as float64, expected float32"),
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(spec, tmp_path, arrays, sentence):
+    np.savez(tmp_path / "s.npz", **arrays)
+    with pytest.raises(ArtefactError, match=sentence):
+        batch_maker(replace(spec, samples=SamplesSpec(file="s.npz")), [X])
+
+
+def test_a_missing_or_broken_file_is_named(spec, tmp_path):
+    (tmp_path / "broken.npz").write_bytes(b"nothing")
+    for name in ("absent.npz", "broken.npz"):
+        with pytest.raises(ArtefactError, match=f"{name} is not a readable"):
+            batch_maker(replace(spec, samples=SamplesSpec(file=name)), [X])
+
+
+def test_a_generator_is_called_with_count_and_seed(spec, tmp_path):
+    (tmp_path / "gen.py").write_text(
+        "import numpy as np\nimport beside\n"
+        "def make(count, seed):\n    return {'x': np.full((count, 2, 3), seed + beside.ONE, np.float32)}\n"
+    )
+    (tmp_path / "beside.py").write_text("ONE = 1\n")
+    make = batch_maker(replace(spec, samples=SamplesSpec(generator="gen.py:make", seed=4)), [X])
+    assert make(40, 0)["x"].shape == (40, 2, 3)
+    assert make(1, 0)["x"][0, 0, 0] == 5
+
+
+def test_a_generator_that_raises_is_named_with_its_reason(spec, tmp_path):
+    (tmp_path / "bad.py").write_text("def make(count, seed):\n    raise OSError('no such disk')\n")
+    with pytest.raises(ArtefactError, match=r"samples\.generator 'bad\.py:make': OSError: no such disk"):
+        batch_maker(replace(spec, samples=SamplesSpec(generator="bad.py:make")), [X])

@@ -1,0 +1,98 @@
+"""A publish that fails and cannot be undone says so, and the next one undoes it."""
+
+import errno
+
+import pytest
+
+from conversion.errors import ReleaseQuarantined, UndoFailed
+from conversion.publishing import journal, pinning
+from conversion.release import pbtxt
+from conversion.release.pbtxt import ROLES
+
+from ..released import release, released
+from ..server import live, serving
+
+FULL = "No space left on device"
+# Writes of a publish: three configurations into the release, the journal, then the pins, the hybrid's third.
+HYBRID_SWITCHED = 8
+
+
+@pytest.fixture
+def repository(tmp_path, spec, affine, monkeypatch):
+    """Release 1 of 'net'."""
+    monkeypatch.setattr("conversion.publishing.live_replay._PAUSES", (0.0,))
+    made = released(tmp_path / "repository", spec, affine)
+    with made.locked():
+        yield made
+
+
+@pytest.fixture
+def server(repository):
+    """It serves release 1."""
+    return serving(repository)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """How many more files it takes, as the one element of a list."""
+    real, room = pbtxt.replace_file, [1000]
+
+    def replace_file(content, path):
+        if not room[0]:
+            raise OSError(errno.ENOSPC, FULL)
+        room[0] -= 1
+        real(content, path)
+
+    for module in (pbtxt, pinning, journal):
+        monkeypatch.setattr(module, "replace_file", replace_file)
+    return room
+
+
+def serves(server, version):
+    return server.ready == {f"net{suffix}": [version] for suffix in ROLES.values()}
+
+
+def test_a_disk_that_stays_full_is_told_with_what_may_be_served(repository, server, spec, affine, disk):
+    disk[0] = HYBRID_SWITCHED - 1
+    with pytest.raises(UndoFailed) as caught:
+        release(repository, spec, affine, live=live(server))
+    told = str(caught.value)
+    assert told.startswith(
+        f"release 2 of net did not go live ({FULL}), and that could not be undone: {FULL}; until it is"
+    )
+    assert "release 2 may be served" in told
+    assert "as before" not in told
+    assert "untouched" not in told
+    assert server.ready["net"] == [2]
+    with pytest.raises(UndoFailed, match=r"its publisher was cut short\), and that could not be undone: No space"):
+        repository.repair("net", live(server))
+    disk[0] = 1000
+    assert repository.repair("net", live(server)) == ["undid the unfinished switch of net to release 2"]
+    assert serves(server, 1)
+    assert repository.releases("net") == [1]
+
+
+def test_a_disk_that_is_full_before_anything_is_switched_is_undone_and_told_so(repository, server, spec, affine, disk):
+    disk[0] = 4
+    with pytest.raises(ReleaseQuarantined, match=f"did not go live: {FULL}; release 1 is served as before"):
+        release(repository, spec, affine, live=live(server))
+    assert serves(server, 1)
+
+
+def test_whoever_interrupts_the_undoing_is_told_that_it_is_not_done(repository, server, spec, affine):
+    load, loads = server.load, []
+
+    def interrupted(model):
+        loads.append(model)
+        if len(loads) in (3, 4):
+            raise KeyboardInterrupt
+        load(model)
+
+    server.load = interrupted
+    with pytest.raises(
+        UndoFailed, match=r"live \(interrupted\), and that could not be undone: interrupted; until it is"
+    ):
+        release(repository, spec, affine, live=live(server))
+    server.load = load
+    assert repository.repair("net", live(server)) == ["undid the unfinished switch of net to release 2"]
+    assert serves(server, 1)

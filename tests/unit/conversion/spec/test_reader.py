@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import pytest
+
+from conversion.errors import WrongValue
+from conversion.spec import ModelSpec, ParitySpec
+from conversion.spec.reader import read_spec
+from conversion.spec.serving import GpuSpec
+
+
+def write(folder: Path, text: str) -> ModelSpec:
+    folder.mkdir(exist_ok=True)
+    (folder / "model.toml").write_text(text)
+    return read_spec(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("net.h5", "keras"),
+        ("net.keras", "keras"),
+        ("folder", "saved_model"),
+        ("net.pt", "torchscript"),
+        ("net.pt2", "exported_program"),
+    ],
+)
+def test_the_artefacts_name_tells_its_format(tmp_path, path, kind):
+    inputs = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
+    spec = write(tmp_path, f'{inputs}[source]\npath = "{path}"\n')
+    assert spec.source.format == kind
+
+
+def test_a_spec_of_two_lines_has_a_default_for_everything_else(tmp_path):
+    spec = write(tmp_path / "speech", '[source]\npath = "net.keras"\n')
+    assert spec.name == "speech"
+    assert spec.folder == tmp_path / "speech"
+    assert (spec.parity.atol, spec.parity.rtol) == (1e-4, 1e-3)
+    assert spec.exporters == ("tf2onnx",)
+
+
+def test_named_dimensions_and_ranges_are_kept(tmp_path):
+    spec = write(
+        tmp_path,
+        '[source]\nfactory = "net.py:build"\n'
+        '[[inputs]]\nname = "x"\ndtype = "int64"\nshape = ["batch", "time", 3]\nrange = [0, 9]\n',
+    )
+    assert spec.inputs[0].shape == ("batch", "time", 3)
+    assert spec.inputs[0].range == (0.0, 9.0)
+    assert spec.exporters == ("dynamo", "torchscript")
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"), [(32, (1, 2, 7, 32)), (1, (1,)), (2, (1, 2)), (7, (1, 2, 7)), (0, (1,))]
+)
+def test_parity_is_shown_at_one_two_an_odd_one_and_the_maximum(tmp_path, largest, expected):
+    spec = write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\nmax_batch_size = {largest}\n')
+    assert spec.batch_sizes == expected
+
+
+def test_the_gpu_settings_are_read_and_are_cudas_by_default(tmp_path):
+    given = '[source]\npath = "net.keras"\n'
+    assert write(tmp_path, given).serving.gpu == GpuSpec("cuda", "fp32", 1 << 30, "")
+    table = (
+        '[serving.gpu]\naccelerator = "tensorrt"\nprecision = "fp16"\nworkspace_bytes = 9\nengine_cache = "/engines"\n'
+    )
+    assert write(tmp_path, given + table).serving.gpu == GpuSpec("tensorrt", "fp16", 9, "/engines")
+    table = "[serving.gpu]\ncuda_graphs = false\n"
+    assert write(tmp_path, given + table).serving.gpu == GpuSpec(cuda_graphs=False)
+
+
+def test_the_specs_of_this_repository_are_valid():
+    folders = sorted(path.parent for path in Path("models").glob("*/model.toml"))
+    assert {read_spec(folder).name for folder in folders} >= {"basic_pitch", "efficientnet_lite0"}
+
+
+def test_a_target_opens_the_opsets_that_it_reads(tmp_path):
+    text = '[source]\npath = "net.keras"\n[export]\nopset = 26\n'
+    assert write(tmp_path, f'target = "26.08"\n{text}').export.opset == 26
+    with pytest.raises(WrongValue, match=r"between 13 and 25, the highest that Triton 26\.06"):
+        write(tmp_path, f'target = "26.06"\n{text}')
+
+
+def test_a_target_that_is_asked_for_takes_the_place_of_the_specs_own(tmp_path):
+    write(tmp_path, 'target = "26.08"\n[source]\npath = "net.keras"\n')
+    assert read_spec(tmp_path).target == "26.08"
+    assert read_spec(tmp_path, "25.01").target == "25.01"
+
+
+def test_how_a_twin_is_served_is_open_unless_the_spec_says_it(tmp_path):
+    text = '[source]\npath = "net.keras"\n'
+    serving = write(tmp_path, text).serving
+    assert (serving.instances, serving.threads, serving.dynamic_batching) == (None, None, None)
+    serving = write(tmp_path, f"{text}[serving]\ninstances = 1\nthreads = 3\ndynamic_batching = false\n").serving
+    assert (serving.instances, serving.threads, serving.dynamic_batching) == (1, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("dynamic_batching = 1", "'serving.dynamic_batching' must be true or false, found 1"),
+        ("threads = false", "'serving.threads' must be a whole number, found False"),
+        ("instances = 0", "'serving.instances' must be between 1 and 1024, found 0"),
+    ],
+)
+def test_what_may_be_left_out_is_checked_where_it_is_said(tmp_path, line, told):
+    with pytest.raises(WrongValue, match=told):
+        write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\n{line}\n')
+
+
+def test_on_a_gpu_other_precisions_are_tried_and_batches_are_taken_whole(tmp_path):
+    text = '[source]\npath = "net.keras"\n[accuracy]\nitems = 50\n'
+    cpu = write(tmp_path, text)
+    assert (cpu.search.profile, cpu.precisions, cpu.microbatches) == ("cpu", ("fp32", "int8"), (2, 4, 16))
+    gpu = read_spec(tmp_path, profile="gpu")
+    assert (gpu.search.profile, gpu.precisions, gpu.microbatches) == ("gpu", ("fp32", "tf32", "fp16"), ())
+    write(tmp_path, '[source]\npath = "net.keras"\n[search]\nprofile = "gpu"\n')
+    assert read_spec(tmp_path).precisions == ("fp32",), "nothing says what answers are worth"
+    assert read_spec(tmp_path, profile="cpu").search.profile == "cpu"
+
+
+def test_of_the_precisions_that_a_spec_names_each_profile_takes_its_own(tmp_path):
+    write(tmp_path, '[source]\npath = "net.keras"\n[search]\nprecisions = ["fp32", "int8", "fp16"]\n')
+    found = {profile: read_spec(tmp_path, profile=profile).precisions for profile in ("cpu", "gpu")}
+    assert found == {"cpu": ("fp32", "int8"), "gpu": ("fp32", "fp16")}
+
+
+@pytest.mark.parametrize(("precision", "same_as"), [("tf32", "fp16"), ("int8_dynamic", "int8")])
+def test_what_keeps_as_many_bits_has_the_same_tolerance(precision, same_as):
+    parity = ParitySpec()
+    assert parity.tolerance(precision) == getattr(parity, same_as) != parity.tolerance("fp32")
+
+
+def test_a_factory_is_not_given_dates_which_its_bundle_could_not_hold(tmp_path):
+    inputs = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
+    text = inputs + '[source]\nfactory = "net.py:build"\narguments = {}\n'
+    given = '{ a = "2024-01-01", b = [1, 2.5, true], c = { d = inf } }'
+    arguments = {"a": "2024-01-01", "b": [1, 2.5, True], "c": {"d": float("inf")}}
+    assert write(tmp_path, text.replace("{}", given)).source.arguments == arguments
+    for wrong, key in (("{ a = 2024-01-01 }", "a"), ("{ a = { b = [1, 07:30:00] } }", r"a\.b\[1\]")):
+        told = (
+            rf"'source\.arguments\.{key}' must be a string, a number, true or false, a list or a table, found datetime"
+        )
+        with pytest.raises(WrongValue, match=told):
+            write(tmp_path, text.replace("{}", wrong))
