@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests import direct
 from loadtests.load.counters import formed, read_counters
 from loadtests.load.fault import TwinKilled
 from loadtests.load.watching import Watching
@@ -182,7 +182,7 @@ def _locust(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
 def _require_questions(where: Where, asked: Asked) -> None:
     """Raise StageFailed where there is nothing to ask: a master would wait for workers that ended because of it."""
     try:
-        with InferenceServerClient(where.grpc) as client:
+        with direct.client(where.grpc) as client:
             config = client.get_model_config(asked.model).config
         if asked.release is not None:
             from_release(asked.release, batched=config.max_batch_size > 0)

@@ -132,6 +132,12 @@ def test_only_the_command_line_uses_the_pipeline():
     assert using == {"conversion.commands.convert"}
 
 
+def test_load_tests_connect_in_one_place_which_passes_proxies_by():
+    connecting = ("insecure_channel", "import InferenceServerClient\n", "import urllib.request")
+    ours = {m: path.read_text() for m, path in MODULES.items() if home_of(m) == "loadtests"}
+    assert [m for m, text in ours.items() if any(words in text for words in connecting)] == ["loadtests.direct"]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_frameworks_load_late(module):
     early = {i.split(".")[0] for i, at_import in imports(module, MODULES[module]) if at_import}

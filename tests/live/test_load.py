@@ -44,7 +44,10 @@ def load(where, tmp_path, capsys):
     return run
 
 
-def test_all_kinds_are_answered_checked_and_told(net, load, tmp_path):
+def test_all_kinds_are_answered_checked_and_told_past_a_proxy_of_the_environment(net, load, tmp_path, monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     net.settle()
     kinds = ["HybridGrpc", "TwinGrpc", "OriginalGrpc", "HybridHttp", "TwinHttp", "OriginalHttp"]
     code, found, out, err = load("--users", "4", "--seconds", "2", "--check-every", "1", "--kinds", *kinds)
