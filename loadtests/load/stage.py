@@ -23,6 +23,7 @@ from loadtests.load.watching import Watching
 from loadtests.questions import NoQuestions, from_release
 from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import RivalFailed, fastapi_server
+from serving.command import available_cores
 from serving.ports import LOOPBACK, choose
 
 _LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
@@ -192,7 +193,7 @@ def _require_questions(where: Where, asked: Asked) -> None:
 
 def _processes(users: int) -> int:
     """Of Locust."""
-    return min(users, max(1, len(os.sched_getaffinity(0)) // _CORES_FOR_A_PROCESS), _MOST_PROCESSES)
+    return min(users, max(1, available_cores() // _CORES_FOR_A_PROCESS), _MOST_PROCESSES)
 
 
 def _flat(options: Mapping[str, object]) -> list[str]:

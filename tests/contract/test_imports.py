@@ -33,6 +33,7 @@ ALLOWED = {
     },
     "conversion.commands.live_server": {"python_backend.integrity", "python_backend.original", "serving"},
     "conversion.preflight.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
+    "conversion.release.evidence": {"python_backend.onnxruntime"},
     "conversion.release.gpu_config": {"python_backend.onnxruntime"},
     "conversion.proof.parity": {"python_backend.onnxruntime", "python_backend.tolerance"},
     "serving": set(),
