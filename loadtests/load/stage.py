@@ -99,7 +99,7 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
         "users": load.users,
         **figures,
         "server": {model: asdict(one) for model, one in formed(before, after).items()},
-        "processors": watching.processors,
+        "processors": watching.processors(figures["counted_from"], figures["counted_until"]),
         "memory_mb": watching.memory_mb,
         "memory": watching.memory,
         "fault": None
