@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.command import available_cores
+
 
 def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
-    """The machine's processor and number of cores, its kernel, and this Python."""
+    """The machine's processor, its cores and those that may be used, its kernel, and this Python."""
     lines = (proc / "cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": models[0] if models else platform.machine(),
-        "cores": sum(line.startswith("processor") for line in lines),
+        "cores": os.cpu_count(),
+        "usable_cores": available_cores(),
         "kernel": platform.release(),
         "python": platform.python_version(),
     }

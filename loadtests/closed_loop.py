@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import grpc
-
+from loadtests import direct
 from loadtests.wire import INFER
 
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 _CONNECTIONS = 2
 
 
@@ -36,10 +34,7 @@ class Connections:
 
     def __init__(self, grpc_url: str, timeout_s: float = 60.0) -> None:
         # Without an option that differs, gRPC would put all channels on one connection.
-        self._channels = [
-            grpc.insecure_channel(grpc_url, options=[*_OPTIONS, ("understudy.connection", number)])
-            for number in range(_CONNECTIONS)
-        ]
+        self._channels = [direct.channel(grpc_url, ("understudy.connection", number)) for number in range(_CONNECTIONS)]
         # The bytes go out as they are and come back as they are: packing them would be most of the generator's work.
         self._calls = [
             channel.unary_unary(INFER, request_serializer=None, response_deserializer=None)

@@ -17,9 +17,9 @@ import grpc
 import grpc.experimental.gevent as grpc_gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
-from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests import direct
 from loadtests.priority import ahead_of_the_server
 from loadtests.questions import NoQuestions, Question, from_release, made_up
 from loadtests.rivals.users import FastApiHttp
@@ -86,7 +86,7 @@ def _write(environment: Any, **_: Any) -> None:
 
 
 def _questions(options: Any, host: str) -> list[Question]:
-    with InferenceServerClient(options.grpc or host) as client:
+    with direct.client(options.grpc or host) as client:
         config = client.get_model_config(options.model).config
     if options.release:
         return from_release(Path(options.release), batched=config.max_batch_size > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,13 @@ def sample(server_pid: int | None, proc: Path = Path("/proc")) -> Sample:
     total = sum(fields)
     idle = fields[3] + fields[4]
     times = os.times()
-    server = 0.0 if server_pid is None else sum(_seconds(proc, pid) for pid in family(server_pid, proc))
+    server = 0.0 if server_pid is None else seconds_of(family(server_pid, proc), proc)
     return Sample(total, total - idle, server, times.user + times.system)
+
+
+def seconds_of(members: Iterable[int], proc: Path = Path("/proc")) -> float:
+    """What processes took since they started, and those of their children that have ended."""
+    return sum(_seconds(proc, pid) for pid in members)
 
 
 def family(pid: int, proc: Path = Path("/proc")) -> set[int]:
@@ -62,4 +68,5 @@ def _seconds(proc: Path, pid: int) -> float:
         fields = _fields(proc / str(pid))
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    # In user mode and in the kernel: its own, and its children's that it has waited for.
+    return sum(map(int, fields[11:15])) / _TICKS

@@ -16,13 +16,15 @@ def summary_of(stats: Any) -> dict[str, Any]:
 
     Times are in milliseconds and those of answers alone, refusals have their own. Locust keeps whole milliseconds, and
     two digits of what is longer than a hundred, but the slowest to the full: no percentile is told above it.
-    `by_second` has, for each second since the epoch, answers by twin.
+    They count from the moment when all users were there until the last answer, in seconds since the epoch. `by_second`
+    has, for each of those seconds, answers by twin.
     """
     entries = list(stats.entries.values())
     answered = [each for each in entries if not each.name.endswith((REFUSED, FAILED))]
     times: Counter[int] = sum((Counter(each.response_times) for each in answered), Counter())
     refused = [each for each in entries if each.name.endswith(REFUSED)]
-    seconds = max(stats.total.last_request_timestamp - stats.total.start_time, 1e-3) if entries else 0.0
+    started, last = stats.total.start_time, stats.total.last_request_timestamp
+    seconds = max(last - started, 1e-3) if last is not None else 0.0
     count = times.total()
     slowest: float | None = max((each.max_response_time for each in answered), default=None)
     found = {f"p{round(part * 100)}_ms": percentile(times, part) for part in (0.5, 0.95, 0.99)}
@@ -32,6 +34,8 @@ def summary_of(stats: Any) -> dict[str, Any]:
         "failed": sum(each.num_requests for each in entries if each.name.endswith(FAILED)),
         "wrong": sum(each.num_failures for each in answered),
         "served_by": {by: sum(e.num_requests for e in answered if _by(e.name) == by) for by in _twins(answered)},
+        "counted_from": started,
+        "counted_until": last,
         "seconds": seconds,
         "answers_per_second": count / seconds if seconds else 0.0,
         **{name: min(value, slowest) if value and slowest else value for name, value in found.items()},

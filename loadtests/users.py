@@ -16,6 +16,7 @@ from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, FastHttpUser
 from tritonclient.http import InferenceServerClient as Http
 from tritonclient.http import InferInput
 
+from loadtests import direct
 from loadtests.questions import Question
 from loadtests.summary import BY, FAILED, REFUSED
 from loadtests.wire import INFER, Answer, answer_of, decode, encode, wire_name
@@ -24,7 +25,6 @@ CHECK_EVERY = 20
 TIMEOUT_S = 60.0
 # How the hybrid, and Triton's own queues, say that there is no room.
 _FULL = ("is full", "exceeds maximum queue size", "is busy")
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 class Refused(Exception):
@@ -221,7 +221,7 @@ class OriginalHttp(HttpUser):
 
 def grpc_call(host: str) -> Any:
     """The call that sends a request's bytes to `host`, and gives the answer's."""
-    return grpc.insecure_channel(host, options=_OPTIONS).unary_unary(INFER)
+    return direct.channel(host).unary_unary(INFER)
 
 
 def _failure(status: str, said: str) -> Exception:

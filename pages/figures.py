@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 __all__ = [
+    "cores",
     "megabytes",
     "milliseconds",
     "moment",
@@ -88,6 +89,13 @@ def times(ratio: float | None) -> str:
 def rows(count: int | str) -> str:
     """A batch size with its unit."""
     return f"{int(count):,}{_SPACE}row{'' if int(count) == 1 else 's'}"
+
+
+def cores(count: int | None, usable: int | None = None) -> str:
+    """The cores of a machine, and those that could be used, where affinity or a quota left fewer."""
+    told = f"{number(count)} core{'' if count == 1 else 's'}"
+    fewer = usable is not None and count is not None and usable < count
+    return f"{told}, {usable} of them usable" if fewer else told
 
 
 def moment(iso: str) -> str:

@@ -17,7 +17,12 @@ __all__ = ["Callers", "Window", "callers"]
 
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _TIMEOUT_S = 60.0
-_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # The server is this machine's, whose loopback no proxy of the environment can reach.
+    ("grpc.enable_http_proxy", 0),
+)
 
 
 @dataclass(frozen=True)

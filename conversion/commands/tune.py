@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pages.figures import cores
+
 from ..arrangements.arrangement import in_words
 from ..publishing.repository import Repository
 from ..spec.reader import SPEC_FILE, read_spec
@@ -76,8 +78,9 @@ def _tune(arguments: argparse.Namespace) -> int:
         section = section_of(found)
         if section is not None and not arguments.dry_run:
             path = folder if folder.suffix == ".toml" else folder / SPEC_FILE
-            processor, cores = found["machine"]["processor"], found["machine"]["cores"]
-            write_section(path, section, f"by `make tune`, {found['date'][:10]}, {processor}, {cores} cores")
+            on = found["machine"]
+            told = cores(on["cores"], on["usable_cores"])
+            write_section(path, section, f"by `make tune`, {found['date'][:10]}, {on['processor']}, {told}")
         page = _write(found, arguments.build / "tune", section is not None)
         print(_told(found, section is not None, page))
         if section is not None:

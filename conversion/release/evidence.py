@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from python_backend.onnxruntime.threads import available_cores
+
 from ..errors import PublishError
 from ..spec import ModelSpec, ToleranceSpec
 from ..spec.preference import at_best, in_words, preference
@@ -86,6 +88,7 @@ def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
+        "usable_cores": available_cores(),
         "gpus": gpus,
     }
 

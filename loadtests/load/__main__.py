@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests import direct
 from loadtests.arguments import count, parser, say, write
 from loadtests.circumstances import configuration, machine, models_of
 from loadtests.load.ratios import beside_rivals, ratios
@@ -169,7 +169,7 @@ def _server(arguments: argparse.Namespace) -> Iterator[Where]:
 
 def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
     """What is asked; the release's own files only where the repository is at hand."""
-    with InferenceServerClient(where.grpc) as client:
+    with direct.client(where.grpc) as client:
         version = max(client.get_model_metadata(arguments.model).versions, key=int)
         batched = client.get_model_config(arguments.model).config.max_batch_size > 0
     release = Path(arguments.repository, arguments.model, version)
@@ -184,7 +184,7 @@ def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
 
 
 def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any]:
-    with InferenceServerClient(where.grpc) as client:
+    with direct.client(where.grpc) as client:
         config = configuration(client, models_of(arguments.model))
     return {
         "model": arguments.model,

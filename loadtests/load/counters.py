@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from loadtests import direct
 
 _TIMEOUT_S = 10.0
 _PREFIX = "nv_inference_"
@@ -28,8 +29,7 @@ class Formed:
 
 def read_counters(metrics_url: str) -> Counters:
     """The counters of each model, all versions together. Raises OSError where the metrics cannot be read."""
-    with urllib.request.urlopen(f"http://{metrics_url}/metrics", timeout=_TIMEOUT_S) as page:
-        text = page.read().decode()
+    text = direct.read(f"http://{metrics_url}/metrics", _TIMEOUT_S).decode()
     found: Counters = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -14,15 +14,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests import direct
 from loadtests.load.counters import formed, read_counters
 from loadtests.load.fault import TwinKilled
 from loadtests.load.watching import Watching
 from loadtests.questions import NoQuestions, from_release
 from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import RivalFailed, fastapi_server
+from serving.command import available_cores
 from serving.ports import LOOPBACK, choose
 
 _LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
@@ -98,7 +99,7 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
         "users": load.users,
         **figures,
         "server": {model: asdict(one) for model, one in formed(before, after).items()},
-        "processors": watching.processors,
+        "processors": watching.processors(figures["counted_from"], figures["counted_until"]),
         "memory_mb": watching.memory_mb,
         "memory": watching.memory,
         "fault": None
@@ -182,7 +183,7 @@ def _locust(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
 def _require_questions(where: Where, asked: Asked) -> None:
     """Raise StageFailed where there is nothing to ask: a master would wait for workers that ended because of it."""
     try:
-        with InferenceServerClient(where.grpc) as client:
+        with direct.client(where.grpc) as client:
             config = client.get_model_config(asked.model).config
         if asked.release is not None:
             from_release(asked.release, batched=config.max_batch_size > 0)
@@ -192,7 +193,7 @@ def _require_questions(where: Where, asked: Asked) -> None:
 
 def _processes(users: int) -> int:
     """Of Locust."""
-    return min(users, max(1, len(os.sched_getaffinity(0)) // _CORES_FOR_A_PROCESS), _MOST_PROCESSES)
+    return min(users, max(1, available_cores() // _CORES_FOR_A_PROCESS), _MOST_PROCESSES)
 
 
 def _flat(options: Mapping[str, object]) -> list[str]:

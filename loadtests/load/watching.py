@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from loadtests.processor import Sample, family, sample
+from loadtests.processor import family, seconds_of
 
 _EVERY_S = 1.0
 
@@ -19,34 +20,26 @@ class Watching:
         self._pid = pid
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self._first: Sample | None = None
-        self._last: Sample | None = None
-        self._started = self._ended = 0.0
+        # Seconds since the epoch, as Locust tells its own; seconds of processor time.
+        self._looks: list[tuple[float, float]] = []
         # Seconds since the epoch, megabytes.
         self.memory: list[tuple[float, float]] = []
 
     def __enter__(self) -> Watching:
-        self._started = time.monotonic()
         if self._pid is not None:
-            self._first = sample(self._pid)
             self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended = time.monotonic()
         if self._pid is not None:
-            self._last = sample(self._pid)
             self._end.set()
             self._thread.join()
 
-    @property
-    def processors(self) -> float | None:
-        """How many processors the server kept busy on average."""
-        if self._first is None or self._last is None:
-            return None
-        return (self._last.server - self._first.server) / (self._ended - self._started)
+    def processors(self, start: float | None, end: float | None) -> float | None:
+        """How many processors the server kept busy on average between two moments, as `busy` tells it."""
+        return busy(self._looks, start, end)
 
     @property
     def memory_mb(self) -> float | None:
@@ -56,14 +49,31 @@ class Watching:
     def _look(self) -> None:
         assert self._pid is not None
         while True:
-            self.memory.append((time.time(), memory_mb(self._pid)))
+            members = family(self._pid)
+            self._looks.append((time.time(), seconds_of(members)))
+            self.memory.append((time.time(), memory_mb(members)))
             if self._end.wait(_EVERY_S):
                 return
 
 
-def memory_mb(pid: int, proc: Path = Path("/proc")) -> float:
-    """The memory of a process and its descendants; what several share is counted once (PSS)."""
-    return sum(_pss_kb(proc / str(member) / "smaps_rollup") for member in family(pid, proc)) / 1024
+def busy(looks: Sequence[tuple[float, float]], start: float | None, end: float | None) -> float | None:
+    """How many processors were busy on average from the first to the last look between `start` and `end`.
+
+    A look is a moment, in seconds since the epoch, and the seconds of processor time until then. None with less than
+    two of them: what lies around is Locust's start, the users who come, and the end.
+    """
+    if start is None or end is None:
+        return None
+    within = [look for look in looks if start <= look[0] <= end]
+    if len(within) < 2:
+        return None
+    (first, before), (last, after) = within[0], within[-1]
+    return (after - before) / (last - first)
+
+
+def memory_mb(members: Iterable[int], proc: Path = Path("/proc")) -> float:
+    """The memory of processes; what several share is counted once (PSS)."""
+    return sum(_pss_kb(proc / str(member) / "smaps_rollup") for member in members) / 1024
 
 
 def _pss_kb(path: Path) -> int:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests import direct
 from loadtests.arguments import count, parser, say, write
 from loadtests.circumstances import configuration, machine, models_of
 from loadtests.closed_loop import Connections
@@ -73,7 +73,7 @@ def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[
         attempts=arguments.attempts,
         tolerance=arguments.tolerance,
     )
-    with ahead_of_the_server() as ahead, InferenceServerClient(url) as client, Connections(url) as connections:
+    with ahead_of_the_server() as ahead, direct.client(url) as client, Connections(url) as connections:
         if not ahead:
             say("warning: no right to a real-time priority; answers may wait for this process, which shows in p99")
         inputs = random_inputs(client.get_model_config(twin).config, seed=0)

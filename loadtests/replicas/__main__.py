@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from tritonclient.grpc import InferenceServerClient
 
+from loadtests import direct
 from loadtests.arguments import count, parser, say, write
 from loadtests.circumstances import configuration as served_as
 from loadtests.circumstances import machine, models_of
@@ -74,7 +74,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
             say(f"starting replica {number}")
             server = stack.enter_context(TritonServer(arguments.repository, load=names))
             servers[f"replica{number}"] = Addresses(server.http_url, server.grpc_url)
-        client = stack.enter_context(InferenceServerClient(servers["replica1"].grpc))
+        client = stack.enter_context(direct.client(servers["replica1"].grpc))
         told = served_as(client, names[::2])
         request = encode(arguments.model, random_inputs(client.get_model_config(names[0]).config, seed=0))
         rounds: dict[int, list[dict[str, float]]] = {replicas: [] for replicas in arguments.replicas}

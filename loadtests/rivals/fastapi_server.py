@@ -18,7 +18,8 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from loadtests.rivals.session import CORES, open_session
+from loadtests.rivals.session import open_session
+from serving.command import available_cores
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.rivals.fastapi_server", description=__doc__)
     parser.add_argument("file", type=Path, help="the graph to serve")
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
-    parser.add_argument("--calls", type=int, default=CORES, help="at a time (default: as many as cores)")
+    parser.add_argument("--calls", type=int, default=available_cores(), help="at a time (default: as many as cores)")
     arguments = parser.parse_args(argv)
     try:
         app = make_app(arguments.file, arguments.calls)

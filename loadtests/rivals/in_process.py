@@ -41,7 +41,7 @@ def ask(path: Path, questions: Sequence[Question], users: int, seconds: float, c
     counted = _Counted()
     # Who waits, and since when: a user stands here again as soon as it is answered.
     line: SimpleQueue[tuple[int, float]] = SimpleQueue()
-    started = time.perf_counter()
+    counted_from, started = time.time(), time.perf_counter()
     for user in range(users):
         line.put((user, started))
     end = started + seconds
@@ -68,10 +68,10 @@ def ask(path: Path, questions: Sequence[Question], users: int, seconds: float, c
         thread.start()
     for thread in threads:
         thread.join()
-    return _figures(counted, time.perf_counter() - started)
+    return _figures(counted, counted_from, time.perf_counter() - started)
 
 
-def _figures(counted: _Counted, seconds: float) -> dict[str, Any]:
+def _figures(counted: _Counted, counted_from: float, seconds: float) -> dict[str, Any]:
     answers = len(counted.took)
     by_second = Counter(int(when) for when in counted.ended)
     times = {f"p{round(part * 100)}_ms": percentile(counted.took, part) * 1e3 for part in (0.5, 0.95, 0.99)}
@@ -81,6 +81,8 @@ def _figures(counted: _Counted, seconds: float) -> dict[str, Any]:
         "failed": 0,
         "wrong": counted.wrong.total(),
         "served_by": {"": answers},
+        "counted_from": counted_from,
+        "counted_until": max(counted.ended),
         "seconds": seconds,
         "answers_per_second": answers / seconds,
         **times,

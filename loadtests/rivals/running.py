@@ -7,12 +7,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests import direct
 from loadtests.processes import end
 from loadtests.rivals.session import calls_for
 from serving.ports import LOOPBACK, choose
@@ -57,8 +56,9 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + _START_S
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=1.0):
-                return True
-        except (urllib.error.URLError, OSError):
+            direct.read(url, timeout_s=1.0)
+        except OSError:
             time.sleep(_LOOK_EVERY_S)
+        else:
+            return True
     return False

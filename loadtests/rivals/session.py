@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import gpu
-
-CORES = len(os.sched_getaffinity(0))
+from serving.command import available_cores
 
 
 def calls_for(users: int) -> int:
@@ -17,7 +16,12 @@ def calls_for(users: int) -> int:
     Measured on EfficientNet-Lite0, where two calls of one thread answer more than one call of two. A server cannot know
     its users beforehand; the rivals may, so that they are met at their strongest.
     """
-    return min(users, CORES)
+    return min(users, available_cores())
+
+
+def threads_for(calls: int) -> int:
+    """How many threads each of so many calls at a time has. At least 1."""
+    return max(1, available_cores() // calls)
 
 
 def open_session(path: Path, calls: int) -> Any:
@@ -28,7 +32,7 @@ def open_session(path: Path, calls: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, CORES // calls)
+    options.intra_op_num_threads = threads_for(calls)
     options.inter_op_num_threads = 1
     providers: list[Any] = ["CPUExecutionProvider"]
     on_gpu = gpu.visible(os.environ) and gpu.CUDA in onnxruntime.get_available_providers()

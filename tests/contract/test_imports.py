@@ -33,6 +33,7 @@ ALLOWED = {
     },
     "conversion.commands.live_server": {"python_backend.integrity", "python_backend.original", "serving"},
     "conversion.preflight.config_rules": {"python_backend.hybrid", "python_backend.onnxruntime"},
+    "conversion.release.evidence": {"python_backend.onnxruntime"},
     "conversion.release.gpu_config": {"python_backend.onnxruntime"},
     "conversion.proof.parity": {"python_backend.onnxruntime", "python_backend.tolerance"},
     "serving": set(),
@@ -130,6 +131,12 @@ def test_only_the_entries_know_triton():
 def test_only_the_command_line_uses_the_pipeline():
     using = {m for m in MODULES for i, _ in imports(m, MODULES[m]) if i == "conversion.pipeline"}
     assert using == {"conversion.commands.convert"}
+
+
+def test_load_tests_connect_in_one_place_which_passes_proxies_by():
+    connecting = ("insecure_channel", "import InferenceServerClient\n", "import urllib.request")
+    ours = {m: path.read_text() for m, path in MODULES.items() if home_of(m) == "loadtests"}
+    assert [m for m, text in ours.items() if any(words in text for words in connecting)] == ["loadtests.direct"]
 
 
 @pytest.mark.parametrize("module", MODULES)

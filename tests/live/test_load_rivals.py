@@ -58,7 +58,7 @@ def test_the_hand_written_server_answers_rightly_and_its_own_memory_is_told(trit
     (folder / "1" / "model.py").write_text("class TritonPythonModel:\n    pass\n")
     triton.control.load("two")
     try:
-        stage = run_stage(Load(FASTAPI, 8, 1.5), where, asked)
+        stage = run_stage(Load(FASTAPI, 8, 3.0), where, asked)
     finally:
         triton.drop("two")
     assert stage["answers"] > 20

@@ -15,7 +15,7 @@ def proc(tmp_path):
     for pid, parent, seconds in ((10, 1, 2), (11, 10, 1), (12, 11, 1), (20, 1, 50)):
         (tmp_path / str(pid)).mkdir()
         before = " ".join(["0"] * 9)
-        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a (b) c) S {parent} {before} {seconds * TICKS} 0 0\n")
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a (b) c) S {parent} {before} {seconds * TICKS} 0 0 0 20\n")
     return tmp_path
 
 
@@ -27,6 +27,15 @@ def test_the_counters_are_seconds(proc):
     found = sample(10, proc)
     assert (found.total, found.busy, found.server) == (100.0, 8.0, 4.0)
     assert found.own > 0
+
+
+def test_what_a_process_took_that_died_and_was_waited_for_stays_the_servers(proc):
+    before = sample(10, proc).server
+    (proc / "12" / "stat").unlink()
+    (proc / "12").rmdir()
+    fields = " ".join(["0"] * 9)
+    (proc / "11" / "stat").write_text(f"11 (b) S 10 {fields} {TICKS} 0 {TICKS - 5} 5 20\n")
+    assert sample(10, proc).server == before
 
 
 def test_without_a_pid_the_server_counts_nothing(proc):

@@ -41,6 +41,7 @@ def test_answers_are_told_by_who_gave_them_and_apart_from_what_was_refused_or_fa
     assert (found["p50_ms"], found["p95_ms"], found["slowest_ms"]) == (10.0, 200.0, 200)
     assert found["refused_p50_ms"] == 1.0
     assert found["by_second"] == {"onnx": {"100": 50, "101": 40}, "original": {"101": 10}}
+    assert (found["counted_from"], found["counted_until"]) == (100.0, 110.0)
     assert found["errors"] == [{"of": "m failed", "said": "Failed('gone')", "times": 3}]
 
 
@@ -52,7 +53,8 @@ def test_a_model_that_does_not_tell_who_answered_answered_itself():
 def test_where_nobody_answered_no_time_is_known():
     found = summary_of(stats(entry("m failed", {9: 4})))
     assert (found["answers"], found["p99_ms"], found["slowest_ms"], found["failed"]) == (0, None, None, 4)
-    assert summary_of(stats())["answers_per_second"] == 0.0
+    nothing = summary_of(stats(last=None))
+    assert (nothing["answers_per_second"], nothing["counted_until"]) == (0.0, None)
 
 
 def test_no_percentile_is_above_the_slowest_though_locust_rounds_it_up():

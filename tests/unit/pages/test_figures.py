@@ -35,6 +35,21 @@ def test_a_number_has_three_digits(value, told):
     assert figures.number(value) == told
 
 
+@pytest.mark.parametrize(
+    ("count", "usable", "told"),
+    [
+        (64, 64, "64 cores"),
+        (64, 2, "64 cores, 2 of them usable"),
+        (1, 1, "1 core"),
+        (64, None, "64 cores"),
+        (None, 2, "\N{EN DASH} cores"),
+    ],
+)
+def test_cores_that_could_not_be_used_are_told(count, usable, told):
+    """Evidence of older releases does not say how many could be."""
+    assert figures.cores(count, usable) == told
+
+
 @settings(deadline=None)
 @given(st.floats(-1e300, 1e300))
 def test_a_number_is_never_off_by_more_than_half_of_its_last_digit(value):

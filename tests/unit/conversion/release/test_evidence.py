@@ -1,5 +1,9 @@
 """What the evidence says of the machine."""
 
+import os
+
+import pytest
+
 from conversion.release.evidence import machine
 
 CARD = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\nBus Location: \t 0000:00:06.0\n"
@@ -16,3 +20,17 @@ def test_the_processor_and_the_cards_are_named(tmp_path):
     told = machine(tmp_path)
     assert told["processor"] == "Some CPU"
     assert told["gpus"] == ["NVIDIA H100 80GB HBM3"] * 2
+
+
+@pytest.fixture
+def _on_one_core():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("_on_one_core")
+def test_the_cores_that_may_be_used_are_told_beside_those_of_the_machine():
+    told = machine()
+    assert (told["cores"], told["usable_cores"]) == (os.cpu_count(), 1)

@@ -168,6 +168,12 @@ def test_an_output_shows_its_share_of_the_tolerance_by_length():
     assert '<rect class="twin" x="0" y="1" width="40.0"' in release_report(evidence)
 
 
+def test_cores_that_conversion_could_not_use_are_told_apart():
+    evidence = releases.winning()
+    evidence["machine"] |= {"cores": 64, "usable_cores": 2}
+    assert "64 cores, 2 of them usable, x86_64" in shown(evidence)
+
+
 def test_evidence_of_another_schema_is_refused_in_one_sentence():
     with pytest.raises(PublishError, match="of classifier is of schema 1, and reports are made of schema 2; publish"):
         release_report(releases.winning() | {"schema": 1})
