@@ -482,6 +482,7 @@ def test_a_request_in_flight_is_answered_before_the_application_ends(triton: Any
         ({"MODELS": "m", "PROTOCOL": "https"}, "PREDICT_PROTOCOL is 'https'; set it to grpc or http"),
         ({"MODELS": "m", "DEADLINE_S": "never"}, "PREDICT_DEADLINE_S is 'never'; set it to a number above 0"),
         ({"MODELS": "m", "MOST_MIB": "nan"}, "PREDICT_MOST_MIB is 'nan'"),
+        ({"MODELS": "m", "MOST_JSON_MIB": "0"}, "PREDICT_MOST_JSON_MIB is '0'; set it to a number above 0"),
         ({"MODELS": "m", "RETRIES": "-1"}, "PREDICT_RETRIES is '-1'; set it to a whole number from 0 on"),
         ({"MODELS": "m", "DEADLINE": "3"}, "PREDICT_DEADLINE is '3'; set it to nothing: there is no such setting"),
     ],
@@ -500,7 +501,7 @@ def test_the_application_does_not_start_with_settings_that_cannot_be_used(tmp_pa
 def test_every_setting_is_described() -> None:
     source = (ROOT / "client" / "examples" / "fastapi_app" / "settings.py").read_text()
     names = set(re.findall(r'given\.pop\("([A-Z_]+)"', source))
-    assert len(names) == 7
+    assert len(names) == 8
     assert {f"PREDICT_{name}" for name in names} == set(re.findall(r"^\| `(PREDICT_[A-Z_]+)`", PAGE, re.MULTILINE))
 
 

@@ -25,6 +25,7 @@ from .bodies import NPY, content_type, parse, read_body
 from .problems import Refusal
 from .request_ids import request_id
 from .settings import Settings
+from .threads import beside_the_loop
 
 __all__ = ["create_app"]
 
@@ -139,14 +140,15 @@ def _add_models(app: FastAPI, settings: Settings) -> None:
         offered(model)
         kind = content_type(request)
         limit_s = settings.deadline_s if x_deadline_ms is None else min(settings.deadline_s, x_deadline_ms / 1000)
+        body = await read_body(request, kind, settings)
         client: AsyncHybridClient = request.app.state.client
-        question = client.predict(
-            parse(kind, await read_body(request, settings.most_bytes)),
+        prediction = await client.predict(
+            await beside_the_loop(len(body), parse, kind, body),
             model=model,
             version="" if version is None else version,
             outputs=outputs,
             deadline_s=limit_s,
             request_id=request_id(request),
         )
-        prediction = await question
-        return npy_answer(prediction) if NPY in accept else json_answer(prediction)
+        size = sum(array.nbytes for array in prediction.outputs.values())
+        return await beside_the_loop(size, npy_answer if NPY in accept else json_answer, prediction)

@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import Request
 
 from .problems import Refusal
+from .settings import Settings
 
 __all__ = ["JSON", "NPY", "content_type", "parse", "read_body"]
 
@@ -30,15 +31,17 @@ def content_type(request: Request) -> str:
     return name
 
 
-async def read_body(request: Request, most_bytes: int) -> bytearray:
+async def read_body(request: Request, kind: str, settings: Settings) -> bytearray:
     """Return the body; raises `Refusal` for one that is longer than it may be, whatever its length was said to be.
 
-    What is a little too long is read to its end and thrown away: most callers look at the answer only when they have
-    sent everything, and a connection that is closed before loses it.
+    JSON may be as long as is soon read: in a thread as well, whoever reads it holds up all others. What is a little too
+    long is read to its end and thrown away: most callers look at the answer only when they have sent everything, and a
+    connection that is closed before loses it.
     """
     body, length = bytearray(), 0
     announced = request.headers.get("content-length", "0")
-    patience = 2 * most_bytes
+    most_bytes = settings.most_json_bytes if kind == JSON else settings.most_bytes
+    patience = 2 * settings.most_bytes
     if not announced.isdecimal() or int(announced) <= patience:
         async for piece in request.stream():
             length += len(piece)
@@ -48,7 +51,8 @@ async def read_body(request: Request, most_bytes: int) -> bytearray:
                 break
         if length <= most_bytes:
             return body
-    sentence = f"The body is longer than {most_bytes:,} bytes; send fewer rows in one request."
+    advice = ", or a .npy" if kind == JSON and most_bytes < settings.most_bytes else ""
+    sentence = f"The body is longer than {most_bytes:,} bytes; send fewer rows in one request{advice}."
     raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyTooLarge", sentence)
 
 
