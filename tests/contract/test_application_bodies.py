@@ -1,5 +1,6 @@
 """The HTTP API in client/examples with a client over a fake transport: what long bodies and answers cost the others."""
 
+import asyncio
 import io
 import json
 import threading
@@ -65,6 +66,11 @@ async def asked(
 
 async def whole(body: bytes) -> AsyncIterator[bytes]:
     yield body
+
+
+async def stuck(sent: bytes) -> AsyncIterator[bytes]:
+    yield sent
+    await asyncio.Event().wait()
 
 
 @pytest.fixture
@@ -146,3 +152,38 @@ async def test_an_answer_written_in_pieces_reads_as_one(shape: tuple[int, ...], 
         reply = await asked(client, whole(b'{"inputs": [1.0]}'))
     assert reply.json["outputs"] == {"y": np.array(shown, object).reshape(shape).tolist(), "ä": []}
     assert reply.json["model"] == "net"
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "limit"),
+    [
+        ({"PREDICT_BODY_S": "0.2"}, {}, "0.2"),
+        ({"PREDICT_BODY_S": "0.2"}, {"x_deadline_ms": "60000"}, "0.2"),
+        ({}, {"x_deadline_ms": "50"}, "0.05"),
+    ],
+    ids=["the application's limit", "more than that", "the caller's own"],
+)
+@pytest.mark.parametrize("sent", [b'{"inputs": ', bytes(5 * MIB)], ids=["short", "too long"])
+async def test_a_body_that_does_not_end_is_refused(
+    client: AsyncHybridClient, sent: bytes, settings: dict[str, str], headers: dict[str, str], limit: str
+) -> None:
+    reply = await asyncio.wait_for(asked(client, stuck(sent), settings, **headers), 20)
+    assert (reply.status, reply.json["error"]) == (408, "BodyTooSlow")
+    assert reply.json["message"] == (
+        f"The body was not there within {limit} s; send fewer rows in one request, or allow more time."
+    )
+    assert reply.headers["connection"] == "close"
+
+
+async def test_what_a_body_takes_of_its_deadline_the_models_have_not() -> None:
+    fake = FakeTransport(MODEL)
+
+    async def late() -> AsyncIterator[bytes]:
+        yield b'{"inputs": '
+        await asyncio.sleep(0.5)
+        yield b"[[1.0]]}"
+
+    async with AsyncHybridClient(transport=fake) as client:
+        assert (await asked(client, late(), x_deadline_ms="9000")).status == 200
+    (request,) = fake.requests
+    assert int(request.parameters["deadline_ms"]) <= 8_510

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import math
@@ -31,8 +32,10 @@ def content_type(request: Request) -> str:
     return name
 
 
-async def read_body(request: Request, kind: str, settings: Settings) -> bytearray:
-    """Return the body; raises `Refusal` for one that is longer than it may be, whatever its length was said to be.
+async def read_body(request: Request, kind: str, settings: Settings, limit_s: float) -> bytearray:
+    """Return the body; raises `Refusal` for one that is not there in time, or is longer than it may be.
+
+    How long it was said to be counts only where that is too long by far.
 
     JSON may be as long as is soon read: in a thread as well, whoever reads it holds up all others. What is a little too
     long is read to its end and thrown away: most callers look at the answer only when they have sent everything, and a
@@ -43,12 +46,19 @@ async def read_body(request: Request, kind: str, settings: Settings) -> bytearra
     most_bytes = settings.most_json_bytes if kind == JSON else settings.most_bytes
     patience = 2 * settings.most_bytes
     if not announced.isdecimal() or int(announced) <= patience:
-        async for piece in request.stream():
-            length += len(piece)
-            if length <= most_bytes:
-                body += piece
-            elif length > patience:
-                break
+        try:
+            async with asyncio.timeout(limit_s):
+                async for piece in request.stream():
+                    length += len(piece)
+                    if length <= most_bytes:
+                        body += piece
+                    elif length > patience:
+                        break
+        except TimeoutError as error:
+            sentence = (
+                f"The body was not there within {limit_s:g} s; send fewer rows in one request, or allow more time."
+            )
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "BodyTooSlow", sentence) from error
         if length <= most_bytes:
             return body
     advice = ", or a .npy" if kind == JSON and most_bytes < settings.most_bytes else ""

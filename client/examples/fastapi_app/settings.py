@@ -25,7 +25,7 @@ class SettingsError(Exception):
 class Settings:
     """``deadline_s`` is the longest that a model has; ``attempt_s`` None lets one attempt have all of it.
 
-    ``most_json_bytes`` is not above ``most_bytes``.
+    ``body_s`` is the longest that a body may take to come; ``most_json_bytes`` is not above ``most_bytes``.
     """
 
     models: tuple[str, ...]
@@ -34,6 +34,7 @@ class Settings:
     deadline_s: float
     attempt_s: float | None
     retries: int
+    body_s: float
     most_bytes: int
     most_json_bytes: int
 
@@ -57,6 +58,7 @@ class Settings:
             deadline_s=_above_zero("DEADLINE_S", given.pop("DEADLINE_S", "10")),
             attempt_s=_above_zero("ATTEMPT_S", attempt) if attempt else None,
             retries=_count("RETRIES", given.pop("RETRIES", "3")),
+            body_s=_above_zero("BODY_S", given.pop("BODY_S", "60")),
             most_bytes=most_bytes,
             most_json_bytes=min(most_bytes, most_json_bytes),
         )
