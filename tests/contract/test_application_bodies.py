@@ -187,3 +187,29 @@ async def test_what_a_body_takes_of_its_deadline_the_models_have_not() -> None:
         assert (await asked(client, late(), x_deadline_ms="9000")).status == 200
     (request,) = fake.requests
     assert int(request.parameters["deadline_ms"]) <= 8_510
+
+
+@pytest.mark.parametrize(
+    ("strings", "sentence"),
+    [
+        ([b"RIFF\x00\x00", b"a"], "strings that end in zero bytes, which a .npy does not keep; ask for JSON."),
+        (
+            [b"a" * 2**17, *[b""] * 2**10],
+            "strings of very unequal lengths, and a .npy makes all as long as the longest;",
+        ),
+    ],
+    ids=["zeros at the end", "one long"],
+)
+async def test_strings_that_a_npy_cannot_hold_are_answered_in_json_alone(strings: list[bytes], sentence: str) -> None:
+    model = FakeModel(
+        "net",
+        inputs={"x": ("FP32", [-1])},
+        outputs={"label": ("BYTES", [-1])},
+        answer=lambda _: {"label": np.array(strings, object)},
+    )
+    async with AsyncHybridClient(transport=FakeTransport(model)) as client:
+        reply = await asked(client, whole(b'{"inputs": [1.0]}'), accept=NPY)
+        assert (reply.status, reply.json["error"]) == (406, "NotInNpy")
+        assert sentence in reply.json["message"]
+        reply = await asked(client, whole(b'{"inputs": [1.0]}'))
+        assert reply.json["outputs"]["label"] == [item.decode() for item in strings]

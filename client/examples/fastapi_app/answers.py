@@ -20,6 +20,8 @@ __all__ = ["REQUEST_BODY", "ModelShown", "PredictionShown", "TensorShown", "json
 
 # Whoever writes JSON holds up all others until a piece is there, in a thread as well.
 _PIECE = 2**16
+# Of the strings of a .npy, each as long as the longest.
+_MOST_PADDED_BYTES = 2**26
 _EXAMPLE = {"inputs": {"x": [[1.0, 2.0], [3.0, 4.0]]}}
 REQUEST_BODY = {
     "required": True,
@@ -110,20 +112,36 @@ def json_answer(prediction: Prediction) -> Response:
 
 
 def npy_answer(prediction: Prediction) -> Response:
-    """Return the only output as a .npy, with the rest in headers; raises `Refusal` where there are several."""
+    """Return the only output as a .npy, with the rest in headers.
+
+    Raises `Refusal` where there are several, or strings that a .npy would not give back, or would make huge.
+    """
     if len(prediction.outputs) != 1:
         names = ", ".join(map(repr, prediction.outputs))
         sentence = f"A .npy holds one array and the model answered with {names}; ask for one with ?outputs=NAME."
         raise Refusal(HTTPStatus.NOT_ACCEPTABLE, "NoSingleOutput", sentence)
     array = prediction.output
     if array.dtype.kind == "O":
-        array = np.array(array.tolist(), np.bytes_)  # .npy has no objects
+        array = _fixed_width(array)
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     headers = {"x-model-version": prediction.model_version, REQUEST_ID: prediction.request_id}
     if prediction.served_by is not None:
         headers["x-served-by"] = prediction.served_by
     return Response(stream.getvalue(), media_type=NPY, headers=headers)
+
+
+def _fixed_width(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return strings as a .npy has them, which knows no objects: each as long as the longest, zeros at its end none."""
+    strings = array.reshape(-1).tolist()
+    unfit = ""
+    if any(item.endswith(b"\0") for item in strings):
+        unfit = "that end in zero bytes, which a .npy does not keep"
+    elif len(strings) * max(map(len, strings), default=0) > _MOST_PADDED_BYTES:
+        unfit = "of very unequal lengths, and a .npy makes all as long as the longest"
+    if unfit:
+        raise Refusal(HTTPStatus.NOT_ACCEPTABLE, "NotInNpy", f"The answer holds strings {unfit}; ask for JSON.")
+    return np.array(strings, np.bytes_).reshape(array.shape)
 
 
 def _nested(array: np.ndarray[Any, Any]) -> str:

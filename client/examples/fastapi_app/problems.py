@@ -2,7 +2,7 @@
 
     400  MalformedBody (no JSON, no .npy, lists in lists without end)
     404  ModelNotFound, NotOffered
-    406  NoSingleOutput: a .npy holds one array
+    406  NoSingleOutput, NotInNpy: a .npy holds one array, and no string that ends in zeros
     408  BodyTooSlow; the connection is closed, since the rest of the body may still come
     413  BodyTooLarge, RequestTooLarge
     415  UnknownContentType
@@ -86,7 +86,7 @@ class Refusal(Exception):
 _MEANINGS = {
     HTTPStatus.BAD_REQUEST: "The body cannot be read",
     HTTPStatus.NOT_FOUND: "There is no such model, or no such version",
-    HTTPStatus.NOT_ACCEPTABLE: "The answer is no single array",
+    HTTPStatus.NOT_ACCEPTABLE: "The answer is no single array, or holds strings that a .npy does not keep",
     HTTPStatus.REQUEST_TIMEOUT: "The body was not there in time",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is neither JSON nor .npy",
