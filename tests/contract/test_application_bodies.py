@@ -131,7 +131,9 @@ async def test_long_bodies_and_answers_are_read_and_written_in_threads(
     }
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (0, 4), (200_000,), (3, 70_000), (2, 2, 40_000), (90_000, 1)])
+@pytest.mark.parametrize(
+    "shape", [(), (3,), (0, 4), (200_000,), (3, 70_000), (2, 2, 40_000), (90_000, 1), (30_000, 1, 3)]
+)
 @pytest.mark.parametrize("kind", ["numbers", "no numbers", "strings"])
 async def test_an_answer_written_in_pieces_reads_as_one(shape: tuple[int, ...], kind: str) -> None:
     count = int(np.prod(shape))

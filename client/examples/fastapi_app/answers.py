@@ -106,9 +106,9 @@ def json_answer(prediction: Prediction) -> Response:
         "inference_time_ms": round(prediction.inference_time_ms, 3),
         "request_id": prediction.request_id,
     }
-    outputs = ",".join(f"{_text(name)}:{_nested(array)}" for name, array in prediction.outputs.items())
-    text = f'{_text(content)[:-1]},"outputs":{{{outputs}}}}}'
-    return Response(text.encode(), headers={REQUEST_ID: prediction.request_id}, media_type=JSON)
+    outputs = b",".join(b"%b:%b" % (_text(name), _nested(array)) for name, array in prediction.outputs.items())
+    text = b'%b,"outputs":{%b}}' % (_text(content)[:-1], outputs)
+    return Response(text, headers={REQUEST_ID: prediction.request_id}, media_type=JSON)
 
 
 def npy_answer(prediction: Prediction) -> Response:
@@ -144,18 +144,20 @@ def _fixed_width(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.array(strings, np.bytes_).reshape(array.shape)
 
 
-def _nested(array: np.ndarray[Any, Any]) -> str:
+def _nested(array: np.ndarray[Any, Any]) -> bytes:
     """Return the JSON of an array, nested lists, written in pieces."""
     if array.size <= _PIECE:
         return _text(_plain(array))
-    if array.ndim > 1:
-        return f"[{','.join(map(_nested, array))}]"
-    pieces = (array[start : start + _PIECE] for start in range(0, array.size, _PIECE))
-    return f"[{','.join(_text(_plain(piece))[1:-1] for piece in pieces)}]"
+    row = array.size // len(array)
+    if row > _PIECE:
+        return b"[%b]" % b",".join(map(_nested, array))
+    step = _PIECE // row
+    pieces = (array[start : start + step] for start in range(0, len(array), step))
+    return b"[%b]" % b",".join(_text(_plain(piece))[1:-1] for piece in pieces)
 
 
-def _text(content: object) -> str:
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _text(content: object) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _plain(array: np.ndarray[Any, Any]) -> Any:
