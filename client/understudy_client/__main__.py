@@ -13,6 +13,8 @@ Data goes to standard output, messages go to standard error, one sentence for ea
       7  the server failed
       8  a file cannot be read or written
     130  interrupted
+
+In the environment UNDERSTUDY_CONTROL_KEY is the key of the server's control API, for models, stats, load and unload.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from .arguments import INTERRUPTED, exit_code, parser
+from .arguments import INTERRUPTED, exit_code, headers, parser
 from .arrays import head, random_inputs, read_inputs, write_outputs
 from .calls import Array, Transport
 from .catalogue import ServedModel, twin_names
@@ -57,18 +59,12 @@ def main(arguments: Sequence[str] | None = None, *, transport: Transport | None 
 
 
 def _client(asked: argparse.Namespace, transport: Transport | None) -> HybridClient:
-    headers = {}
-    for item in asked.header:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise InvalidSettings("--header", item, "NAME=VALUE")
-        headers[name] = value
     return HybridClient(
         asked.url,
         protocol=asked.protocol,
         timeout_s=TIMEOUT_S if asked.timeout is None else asked.timeout,
         load_timeout_s=LOAD_TIMEOUT_S if asked.timeout is None else asked.timeout,
-        headers=headers,
+        headers=headers(asked, os.environ),
         ssl=asked.ssl,
         root_certificates=asked.root_certificates,
         private_key=asked.private_key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .arrays import ArrayFileError
 from .errors import (
@@ -22,9 +22,15 @@ from .errors import (
 )
 from .settings import LOAD_TIMEOUT_S, TIMEOUT_S
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "exit_code", "parser"]
+__all__ = ["CONTROL_HEADERS", "CONTROL_KEY", "EXIT_CODES", "INTERRUPTED", "exit_code", "headers", "parser"]
 
 INTERRUPTED = 130
+# Where the key of a server's control API stands, which is nowhere for others to see as the command line is, and what
+# deploy/serve.sh makes Triton ask for, with the prefix that it wants over gRPC.
+CONTROL_KEY = "UNDERSTUDY_CONTROL_KEY"
+CONTROL_HEADERS = {"grpc": "triton-grpc-protocol-understudy-control", "http": "understudy-control"}
+# The commands that list models, and those that load them.
+_BEHIND_THE_KEY = ("models", "stats", "load", "unload")
 
 # Code, meaning, and the errors that end with it.
 EXIT_CODES: tuple[tuple[int, str, tuple[type[UnderstudyClientError], ...]], ...] = (
@@ -45,13 +51,33 @@ def exit_code(error: UnderstudyClientError) -> int:
     return next(code for code, _, errors in EXIT_CODES if isinstance(error, errors))
 
 
+def headers(asked: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of each request: the key for commands that may need it, and those of ``--header``, which win.
+
+    Raises `InvalidSettings`.
+    """
+    found = {}
+    key = environ.get(CONTROL_KEY, "") if asked.command in _BEHIND_THE_KEY else ""
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidSettings(CONTROL_KEY, f"({len(key)} characters)", "printable ASCII on one line")
+    if key:
+        found[CONTROL_HEADERS[asked.protocol]] = key
+    for item in asked.header:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise InvalidSettings("--header", item, "NAME=VALUE")
+        found[name.lower()] = value
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``understudy-client``; a chosen command is in ``command``."""
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning, _ in EXIT_CODES)
     top = argparse.ArgumentParser(
         prog="understudy-client",
         description="Ask a Triton server about its models, and ask its models.",
-        epilog=f"exit codes:\n{codes}\n\nData goes to standard output, messages go to standard error.",
+        epilog=f"exit codes:\n{codes}\nenvironment:\n  {CONTROL_KEY}  the key of the server's control API, "
+        f"for {', '.join(_BEHIND_THE_KEY)}\n\nData goes to standard output, messages go to standard error.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -18,6 +18,10 @@ from .errors import UnderstudyClientError
 __all__ = ["ArrayFileError", "head", "random_inputs", "read_inputs", "write_outputs"]
 
 
+# Of the strings of one output in a file, each as long as the longest.
+_MOST_PADDED_BYTES = 2**30
+
+
 class ArrayFileError(UnderstudyClientError):
     """A file of arrays that cannot be read or written."""
 
@@ -66,7 +70,7 @@ def write_outputs(path: str, outputs: Mapping[str, Array]) -> None:
     """Write the outputs to a .npz that loads without pickle; the file appears whole or not at all.
 
     Strings become arrays of str, or of bytes where they are no text, and BF16 becomes FP32, which holds all of it.
-    Raises `ArrayFileError`.
+    Raises `ArrayFileError`, for strings as well that such a file would not give back, or would make huge.
     """
     unfinished = Path(f"{path}.{os.getpid()}.part")
     try:
@@ -74,7 +78,7 @@ def write_outputs(path: str, outputs: Mapping[str, Array]) -> None:
         with zipfile.ZipFile(unfinished, "w") as archive:
             for name, array in outputs.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.save(entry, _storable(array), allow_pickle=False)
+                    np.save(entry, _storable(path, name, array), allow_pickle=False)
         unfinished.replace(path)
     except OSError as error:
         raise ArrayFileError(path, f"it cannot be written ({error.strerror})", "choose another --output") from error
@@ -123,11 +127,25 @@ def _random(spec: TensorSpec, batched: bool, rows: int, size: int, source: np.ra
     return source.random(size=shape).astype(dtype)
 
 
-def _storable(array: Array) -> Array:
+def _storable(path: str, name: str, array: Array) -> Array:
     if array.dtype.kind == "O":
-        try:
-            values: list[str] | list[bytes] = [item.decode() for item in array.reshape(-1)]
-        except UnicodeDecodeError:
-            values = list(array.reshape(-1))
-        return np.array(values).reshape(array.shape)
+        return _fixed_width(path, name, array)
     return array if array.dtype.kind in "biuf" else array.astype(np.float32)
+
+
+def _fixed_width(path: str, name: str, array: Array) -> Array:
+    """Return strings as NumPy keeps them without pickle: as long as the longest, zeros at the end being none."""
+    strings: list[bytes] = array.reshape(-1).tolist()
+    advice = "take them in Python, from HybridClient.predict"
+    if any(item.endswith(b"\0") for item in strings):
+        problem = f"output {name!r} has strings that end in zero bytes, which a .npz does not keep"
+        raise ArrayFileError(path, problem, advice)
+    try:
+        values: list[str] | list[bytes] = [item.decode() for item in strings]
+        width = 4
+    except UnicodeDecodeError:
+        values, width = strings, 1
+    if (size := len(values) * max(map(len, values), default=0) * width) > _MOST_PADDED_BYTES:
+        problem = f"output {name!r} would take {size:,} bytes, as a .npz makes every string as long as the longest"
+        raise ArrayFileError(path, problem, advice)
+    return np.array(values).reshape(array.shape)

@@ -19,7 +19,7 @@ from .predicting import Parameters
 from .prediction import Prediction
 from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count, metrics_address
 from .statistics import Statistics
-from .steps import Effect, Pause, Send, Steps, advance
+from .steps import Compute, Effect, Pause, Send, Steps, advance
 from .transports import async_transport
 
 __all__ = ["AsyncHybridClient"]
@@ -162,6 +162,8 @@ class AsyncHybridClient:
         if isinstance(effect, Pause):
             await asyncio.sleep(effect.seconds)
             return None
+        if isinstance(effect, Compute):
+            return await asyncio.to_thread(effect.work)
         return await self._together(effect.steps)
 
     def _check(self) -> None:

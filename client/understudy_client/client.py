@@ -21,7 +21,7 @@ from .predicting import Parameters
 from .prediction import Prediction
 from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count, metrics_address
 from .statistics import Statistics
-from .steps import Effect, Pause, Send, Steps, Together, advance
+from .steps import Compute, Effect, Pause, Send, Steps, Together, advance
 from .transports import transport as transport_for
 
 __all__ = ["HybridClient"]
@@ -207,6 +207,8 @@ class HybridClient:
         if isinstance(effect, Pause):
             (time.sleep if given_up is None else given_up.wait)(effect.seconds)
             return None
+        if isinstance(effect, Compute):
+            return effect.work()
         return self._together(effect)
 
     def _together(self, batch: Together) -> list[object]:

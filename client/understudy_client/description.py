@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .calls import Config, Metadata, Tensor, TensorSpec
-from .dtypes import to_array
+from .dtypes import is_long_work, to_array
 from .tensor_errors import MissingInput, UnknownTensor, WrongShape
 
-__all__ = ["SERVED_BY", "Batch", "ModelDescription", "check_inputs", "check_outputs"]
+__all__ = ["SERVED_BY", "Batch", "ModelDescription", "are_long_work", "check_inputs", "check_outputs"]
 
 # The output in which a hybrid says who answered each row.
 SERVED_BY = "served_by"
@@ -73,6 +73,11 @@ def check_inputs(data: object, model: ModelDescription) -> Batch:
             _check_shape(array.shape, spec, model)
             tensors.append(Tensor(spec.name, spec.datatype, array))
     return Batch(tuple(tensors), _rows(tensors, model))
+
+
+def are_long_work(data: object) -> bool:
+    """Tell whether `check_inputs` would be at these for longer than an event loop may wait."""
+    return any(map(is_long_work, data.values() if isinstance(data, Mapping) else (data,)))
 
 
 def check_outputs(outputs: Sequence[str] | None, model: ModelDescription) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ integer, an integer that a float cannot hold exactly, a finite number that becom
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from .calls import Array, TensorSpec
 from .tensor_errors import WrongDtype
 
-__all__ = ["NUMPY_DTYPES", "dtype_name", "numpy_dtype", "to_array"]
+__all__ = ["MANY", "NUMPY_DTYPES", "dtype_name", "is_long_work", "numpy_dtype", "to_array"]
 
 Dtype = np.dtype[Any]
 
@@ -38,7 +39,12 @@ NUMPY_DTYPES: dict[str, Dtype] = {
 
 # Which kinds of Python values an array of a kind takes; every other kind is some float.
 _TAKEN_KINDS = {"b": "b", "i": "iu", "u": "iu"}
-_KIND_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "U": "strings", "S": "bytes"}
+_KIND_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats"}
+_PYTHONS_OWN = (bool, int, float, str, bytes)
+# NumPy's own limit.
+_MOST_DIMENSIONS = 32
+# Values one by one, in lists or as strings, take a microsecond each: more of them are too many for an event loop.
+MANY = 4096
 
 
 def numpy_dtype(datatype: str) -> Dtype:
@@ -63,9 +69,14 @@ def to_array(value: object, spec: TensorSpec, model: str) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise _wrong(spec, model, "a masked array", "fill it first, array.filled(value): a tensor has no mask")
     try:
-        plain = _is_plain(value)
+        kinds = _kinds(value, _MOST_DIMENSIONS)
     except RecursionError as error:
         raise _wrong(spec, model, "lists within lists without an end", "no tensor has so many dimensions") from error
+    plain = all(issubclass(kind, _PYTHONS_OWN) and not issubclass(kind, np.generic) for kind in kinds)
+    if plain and spec.datatype != "BYTES" and any(issubclass(kind, str | bytes) for kind in kinds):
+        # NumPy would first make every value as wide as the longest string.
+        name = "strings" if any(issubclass(kind, str) for kind in kinds) else "bytes"
+        raise _wrong(spec, model, f"a list of {name}", "give values of that kind")
     # As strings of one length, which NumPy would make of a list, bytes lose the zeros at their end.
     as_objects = spec.datatype == "BYTES" and isinstance(value, list | tuple | str | bytes)
     try:
@@ -79,15 +90,41 @@ def to_array(value: object, spec: TensorSpec, model: str) -> Array:
     return _same(array, spec, model)
 
 
+def is_long_work(value: object) -> bool:
+    """Tell whether `to_array` would be at this for longer than an event loop may wait: `MANY` values one by one."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "OUS" and value.size > MANY
+    left, lists = MANY, [value] if isinstance(value, list | tuple) else []
+    while lists:
+        some = lists.pop()
+        left -= len(some)
+        if left < 0:
+            return True
+        lists.extend(item for item in some if isinstance(item, list | tuple))
+    return False
+
+
 def _wrong(spec: TensorSpec, model: str, found: str, advice: str) -> WrongDtype:
     return WrongDtype(model, spec.name, dtype_name(spec.datatype), found, advice)
 
 
-def _is_plain(value: object) -> bool:
-    """Tell whether there is nothing but Python's own values in lists: nothing that has a dtype of its own."""
-    if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
-    return isinstance(value, bool | int | float | str | bytes) and not isinstance(value, np.generic)
+def _kinds(value: object, levels: int) -> set[type]:
+    """Return the types of what lies in lists within lists; raises RecursionError where they go deeper than ``levels``.
+
+    It looks at values many at a time: one by one they would take longer than NumPy takes for all the rest.
+    """
+    if not isinstance(value, list | tuple):
+        return {type(value)}
+    if levels == 0:
+        raise RecursionError
+    kinds = set(map(type, value))
+    if levels > 1 and kinds and all(issubclass(kind, list | tuple) for kind in kinds):
+        kinds = set(map(type, chain.from_iterable(value)))
+    if any(issubclass(kind, list | tuple) for kind in kinds):
+        kinds = set()
+        for item in value:
+            kinds |= _kinds(item, levels - 1)
+    return kinds
 
 
 def _same(array: Array, spec: TensorSpec, model: str) -> Array:
@@ -116,9 +153,16 @@ def _kept(array: Array, converted: Array) -> bool:
     """Tell whether integers are still the same, and floats still finite where they were (rounding is meant)."""
     if array.dtype.kind == "f":
         return bool(np.array_equal(np.isfinite(converted), np.isfinite(array)))
-    exact = converted if converted.dtype.kind in "biu" else converted.astype(np.float64)
+    if array.dtype.kind == "b" or array.size == 0:
+        return True
+    least, most = int(array.min()), int(array.max())
+    if converted.dtype.kind in "iu":
+        held = np.iinfo(converted.dtype)
+        return bool(held.min <= least and most <= held.max)
+    if max(-least, most) <= 2 ** (np.finfo(converted.dtype).nmant + 1):
+        return True
     # Compared as Python's numbers, where nothing overflows or rounds: 2**53 + 1 is no FP64.
-    return bool(np.array_equal(exact.astype(np.object_), array.astype(np.object_)))
+    return bool(np.array_equal(converted.astype(np.float64).astype(np.object_), array.astype(np.object_)))
 
 
 def _strings(array: Array, spec: TensorSpec, model: str) -> Array:

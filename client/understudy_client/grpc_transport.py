@@ -11,6 +11,7 @@ from .errors import ClientClosed, RequestCancelled, RequestTooLarge, UnderstudyC
 from .messages import read_answer, verb
 from .settings import IDLE_S, Connection
 from .statuses import grpc_error
+from .threads import beside_the_loop
 
 __all__ = ["AsyncGrpcTransport", "GrpcTransport", "channel_arguments"]
 
@@ -130,7 +131,7 @@ class AsyncGrpcTransport:
     async def asend(self, call: Call[AnswerT], timeout_s: float) -> AnswerT:
         """See `AsyncTransport.asend`."""
         place = self._connection.place(call.title)
-        method, arguments = _request(call, self._wire, self._connection, timeout_s)
+        method, arguments = await beside_the_loop(call, _request, call, self._wire, self._connection, timeout_s)
         if self._client is None:
             self._client = _client(self._wire, self._connection)
         try:
@@ -142,7 +143,7 @@ class AsyncGrpcTransport:
             if self._closed and not _is_cancelled():
                 raise RequestCancelled(place, "the client was closed") from error
             raise
-        return read_answer(call, result, place)
+        return await beside_the_loop(call, read_answer, call, result, place)
 
     async def aclose(self) -> None:
         """See `AsyncTransport.aclose`."""

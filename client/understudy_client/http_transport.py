@@ -18,6 +18,7 @@ from .errors import ConnectionLost, DeadlineExceeded, ServerUnavailable
 from .http_connections import Connections
 from .http_messages import Request, Response, http_answer, http_request
 from .settings import Connection
+from .threads import beside_the_loop
 from .tls import tls_context
 
 __all__ = ["AsyncHttpTransport", "HttpTransport"]
@@ -65,7 +66,7 @@ class AsyncHttpTransport:
     async def asend(self, call: Call[AnswerT], timeout_s: float) -> AnswerT:
         """See `AsyncTransport.asend`."""
         place = self._connection.place(call.title)
-        request = http_request(call, self._wire)
+        request = await beside_the_loop(call, http_request, call, self._wire)
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._exchange(request)
@@ -75,7 +76,7 @@ class AsyncHttpTransport:
             raise ServerUnavailable(place, str(error), sent=False) from error
         except (OSError, self._aiohttp.ClientError) as error:
             raise ConnectionLost(place, str(error) or type(error).__name__) from error
-        return http_answer(call, response, self._wire, place)
+        return await beside_the_loop(call, http_answer, call, response, self._wire, place)
 
     async def aclose(self) -> None:
         """See `AsyncTransport.aclose`."""

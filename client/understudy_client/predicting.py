@@ -5,15 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 from .batches import join_outputs, serving_rows, split
 from .calls import Array, Infer, InferAnswer
-from .description import SERVED_BY, ModelDescription, check_inputs, check_outputs
+from .description import SERVED_BY, ModelDescription, are_long_work, check_inputs, check_outputs
 from .descriptions import Descriptions, send_to_model
 from .errors import InvalidRequest, UnderstudyClientError
 from .prediction import Prediction
-from .steps import Backoff, Clock, Deadline, Steps, Together
+from .steps import Backoff, Clock, Compute, Deadline, Steps, Together
 
 __all__ = ["Parameters", "Question", "predict"]
 
@@ -85,7 +86,8 @@ def _joined(
 def _infer(
     call: Infer, question: Question, description: ModelDescription, deadline: Deadline, backoff: Backoff
 ) -> Steps[tuple[Sequence[Infer], Sequence[InferAnswer]]]:
-    batch = check_inputs(question.data, description)
+    check = partial(check_inputs, question.data, description)
+    batch = (yield Compute(check)) if are_long_work(question.data) else check()
     calls = split(
         replace(call, outputs=check_outputs(question.outputs, description)), batch, description.max_batch_size
     )

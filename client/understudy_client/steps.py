@@ -1,7 +1,8 @@
 """How the logic above the transports is written once: as generators that ask for effects and get their results.
 
-A ``Steps[T]`` yields `Send`, `Pause` or `Together` and returns a T. `HybridClient` performs the effects with blocking
-calls and threads, `AsyncHybridClient` with awaits and tasks, a test with a list. Nothing here waits or opens anything.
+A ``Steps[T]`` yields `Send`, `Pause`, `Compute` or `Together` and returns a T. `HybridClient` performs the effects with
+blocking calls and threads, `AsyncHybridClient` with awaits and tasks, a test with a list. Nothing here waits or opens
+anything.
 """
 
 from __future__ import annotations
@@ -23,7 +24,20 @@ from .errors import (
     UnderstudyClientError,
 )
 
-__all__ = ["Backoff", "Clock", "Deadline", "Effect", "Meaning", "Pause", "Send", "Steps", "Together", "advance", "send"]
+__all__ = [
+    "Backoff",
+    "Clock",
+    "Compute",
+    "Deadline",
+    "Effect",
+    "Meaning",
+    "Pause",
+    "Send",
+    "Steps",
+    "Together",
+    "advance",
+    "send",
+]
 
 # How the hybrid says that time ran out. For itself it is unavailable then: with more time it may well answer.
 _DEADLINE = "no answer within the deadline of"
@@ -52,6 +66,13 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Work that asks nobody, and takes so long that an event loop must not do it; the result is what it returns."""
+
+    work: Callable[[], object]
+
+
+@dataclass(frozen=True)
 class Together:
     """Run several generators side by side; the results come in their order, the first error ends all.
 
@@ -63,7 +84,7 @@ class Together:
     deadline: Deadline
 
 
-Effect: TypeAlias = Send | Pause | Together
+Effect: TypeAlias = Send | Pause | Compute | Together
 Steps: TypeAlias = Generator[Effect, Any, T]
 # What "not found" means, and whether it will pass by itself.
 Meaning: TypeAlias = Callable[[ModelNotFound], Steps[tuple[UnderstudyClientError, bool]]]

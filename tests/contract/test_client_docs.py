@@ -4,7 +4,9 @@ import argparse
 import re
 from pathlib import Path
 
-from understudy_client.arguments import EXIT_CODES, parser
+from understudy_client.arguments import CONTROL_HEADERS, CONTROL_KEY, EXIT_CODES, parser
+
+from serving.control import CONTROL_HEADER, KEY_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "client.md").read_text()
@@ -54,3 +56,16 @@ def test_every_module_of_the_client_is_on_its_map() -> None:
     modules = {path.name for path in (ROOT / "client" / "understudy_client").glob("*.py")} - {"__init__.py"}
     drawn = set(re.findall(r"\b\w+\.py\b", (ROOT / "client" / "README.md").read_text()))
     assert drawn == modules
+
+
+def test_the_key_is_the_one_that_the_server_asks_for_and_the_operator_sets() -> None:
+    script = (ROOT / "deploy" / "serve.sh").read_text()
+    assert (CONTROL_KEY, CONTROL_HEADERS["grpc"]) == (KEY_VARIABLE, CONTROL_HEADER)
+    assert f':{CONTROL_HEADERS["http"]}=${{key}}"' in script
+    for page in (PAGE, parser().format_help(), (ROOT / "docs" / "production.md").read_text()):
+        assert CONTROL_KEY in page
+
+
+def test_no_page_puts_the_key_on_a_command_line() -> None:
+    for page in [*(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*.md"), ROOT / "README.md"]:
+        assert not re.search(r"--\S+ \S*\$\{?UNDERSTUDY_CONTROL_KEY", page.read_text()), page

@@ -109,8 +109,9 @@ def test_every_dtype_comes_back_as_it_went(client: Any) -> None:
         np.array([["x", "yy"], ["ß", "z"]]),
         np.array([[b"x"], [b"yy"]]),
         np.array([["mixed", b"\x80"]], dtype=object),
+        [[f"{number}" for number in range(5_000)]],
     ],
-    ids=["text", "bytes", "str-array", "bytes-array", "objects"],
+    ids=["text", "bytes", "str-array", "bytes-array", "objects", "many"],
 )
 def test_strings_come_back_as_bytes(client: Any, strings: Any) -> None:
     output = client.predict({"string": strings}, model="client_echo").output

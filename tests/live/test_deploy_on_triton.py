@@ -196,18 +196,30 @@ def test_who_has_the_key_unloads_and_loads(container: Container) -> None:
         assert client.is_model_ready("plain", client_timeout=20)
 
 
-def test_the_client_switches_with_the_header_of_the_how_to(container: Container) -> None:
-    header = "triton-grpc-protocol-understudy-control="
-    assert f'--header "{header}$UNDERSTUDY_CONTROL_KEY"' in (ROOT / "docs" / "production.md").read_text()
-    url = f"{LOOPBACK}:{container.ports['grpc']}"
-    command = [sys.executable, "-m", "understudy_client", "load", "plain", "public", "--url", url]
-    done = subprocess.run(
-        [*command, "--header", f"{header}{KEY}"], check=False, capture_output=True, text=True, timeout=60
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_the_client_has_the_key_of_the_environment_as_the_how_to_says(container: Container, protocol: str) -> None:
+    page = (ROOT / "docs" / "production.md").read_text()
+    assert "\npython -m serving switch NAME --grpc-url 127.0.0.1:8001\n" in page
+    assert "`understudy-client load NAME_onnx NAME NAME_original`" in page
+    url = f"{LOOPBACK}:{container.ports[protocol]}"
+    words = [sys.executable, "-m", "understudy_client"]
+    where = ["--url", url, "--protocol", protocol]
+
+    def asked(*command: str, key: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "UNDERSTUDY_CONTROL_KEY": key}
+        given = [*words, *command, *where]
+        return subprocess.run(given, check=False, env=environment, capture_output=True, text=True, timeout=60)
+
+    for command in (("load", "plain", "public"), ("models",), ("stats",)):
+        done = asked(*command, key=KEY)
+        assert done.returncode == 0, done.stderr
+        refused = asked(*command, key="")
+        assert refused.returncode != 0
+        assert "restricted" in refused.stderr
+    switched = told(
+        "switch", "public", "--grpc-url", f"{LOOPBACK}:{container.ports['grpc']}", UNDERSTUDY_CONTROL_KEY=KEY
     )
-    assert done.returncode == 0, done.stderr
-    refused = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert refused.returncode != 0
-    assert "restricted" in refused.stderr
+    assert switched.returncode == 0, switched.stderr
 
 
 def test_the_command_line_of_serving_has_the_key_and_says_so_where_it_has_not(container: Container) -> None:

@@ -436,7 +436,7 @@ def test_the_schema_is_valid_and_tells_of_every_answer(app: App) -> None:
     schema = app.send("GET", "/openapi.json").json
     validate(schema)
     predict = schema["paths"]["/models/{model}/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "400", "404", "406", "413", "415", "422", "502", "503", "504"}
+    assert set(predict["responses"]) == {"200", "400", "404", "406", "408", "413", "415", "422", "502", "503", "504"}
     assert set(predict["requestBody"]["content"]) == set(predict["responses"]["200"]["content"])
     for status, response in predict["responses"].items():
         kind = "PredictionShown" if status == "200" else "Problem"
@@ -475,6 +475,21 @@ def test_a_request_in_flight_is_answered_before_the_application_ends(triton: Any
         assert "Application shutdown complete" in app.log.read_text()
 
 
+def test_a_body_that_never_ends_does_not_keep_the_application_from_ending(tmp_path: Path) -> None:
+    with running(tmp_path, MODELS="m", BODY_S="1") as app:
+        connection = HTTPConnection(LOOPBACK, app.port, timeout=20)
+        connection.putrequest("POST", "/models/m/predict")
+        for name, value in (JSON | {"content-length": "1000"}).items():
+            connection.putheader(name, value)
+        connection.endheaders(b"{")
+        app.process.send_signal(signal.SIGTERM)
+        response = connection.getresponse()
+        assert (response.status, json.load(response)["error"]) == (408, "BodyTooSlow")
+        connection.close()
+        app.process.wait(20)
+        assert "Application shutdown complete" in app.log.read_text()
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -482,6 +497,7 @@ def test_a_request_in_flight_is_answered_before_the_application_ends(triton: Any
         ({"MODELS": "m", "PROTOCOL": "https"}, "PREDICT_PROTOCOL is 'https'; set it to grpc or http"),
         ({"MODELS": "m", "DEADLINE_S": "never"}, "PREDICT_DEADLINE_S is 'never'; set it to a number above 0"),
         ({"MODELS": "m", "MOST_MIB": "nan"}, "PREDICT_MOST_MIB is 'nan'"),
+        ({"MODELS": "m", "MOST_JSON_MIB": "0"}, "PREDICT_MOST_JSON_MIB is '0'; set it to a number above 0"),
         ({"MODELS": "m", "RETRIES": "-1"}, "PREDICT_RETRIES is '-1'; set it to a whole number from 0 on"),
         ({"MODELS": "m", "DEADLINE": "3"}, "PREDICT_DEADLINE is '3'; set it to nothing: there is no such setting"),
     ],
@@ -500,7 +516,7 @@ def test_the_application_does_not_start_with_settings_that_cannot_be_used(tmp_pa
 def test_every_setting_is_described() -> None:
     source = (ROOT / "client" / "examples" / "fastapi_app" / "settings.py").read_text()
     names = set(re.findall(r'given\.pop\("([A-Z_]+)"', source))
-    assert len(names) == 7
+    assert len(names) == 9
     assert {f"PREDICT_{name}" for name in names} == set(re.findall(r"^\| `(PREDICT_[A-Z_]+)`", PAGE, re.MULTILINE))
 
 

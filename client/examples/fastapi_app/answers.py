@@ -18,6 +18,10 @@ from .request_ids import REQUEST_ID
 
 __all__ = ["REQUEST_BODY", "ModelShown", "PredictionShown", "TensorShown", "json_answer", "npy_answer", "shown"]
 
+# Whoever writes JSON holds up all others until a piece is there, in a thread as well.
+_PIECE = 2**16
+# Of the strings of a .npy, each as long as the longest.
+_MOST_PADDED_BYTES = 2**26
 _EXAMPLE = {"inputs": {"x": [[1.0, 2.0], [3.0, 4.0]]}}
 REQUEST_BODY = {
     "required": True,
@@ -99,23 +103,26 @@ def json_answer(prediction: Prediction) -> Response:
         "model_version": prediction.model_version,
         "served_by": prediction.served_by,
         "served_by_rows": prediction.served_by_rows,
-        "outputs": {name: _plain(array) for name, array in prediction.outputs.items()},
         "inference_time_ms": round(prediction.inference_time_ms, 3),
         "request_id": prediction.request_id,
     }
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Response(text.encode(), headers={REQUEST_ID: prediction.request_id}, media_type=JSON)
+    outputs = b",".join(b"%b:%b" % (_text(name), _nested(array)) for name, array in prediction.outputs.items())
+    text = b'%b,"outputs":{%b}}' % (_text(content)[:-1], outputs)
+    return Response(text, headers={REQUEST_ID: prediction.request_id}, media_type=JSON)
 
 
 def npy_answer(prediction: Prediction) -> Response:
-    """Return the only output as a .npy, with the rest in headers; raises `Refusal` where there are several."""
+    """Return the only output as a .npy, with the rest in headers.
+
+    Raises `Refusal` where there are several, or strings that a .npy would not give back, or would make huge.
+    """
     if len(prediction.outputs) != 1:
         names = ", ".join(map(repr, prediction.outputs))
         sentence = f"A .npy holds one array and the model answered with {names}; ask for one with ?outputs=NAME."
         raise Refusal(HTTPStatus.NOT_ACCEPTABLE, "NoSingleOutput", sentence)
     array = prediction.output
     if array.dtype.kind == "O":
-        array = np.array(array.tolist(), np.bytes_)  # .npy has no objects
+        array = _fixed_width(array)
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     headers = {"x-model-version": prediction.model_version, REQUEST_ID: prediction.request_id}
@@ -124,10 +131,39 @@ def npy_answer(prediction: Prediction) -> Response:
     return Response(stream.getvalue(), media_type=NPY, headers=headers)
 
 
+def _fixed_width(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return strings as a .npy has them, which knows no objects: each as long as the longest, zeros at its end none."""
+    strings = array.reshape(-1).tolist()
+    unfit = ""
+    if any(item.endswith(b"\0") for item in strings):
+        unfit = "that end in zero bytes, which a .npy does not keep"
+    elif len(strings) * max(map(len, strings), default=0) > _MOST_PADDED_BYTES:
+        unfit = "of very unequal lengths, and a .npy makes all as long as the longest"
+    if unfit:
+        raise Refusal(HTTPStatus.NOT_ACCEPTABLE, "NotInNpy", f"The answer holds strings {unfit}; ask for JSON.")
+    return np.array(strings, np.bytes_).reshape(array.shape)
+
+
+def _nested(array: np.ndarray[Any, Any]) -> bytes:
+    """Return the JSON of an array, nested lists, written in pieces."""
+    if array.size <= _PIECE:
+        return _text(_plain(array))
+    row = array.size // len(array)
+    if row > _PIECE:
+        return b"[%b]" % b",".join(map(_nested, array))
+    step = _PIECE // row
+    pieces = (array[start : start + step] for start in range(0, len(array), step))
+    return b"[%b]" % b",".join(_text(_plain(piece))[1:-1] for piece in pieces)
+
+
+def _text(content: object) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def _plain(array: np.ndarray[Any, Any]) -> Any:
     """Return nested lists of what JSON has."""
     if array.dtype.kind == "O":
-        return np.array([_text(item) for item in array.reshape(-1)], np.object_).reshape(array.shape).tolist()
+        return np.array([_word(item) for item in array.reshape(-1)], np.object_).reshape(array.shape).tolist()
     if array.dtype.kind in "biu" or np.isfinite(array).all():
         return array.tolist()
     values = array.astype(np.object_)
@@ -136,5 +172,5 @@ def _plain(array: np.ndarray[Any, Any]) -> Any:
     return values.tolist()
 
 
-def _text(item: object) -> str:
+def _word(item: object) -> str:
     return item.decode("utf-8", "backslashreplace") if isinstance(item, bytes) else str(item)

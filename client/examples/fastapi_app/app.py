@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -25,6 +27,7 @@ from .bodies import NPY, content_type, parse, read_body
 from .problems import Refusal
 from .request_ids import request_id
 from .settings import Settings
+from .threads import beside_the_loop
 
 __all__ = ["create_app"]
 
@@ -38,6 +41,8 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 _LOG = logging.getLogger(__name__)
 # Far beyond any deadline, and still a number that can be divided.
 _MOST_MS = 2**63 - 1
+# For the client to say that there is no time left.
+_NO_TIME_S = 1e-9
 _Model = Annotated[str, Path(description="The model's name", examples=["efficientnet_lite0"])]
 
 
@@ -118,7 +123,7 @@ def _add_models(app: FastAPI, settings: Settings) -> None:
         "/models/{model}/predict",
         tags=["models"],
         response_model=PredictionShown,
-        responses=_ANSWER | problems.responses(400, 404, 406, 413, 415, 422, 502, 503, 504),
+        responses=_ANSWER | problems.responses(400, 404, 406, 408, 413, 415, 422, 502, 503, 504),
         openapi_extra={"requestBody": REQUEST_BODY},
     )
     async def predict(
@@ -131,22 +136,29 @@ def _add_models(app: FastAPI, settings: Settings) -> None:
         outputs: Annotated[list[str] | None, Query(description="The outputs to answer with; all if not given")] = None,
         x_deadline_ms: Annotated[
             int | None,
-            Header(ge=1, le=_MOST_MS, description="The longest to wait, if that is less than the application allows"),
+            Header(
+                ge=1,
+                le=_MOST_MS,
+                description="The longest to wait, for the body too, if the application does not allow less",
+            ),
         ] = None,
         accept: Annotated[str, Header(description="application/octet-stream for a .npy")] = "",
     ) -> Response:
         """Answer with a model's outputs, and with who computed them."""
         offered(model)
         kind = content_type(request)
-        limit_s = settings.deadline_s if x_deadline_ms is None else min(settings.deadline_s, x_deadline_ms / 1000)
+        own_s = math.inf if x_deadline_ms is None else x_deadline_ms / 1000
+        end = time.monotonic() + own_s
+        body = await read_body(request, kind, settings, min(settings.body_s, own_s))
+        data = await beside_the_loop(len(body), parse, kind, body)
         client: AsyncHybridClient = request.app.state.client
-        question = client.predict(
-            parse(kind, await read_body(request, settings.most_bytes)),
+        prediction = await client.predict(
+            data,
             model=model,
             version="" if version is None else version,
             outputs=outputs,
-            deadline_s=limit_s,
+            deadline_s=max(_NO_TIME_S, min(settings.deadline_s, end - time.monotonic())),
             request_id=request_id(request),
         )
-        prediction = await question
-        return npy_answer(prediction) if NPY in accept else json_answer(prediction)
+        size = sum(array.nbytes for array in prediction.outputs.values())
+        return await beside_the_loop(size, npy_answer if NPY in accept else json_answer, prediction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import math
@@ -12,6 +13,7 @@ import numpy as np
 from fastapi import Request
 
 from .problems import Refusal
+from .settings import Settings
 
 __all__ = ["JSON", "NPY", "content_type", "parse", "read_body"]
 
@@ -30,25 +32,37 @@ def content_type(request: Request) -> str:
     return name
 
 
-async def read_body(request: Request, most_bytes: int) -> bytearray:
-    """Return the body; raises `Refusal` for one that is longer than it may be, whatever its length was said to be.
+async def read_body(request: Request, kind: str, settings: Settings, limit_s: float) -> bytearray:
+    """Return the body; raises `Refusal` for one that is not there in time, or is longer than it may be.
 
-    What is a little too long is read to its end and thrown away: most callers look at the answer only when they have
-    sent everything, and a connection that is closed before loses it.
+    How long it was said to be counts only where that is too long by far.
+
+    JSON may be as long as is soon read: in a thread as well, whoever reads it holds up all others. What is a little too
+    long is read to its end and thrown away: most callers look at the answer only when they have sent everything, and a
+    connection that is closed before loses it.
     """
     body, length = bytearray(), 0
     announced = request.headers.get("content-length", "0")
-    patience = 2 * most_bytes
+    most_bytes = settings.most_json_bytes if kind == JSON else settings.most_bytes
+    patience = 2 * settings.most_bytes
     if not announced.isdecimal() or int(announced) <= patience:
-        async for piece in request.stream():
-            length += len(piece)
-            if length <= most_bytes:
-                body += piece
-            elif length > patience:
-                break
+        try:
+            async with asyncio.timeout(limit_s):
+                async for piece in request.stream():
+                    length += len(piece)
+                    if length <= most_bytes:
+                        body += piece
+                    elif length > patience:
+                        break
+        except TimeoutError as error:
+            sentence = (
+                f"The body was not there within {limit_s:g} s; send fewer rows in one request, or allow more time."
+            )
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "BodyTooSlow", sentence) from error
         if length <= most_bytes:
             return body
-    sentence = f"The body is longer than {most_bytes:,} bytes; send fewer rows in one request."
+    advice = ", or a .npy" if kind == JSON and most_bytes < settings.most_bytes else ""
+    sentence = f"The body is longer than {most_bytes:,} bytes; send fewer rows in one request{advice}."
     raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyTooLarge", sentence)
 
 

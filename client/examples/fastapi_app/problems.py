@@ -2,7 +2,8 @@
 
     400  MalformedBody (no JSON, no .npy, lists in lists without end)
     404  ModelNotFound, NotOffered
-    406  NoSingleOutput: a .npy holds one array
+    406  NoSingleOutput, NotInNpy: a .npy holds one array, and no string that ends in zeros
+    408  BodyTooSlow; the connection is closed, since the rest of the body may still come
     413  BodyTooLarge, RequestTooLarge
     415  UnknownContentType
     422  InvalidRequest and its kinds (UnknownTensor, WrongDtype, WrongShape, …), InvalidParameter
@@ -85,7 +86,8 @@ class Refusal(Exception):
 _MEANINGS = {
     HTTPStatus.BAD_REQUEST: "The body cannot be read",
     HTTPStatus.NOT_FOUND: "There is no such model, or no such version",
-    HTTPStatus.NOT_ACCEPTABLE: "The answer is no single array",
+    HTTPStatus.NOT_ACCEPTABLE: "The answer is no single array, or holds strings that a .npy does not keep",
+    HTTPStatus.REQUEST_TIMEOUT: "The body was not there in time",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is neither JSON nor .npy",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The model does not take these values, or a parameter cannot be used",
@@ -114,6 +116,8 @@ def _problem(request: Request, status: int, kind: str, sentence: str) -> JSONRes
     headers = {REQUEST_ID: name}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = _RETRY_AFTER_S
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        headers["connection"] = "close"
     body = Problem(error=kind, message=sentence, request_id=name)
     return JSONResponse(body.model_dump(), status, headers)
 

@@ -23,7 +23,10 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """``deadline_s`` is the longest that a caller waits; ``attempt_s`` None lets one attempt have all of it."""
+    """``deadline_s`` is the longest that a model has; ``attempt_s`` None lets one attempt have all of it.
+
+    ``body_s`` is the longest that a body may take to come; ``most_json_bytes`` is not above ``most_bytes``.
+    """
 
     models: tuple[str, ...]
     url: str
@@ -31,7 +34,9 @@ class Settings:
     deadline_s: float
     attempt_s: float | None
     retries: int
+    body_s: float
     most_bytes: int
+    most_json_bytes: int
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Settings:
@@ -44,6 +49,8 @@ class Settings:
         if protocol not in ("grpc", "http"):
             raise SettingsError(f"{_PREFIX}PROTOCOL", protocol, "grpc or http")
         attempt = given.pop("ATTEMPT_S", "")
+        most_bytes = _bytes("MOST_MIB", given.pop("MOST_MIB", "64"))
+        most_json_bytes = _bytes("MOST_JSON_MIB", given.pop("MOST_JSON_MIB", "4"))
         settings = cls(
             models=models,
             url=given.pop("URL", "127.0.0.1:8001" if protocol == "grpc" else "127.0.0.1:8000"),
@@ -51,7 +58,9 @@ class Settings:
             deadline_s=_above_zero("DEADLINE_S", given.pop("DEADLINE_S", "10")),
             attempt_s=_above_zero("ATTEMPT_S", attempt) if attempt else None,
             retries=_count("RETRIES", given.pop("RETRIES", "3")),
-            most_bytes=int(_above_zero("MOST_MIB", given.pop("MOST_MIB", "64")) * _MIB),
+            body_s=_above_zero("BODY_S", given.pop("BODY_S", "60")),
+            most_bytes=most_bytes,
+            most_json_bytes=min(most_bytes, most_json_bytes),
         )
         for name, text in given.items():
             raise SettingsError(_PREFIX + name, text, "nothing: there is no such setting")
@@ -66,6 +75,10 @@ def _above_zero(name: str, text: str) -> float:
     if not 0 < value < math.inf:
         raise SettingsError(_PREFIX + name, text, "a number above 0")
     return value
+
+
+def _bytes(name: str, mib: str) -> int:
+    return int(_above_zero(name, mib) * _MIB)
 
 
 def _count(name: str, text: str) -> int:

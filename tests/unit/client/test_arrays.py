@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,36 @@ def test_outputs_load_again_without_pickle(tmp_path: Path) -> None:
         assert loaded["brain"].tolist() == [1.5]
         assert loaded["none"].shape == (0,)
     assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+
+
+@pytest.mark.parametrize("ends", [b"RIFF\x00\x00", b"\xff\x00", b"\x00"], ids=["text", "bytes", "zero"])
+def test_strings_whose_last_bytes_a_npz_would_lose_are_refused(tmp_path: Path, ends: bytes) -> None:
+    inside = np.array([[b"\x00a", b""]], dtype=object)
+    write_outputs(str(tmp_path / "out.npz"), {"inside": inside})
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as loaded:
+        assert loaded["inside"].tolist() == [["\x00a", ""]]
+    with pytest.raises(ArrayFileError) as refused:
+        write_outputs(str(tmp_path / "lost.npz"), {"y": np.ones(2), "blob": np.array([b"a", ends], dtype=object)})
+    assert str(refused.value) == (
+        f"{tmp_path / 'lost.npz'}: output 'blob' has strings that end in zero bytes, which a .npz does not keep; "
+        "take them in Python, from HybridClient.predict."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff"], ids=["text", "bytes"])
+def test_strings_that_the_longest_would_make_too_many_bytes_are_refused(tmp_path: Path, end: bytes) -> None:
+    blobs = np.array([b"a" * 2**20 + end, *[b""] * 2**10], dtype=object)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ArrayFileError, match=r"'blob' would take [\d,]+ bytes, as a .npz makes every string as long"
+        ):
+            write_outputs(str(tmp_path / "out.npz"), {"blob": blobs})
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["file", "args", "kwds", "allow_pickle", "arr_0", "heads/boxes:0", "x.npy", "ä b"])

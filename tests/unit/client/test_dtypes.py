@@ -1,9 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy_client import TensorSpec, WrongDtype
-from understudy_client.dtypes import NUMPY_DTYPES, dtype_name, numpy_dtype, to_array
+from understudy_client.dtypes import MANY, NUMPY_DTYPES, dtype_name, is_long_work, numpy_dtype, to_array
 
 NUMBERS = [name for name in NUMPY_DTYPES if name != "BYTES"]
 
@@ -53,7 +55,8 @@ def test_bf16_is_the_dtype_that_tritonclient_takes() -> None:
         ("INT64", [-(2**63), 2**63 - 1]),
         ("FP16", [1, 2048]),
         ("FP32", [0.5, float("nan"), float("inf")]),
-        ("FP64", [2**53]),
+        ("FP64", [2**53, 2**53 + 2, -(2**60)]),
+        ("FP32", [[[1], [2]], [[3], [4]]]),
         ("FP32", []),
         ("INT64", []),
     ],
@@ -85,6 +88,9 @@ def test_floats_are_rounded_as_numpy_rounds_them(values: list[float]) -> None:
         ("FP32", [1e39]),
         ("FP32", [2**24 + 1]),
         ("FP64", [2**53 + 1]),
+        ("FP64", [-(2**53) - 1]),
+        ("INT64", [-(2**63) - 1]),
+        ("UINT64", [2**64 - 1, -1]),
         ("FP32", ["1.0"]),
         ("FP32", [None]),
         ("FP32", [1 + 2j]),
@@ -139,9 +145,48 @@ def test_the_shape_of_strings_is_kept() -> None:
     assert to_array([["a", "b"], ["c", "d"]], _spec("BYTES"), "m").shape == (2, 2)
 
 
-def test_lists_without_an_end_are_refused() -> None:
+def test_a_long_string_among_numbers_is_refused_before_all_become_as_wide() -> None:
+    values = [["a" * 2**20], *([""] for _ in range(2**20))]
+    tracemalloc.start()
+    try:
+        with pytest.raises(WrongDtype, match="got a list of strings; give values of that kind"):
+            to_array(values, _spec("FP32"), "m")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(WrongDtype, match="a list of bytes"):
+        to_array([1.0, b"1.0"], _spec("FP32"), "m")
+
+
+def test_values_that_have_a_dtype_are_seen_at_any_depth() -> None:
+    for values in ([[[1.0], [np.float64(2)]]], [[1.0, 2.0], np.ones(2)], [[[1.0, 2.0]], [np.ones(2)]]):
+        with pytest.raises(WrongDtype, match="got float64; convert it"):
+            to_array(values, _spec("FP32"), "m")
+
+
+@pytest.mark.parametrize(
+    ("value", "long"),
+    [
+        ([0.0] * MANY, False),
+        ([0.0] * (MANY + 1), True),
+        ([[], [[0.0] * 9] * (MANY // 9)], True),
+        ([[0.0]] * (MANY // 2), False),
+        (np.zeros(MANY + 1), False),
+        (np.full(MANY + 1, b"", object), True),
+        (np.full(MANY, b"", object), False),
+        ("a" * (MANY + 1), False),
+    ],
+    ids=["few", "many", "uneven", "rows", "numbers", "strings", "few strings", "a string"],
+)
+def test_many_values_one_by_one_are_long_work(value: object, *, long: bool) -> None:
+    assert is_long_work(value) is long
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "BYTES"])
+@pytest.mark.parametrize("levels", [33, 5000])
+def test_lists_without_an_end_are_refused(levels: int, datatype: str) -> None:
     deep: list[object] = []
-    for _ in range(5000):
+    for _ in range(levels):
         deep = [deep]
     with pytest.raises(WrongDtype, match="lists within lists without an end"):
-        to_array(deep, _spec("FP32"), "m")
+        to_array(deep, _spec(datatype), "m")

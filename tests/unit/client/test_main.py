@@ -18,7 +18,7 @@ from understudy_client import (
     ServerUnavailable,
     UnderstudyClientError,
 )
-from understudy_client.arguments import EXIT_CODES, exit_code, parser
+from understudy_client.arguments import CONTROL_KEY, EXIT_CODES, exit_code, headers, parser
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -176,6 +176,38 @@ def test_ctrl_c_is_one_word(run: Run, fake: FakeTransport) -> None:
 
     fake.script(interrupted)  # type: ignore[arg-type]
     assert run("infer", "--model", "m", "--random", "1") == (130, "", "understudy-client: interrupted\n")
+
+
+GRPC, HTTP = "triton-grpc-protocol-understudy-control", "understudy-control"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        (("load", "m"), {GRPC: "a secret"}),
+        (("unload", "m", "--protocol", "http"), {HTTP: "a secret"}),
+        (("models",), {GRPC: "a secret"}),
+        (("stats",), {GRPC: "a secret"}),
+        (("infer", "--model", "m", "--random", "1"), {}),
+        (("load", "m", "--header", "a=b=c"), {GRPC: "a secret", "a": "b=c"}),
+        (("load", "m", "--header", f"{GRPC.upper()}=another"), {GRPC: "another"}),
+    ],
+)
+def test_the_key_of_the_environment_goes_with_what_may_need_it(
+    arguments: tuple[str, ...], sent: dict[str, str]
+) -> None:
+    asked = parser().parse_args(arguments)
+    assert headers(asked, {CONTROL_KEY: "a secret"}) == sent
+    assert headers(asked, {}) == {name: value for name, value in sent.items() if value != "a secret"}
+
+
+def test_a_key_that_no_header_can_hold_is_not_repeated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("secret\n", "s\u00e9cret"):
+        monkeypatch.setenv(CONTROL_KEY, key)
+        code, out, err = run("load", "m")
+        assert (code, out) == (2, "")
+        assert f"{CONTROL_KEY}='({len(key)} characters)' cannot be used: expected printable ASCII on one line." in err
+        assert "cret" not in err.replace(CONTROL_KEY, "")
 
 
 @pytest.mark.parametrize("arguments", [(), ("sing",), ("infer",), ("infer", "--model", "m", "--random", "0")])

@@ -369,3 +369,23 @@ def _signature(verb: Callable[..., object] | Callable[..., Awaitable[object]]) -
 @pytest.mark.parametrize("verb", ["__init__", "predict", "describe", "models", "statistics", "load", "unload"])
 def test_both_clients_take_the_same_arguments(verb: str) -> None:
     assert _signature(getattr(HybridClient, verb)) == _signature(getattr(AsyncHybridClient, verb))
+
+
+@pytest.mark.parametrize(("rows", "aside"), [(2, False), (3000, True)])
+async def test_asyncio_converts_many_values_outside_the_loops_thread(
+    doubling: Callable[..., FakeModel], rows: int, *, aside: bool
+) -> None:
+    threads = []
+
+    class Watched(float):
+        def __float__(self) -> float:
+            threads.append(threading.current_thread())
+            return 1.0
+
+    fake = FakeTransport(doubling("m", max_batch_size=rows))
+    async with AsyncHybridClient(model="m", transport=fake) as client:
+        answer = await client.predict([[1.0, Watched()]] * rows)
+        assert answer.output.tolist() == [[2.0, 2.0]] * rows
+        assert {thread is not threading.main_thread() for thread in threads} == {aside}
+        with pytest.raises(WrongDtype, match="a list of strings"):
+            await client.predict({"x": [["a", "b"]] * rows})
