@@ -18,9 +18,10 @@ from pathlib import Path
 from serving import gpu
 from serving.command import available_cores
 from serving.elf import missing_libraries
-from serving.errors import PortTaken, PythonNotSuitable, TritonNotFound
+from serving.errors import NoRunDirectory, PortTaken, PythonNotSuitable, TritonNotFound
 from serving.locate import PROJECT, find_installation, find_python
 from serving.ports import choose
+from serving.run_directory import complaint, find_place, run_places
 from serving.shared_memory import SHM
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
@@ -146,6 +147,22 @@ def _available_memory() -> int:
     return 0
 
 
+def check_run_directory(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Where Triton's Python backend is laid out. The embedded one's programs run from there."""
+    try:
+        programs = find_installation(environ).embedded
+    except TritonNotFound:
+        programs = True
+    places = run_places()
+    try:
+        found = find_place(places, programs=programs)
+    except NoRunDirectory as error:
+        yield Finding(FAIL, "temporary", str(error))
+        return
+    unfit = "" if found == places[0] else f"{complaint(places[0], programs=programs)}: in its place, "
+    yield Finding(OK, "temporary", f"{unfit}{found}")
+
+
 def check_gpu() -> Iterator[Finding]:
     """Whether the embedded Triton serves on a GPU that is here."""
     if not gpu.present():
@@ -187,6 +204,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_packages,
     check_triton,
     check_memory,
+    check_run_directory,
     check_gpu,
     check_ports,
     check_cores,

@@ -75,15 +75,15 @@ class Launched:
 def launch(order: Order) -> Launched:
     """Start a server. No process and no shared memory is left behind by an error.
 
-    Raises TritonNotFound, PythonNotSuitable, PortTaken before anything runs; ServerFailed with the end of the log,
-    which is then kept for whoever wants to read on; LoadHangs for models that were to be loaded ahead.
+    Raises TritonNotFound, PythonNotSuitable, NoRunDirectory, PortTaken before anything runs; ServerFailed with the end
+    of the log, which is then kept for whoever wants to read on; LoadHangs for models that were to be loaded ahead.
     """
     installation = find_installation(order.environ)
     python = find_python() if installation.embedded else None
     choose(order.ports)
     sweep_run_directories()
     _sweep()
-    run_directory = make_run_directory()
+    run_directory = make_run_directory(programs=installation.embedded)
     log_path = order.log_path or run_directory / "triton.log"
     try:
         backends = lay_out_backends(installation, python, run_directory)

@@ -72,10 +72,15 @@ def _stand_in(source: Path, target: Path) -> None:
         shutil.copy(module, target / module.name)
 
 
+def is_plain(path: Path) -> bool:
+    """Whether a shell reads the path as one word, and as it stands."""
+    return _PLAIN.fullmatch(str(path)) is not None
+
+
 def plain_path(path: Path, run_directory: Path) -> Path:
     """`path` itself, or a link to it from `run_directory` when a shell would not read its name as one word."""
     absolute = Path(os.path.abspath(path))
-    if _PLAIN.fullmatch(str(absolute)):
+    if is_plain(absolute):
         return absolute
     link = run_directory / "models"
     link.symlink_to(absolute, target_is_directory=True)
