@@ -19,6 +19,7 @@ from serving import gpu
 from serving.command import available_cores
 from serving.elf import missing_libraries
 from serving.errors import NoRunDirectory, PortTaken, PythonNotSuitable, TritonNotFound
+from serving.limits import available_memory
 from serving.locate import PROJECT, find_installation, find_python
 from serving.ports import choose
 from serving.run_directory import complaint, find_place, run_places
@@ -129,7 +130,7 @@ def check_memory() -> Iterator[Finding]:
     except OSError as error:
         remedy = "mount it: mount -t tmpfs -o size=4g tmpfs /dev/shm"
         yield Finding(FAIL, "/dev/shm", f"Triton's Python models need it, and it is not there: {error}", remedy)
-    yield _room("memory", _available_memory(), 4, "convert one model at a time, or add memory")
+    yield _room("memory", available_memory(), 4, "convert one model at a time, or add memory")
     yield _room("disk", shutil.disk_usage(PROJECT).free, 8, "TensorFlow, torch and Triton take about 7 GiB")
 
 
@@ -138,13 +139,6 @@ def _room(subject: str, free: int, least_gib: int, remedy: str) -> Finding:
     if free < least_gib * _GIB:
         return Finding(WARN, subject, f"{found}, less than {least_gib}", remedy)
     return Finding(OK, subject, found)
-
-
-def _available_memory() -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def check_run_directory(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from serving.limits import available_memory
 from serving.namespaces import namespace
 
 # "python" is the name in the middle for Python models; a Python-based backend, as the stand-in, puts in its own.
@@ -82,9 +83,4 @@ def region_bytes(free_bytes: int) -> tuple[int, int]:
 
 def free_bytes() -> int:
     """Shared memory that can still be taken: what /dev/shm allows, but no more than the memory that is available."""
-    available = [
-        int(line.split()[1]) * 1024
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        if line.startswith("MemAvailable:")
-    ]
-    return min([shutil.disk_usage(SHM).free, *available])
+    return min(shutil.disk_usage(SHM).free, available_memory())
