@@ -6,7 +6,8 @@
     ├── MachineError               exit 3   this machine lacks something
     │   ├── TritonNotFound
     │   ├── PythonNotSuitable
-    │   └── NoRunDirectory
+    │   ├── NoRunDirectory
+    │   └── NoSharedMemory
     ├── PortTaken                  exit 4
     ├── ServerFailed               exit 5   the process died, or never became live
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
@@ -77,6 +78,16 @@ class NoRunDirectory(MachineError):
         super().__init__(
             f"Triton's Python backend has no folder to run from: {', and '.join(complaints)}; set TMPDIR to one that "
             "can be written, is not mounted noexec and has a plain path"
+        )
+
+
+class NoSharedMemory(MachineError):
+    """The models that are to be loaded have more processes than shared memory has room for."""
+
+    def __init__(self, processes: int, free_mib: int) -> None:
+        super().__init__(
+            f"the models to load have {processes} processes, each of which takes 1 MiB of shared memory at the least, "
+            f"and {free_mib} MiB are free; load fewer models, or make room in memory and /dev/shm (Docker: --shm-size)"
         )
 
 

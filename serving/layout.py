@@ -27,8 +27,7 @@ def lay_out_backends(
     `python` is the interpreter for the embedded server; a system's Python backend brings its own stub and needs none.
     The stand-in is added where no ONNX Runtime backend is installed. Raises PythonNotSuitable or TritonNotFound.
     """
-    has_onnxruntime = (installation.backends / "onnxruntime").is_dir()
-    if not installation.embedded and has_onnxruntime:
+    if not installation.embedded and installation.has_onnxruntime:
         return installation.backends
     target = run_directory / "backends"
     target.mkdir(parents=True)
@@ -39,7 +38,7 @@ def lay_out_backends(
         if python is None:
             raise ValueError("the embedded Triton needs a PythonRuntime")
         _python_backend(installation, python, target / "python")
-    if not has_onnxruntime:
+    if not installation.has_onnxruntime:
         _stand_in(stand_in, target / "onnxruntime")
     return target
 
