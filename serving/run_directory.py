@@ -77,5 +77,12 @@ def _abandoned(places: Sequence[Path]) -> Iterator[Path]:
         fields = directory.name.removeprefix(prefix).split("-")
         if len(fields) != 3 or not fields[0].isdigit() or not fields[1].isdigit():
             continue
-        if directory.stat().st_uid == os.geteuid() and started_ticks(int(fields[0])) != int(fields[1]):
+        if _owned(directory) and started_ticks(int(fields[0])) != int(fields[1]):
             yield directory
+
+
+def _owned(directory: Path) -> bool:
+    # Another server of ours may remove its own, or one that it sweeps, at this moment.
+    with contextlib.suppress(FileNotFoundError):
+        return directory.stat().st_uid == os.geteuid()
+    return False

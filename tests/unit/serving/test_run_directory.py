@@ -78,3 +78,13 @@ def test_run_directories_of_dead_owners_are_swept_and_others_stay(tmp_path: Path
     assert sweep_run_directories([tmp_path / "absent", tmp_path]) == [dead]
     assert not dead.exists()
     assert all(directory.is_dir() for directory in (mine, of_a_container, strange))
+
+
+def test_a_directory_that_its_server_removes_meanwhile_is_no_error(tmp_path: Path, monkeypatch) -> None:
+    """Another server of this user stops, or sweeps, at the same moment."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    name = make_run_directory(programs=True).name.split("-")
+    gone, dead = (tmp_path / "-".join([*name[:3], "1", "1", tail]) for tail in ("abc", "def"))
+    gone.symlink_to(tmp_path / "removed", target_is_directory=True)
+    dead.mkdir()
+    assert sweep_run_directories([tmp_path]) == [dead]
