@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from serving.limits import cpu_quota
 from serving.locate import Installation, PythonRuntime
 from serving.ports import LOOPBACK
 from serving.shared_memory import MIB
@@ -101,23 +102,7 @@ def _joined(first: Sequence[str], rest: str) -> str:
     return ":".join([*first, *(part for part in rest.split(":") if part)])
 
 
-def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: its affinity, or the cgroup's quota where that is less. At least 1."""
-    cores = len(os.sched_getaffinity(0))
-    quota = _quota(cgroup)
+def available_cores() -> int:
+    """Cores that this process may use: its affinity, or the quota of its cgroups where that is less. At least 1."""
+    cores, quota = len(os.sched_getaffinity(0)), cpu_quota()
     return cores if quota is None else max(1, min(cores, int(quota)))
-
-
-def _quota(cgroup: Path) -> float | None:
-    """The cgroup's limit in cores, version 2 or 1, or None when there is none."""
-    try:
-        limit, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        try:
-            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
-        except OSError:
-            return None
-    if not limit.isdigit() or not period.isdigit() or int(period) == 0:
-        return None
-    return int(limit) / int(period)

@@ -34,8 +34,10 @@ CA_VARIABLE = "UNDERSTUDY_CA"
 _RESTRICTED = "This protocol is restricted"
 # By itself gRPC waits up to two minutes before it connects again to a server that has come back, fails every call until
 # then, and lets a new connection inherit that wait from an old one to the same address. What gRPC calls the least
-# wait is how long it lets a connection take: a busy server needs more than the pause. -1 is no limit.
+# wait is how long it lets a connection take: a busy server needs more than the pause. -1 is no limit. Of itself it asks
+# the environment for a proxy even on loopback, and none belongs between us and our own server, whatever its name.
 _CHANNEL = (
+    ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 5_000),

@@ -18,9 +18,11 @@ from pathlib import Path
 from serving import gpu
 from serving.command import available_cores
 from serving.elf import missing_libraries
-from serving.errors import PortTaken, PythonNotSuitable, TritonNotFound
+from serving.errors import NoRunDirectory, PortTaken, PythonNotSuitable, TritonNotFound
+from serving.limits import available_memory
 from serving.locate import PROJECT, find_installation, find_python
 from serving.ports import choose
+from serving.run_directory import complaint, find_place, run_places
 from serving.shared_memory import SHM
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
@@ -128,7 +130,7 @@ def check_memory() -> Iterator[Finding]:
     except OSError as error:
         remedy = "mount it: mount -t tmpfs -o size=4g tmpfs /dev/shm"
         yield Finding(FAIL, "/dev/shm", f"Triton's Python models need it, and it is not there: {error}", remedy)
-    yield _room("memory", _available_memory(), 4, "convert one model at a time, or add memory")
+    yield _room("memory", available_memory(), 4, "convert one model at a time, or add memory")
     yield _room("disk", shutil.disk_usage(PROJECT).free, 8, "TensorFlow, torch and Triton take about 7 GiB")
 
 
@@ -139,11 +141,20 @@ def _room(subject: str, free: int, least_gib: int, remedy: str) -> Finding:
     return Finding(OK, subject, found)
 
 
-def _available_memory() -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def check_run_directory(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Where Triton's Python backend is laid out. The embedded one's programs run from there."""
+    try:
+        programs = find_installation(environ).embedded
+    except TritonNotFound:
+        programs = True
+    places = run_places()
+    try:
+        found = find_place(places, programs=programs)
+    except NoRunDirectory as error:
+        yield Finding(FAIL, "temporary", str(error))
+        return
+    unfit = "" if found == places[0] else f"{complaint(places[0], programs=programs)}: in its place, "
+    yield Finding(OK, "temporary", f"{unfit}{found}")
 
 
 def check_gpu() -> Iterator[Finding]:
@@ -187,6 +198,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_packages,
     check_triton,
     check_memory,
+    check_run_directory,
     check_gpu,
     check_ports,
     check_cores,

@@ -5,7 +5,9 @@
     │   └── RepositoryError        exit 2   the model repository, or a model in it, is not what it must be
     ├── MachineError               exit 3   this machine lacks something
     │   ├── TritonNotFound
-    │   └── PythonNotSuitable
+    │   ├── PythonNotSuitable
+    │   ├── NoRunDirectory
+    │   └── NoSharedMemory
     ├── PortTaken                  exit 4
     ├── ServerFailed               exit 5   the process died, or never became live
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
@@ -67,6 +69,26 @@ class PythonNotSuitable(MachineError):
 
     def __init__(self, executable: str, found: str, remedy: str) -> None:
         super().__init__(f"Triton's Python backend cannot use {executable}: {found}; {remedy}")
+
+
+class NoRunDirectory(MachineError):
+    """There is no folder that Triton's Python backend could be laid out in, and run from."""
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        super().__init__(
+            f"Triton's Python backend has no folder to run from: {', and '.join(complaints)}; set TMPDIR to one that "
+            "can be written, is not mounted noexec and has a plain path"
+        )
+
+
+class NoSharedMemory(MachineError):
+    """The models that are to be loaded have more processes than shared memory has room for."""
+
+    def __init__(self, processes: int, free_mib: int) -> None:
+        super().__init__(
+            f"the models to load have {processes} processes, each of which takes 1 MiB of shared memory at the least, "
+            f"and {free_mib} MiB are free; load fewer models, or make room in memory and /dev/shm (Docker: --shm-size)"
+        )
 
 
 class PortTaken(ServingError):

@@ -20,6 +20,7 @@ from serving.loads import Together, wait_for
 from serving.locate import find_installation, find_python
 from serving.ports import LOOPBACK, choose
 from serving.process import ServerProcess
+from serving.repository import ServedModel, processes_of
 from serving.run_directory import make_run_directory, sweep_run_directories
 from serving.shared_memory import free_bytes, region_bytes, sweep_orphans
 from serving.stubs import Stubs, end_orphans
@@ -34,8 +35,9 @@ _PORT_ATTEMPTS = 3
 class Order:
     """What to start. Ports that are None are free ones; `log_path` None puts the log into the run directory.
 
-    `regions` is first size and growth of a stub's shared memory in bytes, None for what suits this machine. The models
-    in `ahead` are loaded before the server listens, as far as they load, within `load_timeout_s`.
+    `regions` is first size and growth of a stub's shared memory in bytes, None for what suits this machine and the
+    `models` that will be loaded. Those in `ahead` are loaded before the server listens, as far as they load, within
+    `load_timeout_s`.
     """
 
     repository: Path
@@ -47,6 +49,7 @@ class Order:
     extra_arguments: Sequence[str]
     environ: Mapping[str, str]
     load_timeout_s: float
+    models: Sequence[ServedModel] = ()
     ahead: Sequence[str] = ()
 
 
@@ -75,15 +78,16 @@ class Launched:
 def launch(order: Order) -> Launched:
     """Start a server. No process and no shared memory is left behind by an error.
 
-    Raises TritonNotFound, PythonNotSuitable, PortTaken before anything runs; ServerFailed with the end of the log,
-    which is then kept for whoever wants to read on; LoadHangs for models that were to be loaded ahead.
+    Raises MachineError for what this machine lacks, and PortTaken, before anything runs; ServerFailed with the end of
+    the log, which is then kept for whoever wants to read on; LoadHangs for models that were to be loaded ahead.
     """
     installation = find_installation(order.environ)
     python = find_python() if installation.embedded else None
     choose(order.ports)
     sweep_run_directories()
     _sweep()
-    run_directory = make_run_directory()
+    regions = order.regions or region_bytes(free_bytes(), *processes_of(order.models, installation.in_processes))
+    run_directory = make_run_directory(programs=installation.embedded)
     log_path = order.log_path or run_directory / "triton.log"
     try:
         backends = lay_out_backends(installation, python, run_directory)
@@ -91,7 +95,6 @@ def launch(order: Order) -> Launched:
     except BaseException:
         shutil.rmtree(run_directory, ignore_errors=True)
         raise
-    regions = order.regions or region_bytes(free_bytes())
     # A model that leaves its place open goes to a GPU where Triton sees one; the system's Triton has all it takes then.
     gpu = gpu_of_machine.present()
     usable = gpu and (not installation.embedded or gpu_of_machine.onnxruntime_knows_it())

@@ -27,8 +27,7 @@ def lay_out_backends(
     `python` is the interpreter for the embedded server; a system's Python backend brings its own stub and needs none.
     The stand-in is added where no ONNX Runtime backend is installed. Raises PythonNotSuitable or TritonNotFound.
     """
-    has_onnxruntime = (installation.backends / "onnxruntime").is_dir()
-    if not installation.embedded and has_onnxruntime:
+    if not installation.embedded and installation.has_onnxruntime:
         return installation.backends
     target = run_directory / "backends"
     target.mkdir(parents=True)
@@ -39,7 +38,7 @@ def lay_out_backends(
         if python is None:
             raise ValueError("the embedded Triton needs a PythonRuntime")
         _python_backend(installation, python, target / "python")
-    if not has_onnxruntime:
+    if not installation.has_onnxruntime:
         _stand_in(stand_in, target / "onnxruntime")
     return target
 
@@ -72,10 +71,15 @@ def _stand_in(source: Path, target: Path) -> None:
         shutil.copy(module, target / module.name)
 
 
+def is_plain(path: Path) -> bool:
+    """Whether a shell reads the path as one word, and as it stands."""
+    return _PLAIN.fullmatch(str(path)) is not None
+
+
 def plain_path(path: Path, run_directory: Path) -> Path:
     """`path` itself, or a link to it from `run_directory` when a shell would not read its name as one word."""
     absolute = Path(os.path.abspath(path))
-    if _PLAIN.fullmatch(str(absolute)):
+    if is_plain(absolute):
         return absolute
     link = run_directory / "models"
     link.symlink_to(absolute, target_is_directory=True)

@@ -37,6 +37,16 @@ class Installation:
         """True for the unpacked wheel, whose Python backend still has to be laid out."""
         return self.stubs is not None
 
+    @property
+    def has_onnxruntime(self) -> bool:
+        """True where Triton's own C++ ONNX Runtime backend is installed, and the stand-in is not needed."""
+        return (self.backends / "onnxruntime").is_dir()
+
+    @property
+    def in_processes(self) -> frozenset[str]:
+        """The backends each of whose instances is a process: the Python backend, and the stand-in, which runs in it."""
+        return frozenset({"python"} if self.has_onnxruntime else {"python", "onnxruntime"})
+
 
 @dataclass(frozen=True)
 class PythonRuntime:

@@ -1,21 +1,29 @@
-"""Read a model repository as far as serving needs it: which models there are, and in which order they load."""
+"""Read a model repository as far as serving needs it: its models, their order, and how many processes they have."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serving.errors import RepositoryError, UsageError
 
+# What Triton makes of a model on the CPU whose configuration names no number (SetDefaultInstanceCount of its core).
+_INSTANCES = {"onnxruntime": 2}
+
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One folder with a config.pbtxt. `twins` are the models that a hybrid calls, empty for every other model."""
+    """One folder with a config.pbtxt. `twins` are the models that a hybrid calls, empty for every other model.
+
+    It has so many `instances`, of all versions that are served.
+    """
 
     name: str
     backend: str
     twins: tuple[str, ...]
+    instances: int = 1
 
 
 def read_repository(repository: Path) -> dict[str, ServedModel]:
@@ -29,7 +37,36 @@ def read_repository(repository: Path) -> dict[str, ServedModel]:
 def _read_model(path: Path) -> ServedModel:
     config = _parse(path)
     named = (config.parameters[key].string_value for key in ("primary_model", "fallback_model"))
-    return ServedModel(path.parent.name, config.backend or config.platform, tuple(name for name in named if name))
+    instances = _instances(config) * _versions(config, path.parent)
+    return ServedModel(
+        path.parent.name, config.backend or config.platform, tuple(name for name in named if name), instances
+    )
+
+
+def _instances(config: Any) -> int:
+    """Those of one version. A group is there once for each GPU that it names."""
+    default = _INSTANCES.get(config.backend, 1)
+    return sum((one.count or default) * max(1, len(one.gpus)) for one in config.instance_group) or default
+
+
+def _versions(config: Any, folder: Path) -> int:
+    """How many are served; at least 1, since of a folder without any there is nothing to tell."""
+    policy = config.version_policy
+    if policy.WhichOneof("policy_choice") == "specific":
+        return max(1, len(set(policy.specific.versions)))
+    there = max(1, sum(1 for path in folder.iterdir() if path.name.isdigit()))
+    return there if policy.HasField("all") else min(there, policy.latest.num_versions or 1)
+
+
+def processes_of(models: Collection[ServedModel], backends: Collection[str]) -> tuple[int, int]:
+    """In how many processes the models serve, and how many more there are at most while one of them is switched.
+
+    An instance is a process in these `backends`. A switch loads a model's next release, and its twins', beside those
+    that serve.
+    """
+    processes = {one.name: one.instances if one.backend in backends else 0 for one in models}
+    beside = (processes[one.name] + sum(processes.get(twin, 0) for twin in one.twins) for one in models)
+    return sum(processes.values()), max(beside, default=0)
 
 
 def _parse(path: Path) -> Any:

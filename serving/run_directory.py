@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from serving.errors import NoRunDirectory
+from serving.layout import is_plain
+from serving.locate import PROJECT
 from serving.namespaces import namespace
 from serving.state import started_ticks
 
 _PREFIX = "understudy-triton-"
 
 
-def make_run_directory() -> Path:
-    """A new directory whose name tells the process that owns it, and by whose count."""
-    return Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-{started_ticks(os.getpid())}-"))
+def run_places() -> tuple[Path, ...]:
+    """Where the directory may lie, best first. The project's own folder is where the embedded Triton runs from."""
+    with contextlib.suppress(FileNotFoundError):
+        return (Path(tempfile.gettempdir()), PROJECT / "build")
+    return (PROJECT / "build",)
+
+
+def find_place(places: Sequence[Path], *, programs: bool) -> Path:
+    """The first that is fit for the directory. Raises NoRunDirectory."""
+    complaints = [complaint(place, programs=programs) for place in places]
+    if all(complaints):
+        raise NoRunDirectory(complaints)
+    return next(place for place, what in zip(places, complaints, strict=True) if not what)
+
+
+def complaint(place: Path, *, programs: bool) -> str:
+    """Why a place is unfit, beginning with its name; empty where it is fit. With `programs` they are run from there."""
+    there = next(path for path in (place, *place.parents) if path.exists())
+    if not is_plain(place):
+        return f"'{place}' has a character in it that a shell would read"
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return f"{place} cannot be written"
+    if programs and os.statvfs(there).f_flag & os.ST_NOEXEC:
+        return f"{place} is mounted noexec"
+    return ""
+
+
+def make_run_directory(*, programs: bool) -> Path:
+    """A new directory whose name tells the process that owns it, and by whose count. Raises NoRunDirectory."""
+    place = find_place(run_places(), programs=programs)
+    place.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-{started_ticks(os.getpid())}-", dir=place))
 
 
 def _prefix() -> str:
@@ -29,15 +63,26 @@ def in_run_directory(path: str) -> bool:
     return any(part.startswith(_PREFIX) for part in Path(path).parts[:-1])
 
 
-def sweep_run_directories(parent: Path | None = None) -> list[Path]:
+def sweep_run_directories(places: Sequence[Path] | None = None) -> list[Path]:
     """Remove the directories whose owner is gone, and return them. Another container's are left alone."""
-    swept = []
+    swept = list(_abandoned(run_places() if places is None else places))
+    for directory in swept:
+        shutil.rmtree(directory, ignore_errors=True)
+    return swept
+
+
+def _abandoned(places: Sequence[Path]) -> Iterator[Path]:
     prefix = _prefix()
-    for directory in sorted((parent or Path(tempfile.gettempdir())).glob(f"{prefix}*")):
+    for directory in (one for place in places for one in sorted(place.glob(f"{prefix}*"))):
         fields = directory.name.removeprefix(prefix).split("-")
         if len(fields) != 3 or not fields[0].isdigit() or not fields[1].isdigit():
             continue
-        if directory.stat().st_uid == os.geteuid() and started_ticks(int(fields[0])) != int(fields[1]):
-            shutil.rmtree(directory, ignore_errors=True)
-            swept.append(directory)
-    return swept
+        if _owned(directory) and started_ticks(int(fields[0])) != int(fields[1]):
+            yield directory
+
+
+def _owned(directory: Path) -> bool:
+    # Another server of ours may remove its own, or one that it sweeps, at this moment.
+    with contextlib.suppress(FileNotFoundError):
+        return directory.stat().st_uid == os.geteuid()
+    return False

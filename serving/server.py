@@ -15,7 +15,7 @@ from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachabl
 from serving.launch import Launched, Order, launch
 from serving.loads import wait_for
 from serving.ports import LOOPBACK
-from serving.repository import load_stages, read_repository
+from serving.repository import ServedModel, load_stages, read_repository
 from serving.shared_memory import MIB
 from serving.state import RunningServer, clear_state, started_ticks, write_state
 from serving.stubs import Stubs
@@ -67,6 +67,7 @@ class TritonServer:
             load_timeout_s=load_timeout_s,
         )
         self._load = None if load is None else list(load)
+        self._models: dict[str, ServedModel] = {}
         self._strict = strict
         self._load_timeout_s = load_timeout_s
         self._state_path = state_path
@@ -109,8 +110,8 @@ class TritonServer:
     def start(self) -> None:
         """Start the server and load its models; return when all of them serve.
 
-        Raises RepositoryError, TritonNotFound, PythonNotSuitable, PortTaken before anything is started; ServerFailed
-        with the end of the log; LoadFailed with the server's reason. No process is left behind by any of them.
+        Raises RepositoryError, MachineError for what this machine lacks, and PortTaken before anything is started;
+        ServerFailed with the end of the log; LoadFailed with the server's reason. No process is left behind by any.
         """
         stages = self._stages()
         try:
@@ -136,11 +137,14 @@ class TritonServer:
         if self._launched is not None:
             raise RuntimeError("the server is already started")
         self.failures.clear()
-        return load_stages(read_repository(self.repository), self._load)
+        self._models = read_repository(self.repository)
+        return load_stages(self._models, self._load)
 
     def _start(self, stages: list[list[str]], *, idle_ends: bool, ahead: bool = False) -> None:
         """Launch and load; with `ahead` the server loads what it can before it listens."""
-        self._launched = launch(replace(self._order, ahead=[name for stage in stages for name in stage if ahead]))
+        names = [name for stage in stages for name in stage]
+        models = [self._models[name] for name in names if name in self._models]
+        self._launched = launch(replace(self._order, models=models, ahead=names if ahead else []))
         try:
             self._load_models(stages, idle_ends=idle_ends and self._launched.embedded)
             self._write_state()

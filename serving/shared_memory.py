@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from serving.errors import NoSharedMemory
+from serving.limits import available_memory
 from serving.namespaces import namespace
 
 # "python" is the name in the middle for Python models; a Python-based backend, as the stand-in, puts in its own.
@@ -17,8 +19,10 @@ SHM = Path("/dev/shm")
 MIB = 1 << 20
 # The numbers of the namespaces that the kernel begins with (include/linux/proc_ns.h).
 _FIRST_PID, _FIRST_IPC = "pid:[4026531836]", "ipc:[4026531839]"
-# Regions that must fit: a dozen models with a few instances each.
-_REGIONS = 64
+# Regions that must fit at the least: a dozen models with a few instances each.
+REGIONS = 64
+# A process that died keeps its region until the server ends. From so many on the watch asks for that (telling.py).
+_LEFT = 8
 
 
 def sweep_orphans(shm: Path = SHM, proc: Path = Path("/proc")) -> list[Path]:
@@ -68,23 +72,23 @@ def _owned(path: Path) -> bool:
         return False
 
 
-def region_bytes(free_bytes: int) -> tuple[int, int]:
+def region_bytes(free_bytes: int, processes: int = 0, beside: int = 0) -> tuple[int, int]:
     """First size and growth of a stub's region, in bytes, where that much shared memory is free.
+
+    There will be so many `processes`, and so many `beside` them for a while. Raises NoSharedMemory where those that
+    stay would not fit.
 
     Every instance of every Python model takes its whole region from memory at once and never gives it back. One that
     is too small has to grow under load, which stalls requests and is where this release is known to crash (issue 8882
     of triton-inference-server/server). So: 128 MiB where there is plenty, less in proportion where there is not.
     """
-    share = free_bytes // _REGIONS
+    if processes * MIB > free_bytes:
+        raise NoSharedMemory(processes, free_bytes // MIB)
+    share = free_bytes // max(REGIONS, processes + beside + _LEFT)
     first = next((size for size in (128, 64, 32, 16, 8, 4, 2) if size * MIB <= share), 1) * MIB
     return first, max(first // 2, MIB)
 
 
 def free_bytes() -> int:
     """Shared memory that can still be taken: what /dev/shm allows, but no more than the memory that is available."""
-    available = [
-        int(line.split()[1]) * 1024
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        if line.startswith("MemAvailable:")
-    ]
-    return min([shutil.disk_usage(SHM).free, *available])
+    return min(shutil.disk_usage(SHM).free, available_memory())

@@ -25,7 +25,7 @@ __all__ = ["Machine", "Settled", "first_row", "refuse_too_much", "settle"]
 _EFFORT = Effort()
 # What one instance takes beside the model, and how often it holds the file: as read, as packed, and what it computes.
 _INSTANCE_BYTES, _TIMES_HELD = 150e6, 3
-# Each has its own region of shared memory, of which serving/shared_memory.py makes room for as many.
+# Each has its own region of shared memory, and with more of them serving/shared_memory.py has to make those smaller.
 _MOST_PROCESSES = 64
 
 

@@ -26,9 +26,12 @@ from serving.errors import ServingError
 
 
 def pods(service: str, port: int) -> list[str]:
-    """The address of every pod that is ready, host:port. Raises OSError where the name is not known."""
-    found = socket.getaddrinfo(service, port, socket.AF_INET, socket.SOCK_STREAM)
-    return sorted({f"{address[4][0]}:{port}" for address in found})
+    """The address of every pod that is ready, host:port. Raises OSError where the name is not known.
+
+    A pod that the service has by both IPv4 and IPv6 is there twice, and asked twice, which does no harm.
+    """
+    found = {str(address[4][0]) for address in socket.getaddrinfo(service, port, type=socket.SOCK_STREAM)}
+    return sorted(f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in found)
 
 
 def load(address: str, name: str) -> str:

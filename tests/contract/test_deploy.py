@@ -7,7 +7,10 @@ import ast
 import re
 import subprocess
 import sys
+import threading
 from fnmatch import fnmatch
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from inspect import signature
 from pathlib import Path
 
@@ -327,6 +330,31 @@ def test_the_watch_has_the_key_and_reads_the_repository_that_is_served() -> None
     assert watch["volumes"] == triton["volumes"]
     assert watch["command"][-2:] == ["--repository", triton["volumes"][0]["target"]]
     assert watch["restart"] == "unless-stopped"
+
+
+def test_the_watchs_health_check_does_not_ask_through_a_proxy(tmp_path: Path) -> None:
+    """Docker hands the proxy of its settings to every container."""
+    [command, python, *words] = services()["watch"]["healthcheck"]["test"]
+    assert (command, python) == ("CMD", "python")
+    (tmp_path / "metrics").write_text("")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        words[-1] = words[-1].replace(":8003/", f":{server.server_port}/")
+        nobody = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        result = run(sys.executable, *words, env=nobody)
+        server.shutdown()
+        thread.join()
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_proxy_is_not_between_the_containers() -> None:
+    [host] = {alias for service in tritons().values() for alias in service["networks"]["default"]["aliases"]}
+    assert {services()[name]["environment"]["no_proxy"] for name in ("locust-master", "locust-worker")} == {host}
+    grafana = services()["grafana"]
+    assert grafana["environment"]["NO_PROXY"] == "prometheus"
+    assert "-Yoff" in grafana["healthcheck"]["test"]
 
 
 def test_locust_workers_find_their_master_and_ask_for_the_same_model() -> None:

@@ -141,6 +141,12 @@ def test_every_pod_loads_the_hybrid_between_its_twins(restricted, monkeypatch, c
     assert every_pod.main(["load", "net", "--service", "no-such-host.invalid"]) == 2
 
 
+def test_pods_are_found_by_either_family():
+    """In a cluster of IPv6 alone a headless service has no other addresses."""
+    assert every_pod.pods("::1", 8001) == ["[::1]:8001"]
+    assert every_pod.pods("127.0.0.1", 8001) == ["127.0.0.1:8001"]
+
+
 def test_a_model_without_golden_samples_cannot_be_verified(tmp_path):
     with pytest.raises(PublishError, match="no golden samples of 'net'"):
         every_pod.verify("127.0.0.1:1", "net", tmp_path)

@@ -215,6 +215,16 @@ def test_a_path_that_a_shell_would_split_is_served(repository: Path, tmp_path: P
         assert infer(server.grpc_url, 0.0) == 0.0
 
 
+def test_where_temporary_files_are_in_such_a_path_triton_runs_from_elsewhere(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my files").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "my files"))
+    with TritonServer(repository) as server:
+        assert infer(server.grpc_url, 0.0) == 0.0
+    assert not list((tmp_path / "my files").iterdir())
+
+
 def test_a_request_in_flight_is_answered_when_the_server_stops(repository: Path) -> None:
     answers = []
     model = repository / "echo" / "1" / "model.py"

@@ -77,7 +77,18 @@ def test_one_failure_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_this_machines_own_report_has_a_line_for_each_subject() -> None:
     subjects = [finding.subject for check in doctor.CHECKS for finding in check()]
-    for subject in ("python", "libpython", "packages", "triton", "/dev/shm", "memory", "disk", "port 8000", "cores"):
+    for subject in (
+        "python",
+        "libpython",
+        "packages",
+        "triton",
+        "/dev/shm",
+        "memory",
+        "disk",
+        "temporary",
+        "port 8000",
+        "cores",
+    ):
         assert subject in subjects
 
 
@@ -114,6 +125,24 @@ def test_a_machine_without_shared_memory_fails_with_what_to_do(tmp_path: Path, m
     assert (shm.verdict, shm.subject) == (FAIL, "/dev/shm")
     assert "mount -t tmpfs" in shm.remedy
     assert [one.subject for one in others] == ["memory", "disk"]
+
+
+def test_a_folder_for_temporary_files_that_triton_cannot_run_from_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my files").mkdir()
+    (tmp_path / "file").touch()
+    spaced, nowhere = tmp_path / "my files", tmp_path / "file" / "build"
+    monkeypatch.setattr(doctor, "run_places", lambda: (tmp_path, nowhere))
+    assert list(doctor.check_run_directory({})) == [Finding(OK, "temporary", str(tmp_path))]
+    monkeypatch.setattr(doctor, "run_places", lambda: (spaced, tmp_path))
+    (finding,) = doctor.check_run_directory({})
+    assert finding.verdict == OK
+    assert finding.found == f"'{spaced}' has a character in it that a shell would read: in its place, {tmp_path}"
+    monkeypatch.setattr(doctor, "run_places", lambda: (spaced, nowhere))
+    (finding,) = doctor.check_run_directory({})
+    assert finding.verdict == FAIL
+    assert "set TMPDIR to one" in finding.found
 
 
 @pytest.mark.parametrize(

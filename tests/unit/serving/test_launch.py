@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import ServerFailed
-from serving.launch import Launched, _spawn
+from serving.errors import NoSharedMemory, ServerFailed
+from serving.launch import Launched, Order, _spawn, launch
 from serving.process import ServerProcess
+from serving.repository import ServedModel
+from serving.shared_memory import MIB
 
 
 def tail(log: Path) -> list[str]:
@@ -41,3 +43,30 @@ def test_the_sentence_names_the_log_and_quotes_it() -> None:
     assert str(error) == (
         "tritonserver ended with 1 while starting; its log is build/triton.log\n    first\n    second"
     )
+
+
+def test_models_that_shared_memory_has_no_room_for_are_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton would refuse one after the other, each with a sentence of its own."""
+    for part in ("bin/tritonserver", "backends/python/libtriton_python.so"):
+        (tmp_path / part).parent.mkdir(parents=True)
+        (tmp_path / part).touch()
+    monkeypatch.setattr("serving.launch.free_bytes", lambda: 11 * MIB)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    order = Order(
+        repository=tmp_path,
+        ports={"http": None, "grpc": None, "metrics": None},
+        log_path=None,
+        start_timeout_s=1.0,
+        drain_s=1,
+        regions=None,
+        extra_arguments=(),
+        environ={"UNDERSTUDY_TRITON": str(tmp_path)},
+        load_timeout_s=1.0,
+        models=[ServedModel(name, "onnxruntime", (), 4) for name in "abc"],
+    )
+    with pytest.raises(NoSharedMemory, match=r"12 processes.*11 MiB are free"):
+        launch(order)
+    assert not list((tmp_path / "tmp").iterdir())

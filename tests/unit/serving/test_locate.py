@@ -47,6 +47,13 @@ def test_a_system_server_comes_before_the_embedded_one(tmp_path: Path) -> None:
     assert found.binary == on_path / "bin" / "tritonserver"
 
 
+def test_the_stand_in_runs_in_processes_and_tritons_own_backend_does_not(tmp_path: Path) -> None:
+    found = find_installation({"UNDERSTUDY_TRITON": str(system(tmp_path))})
+    assert found.in_processes == {"python", "onnxruntime"}
+    (found.backends / "onnxruntime").mkdir()
+    assert found.in_processes == {"python"}
+
+
 @pytest.mark.parametrize("kind", [embedded, system])
 def test_the_environment_variable_names_either_kind(tmp_path: Path, kind) -> None:
     root = kind(tmp_path / "mine")

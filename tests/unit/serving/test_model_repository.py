@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import RepositoryError, UsageError
-from serving.repository import ServedModel, load_stages, read_repository
+from serving.repository import ServedModel, load_stages, processes_of, read_repository
 
 HYBRID = """
 backend: "python"
@@ -26,9 +26,42 @@ def test_a_hybrid_is_known_by_the_models_it_calls(tmp_path: Path) -> None:
     models = read_repository(write(tmp_path, net=HYBRID, net_onnx='backend: "onnxruntime"', old='platform: "x_y"'))
     assert models == {
         "net": ServedModel("net", "python", ("net_onnx", "net_original")),
-        "net_onnx": ServedModel("net_onnx", "onnxruntime", ()),
+        "net_onnx": ServedModel("net_onnx", "onnxruntime", (), 2),
         "old": ServedModel("old", "x_y", ()),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "instances"),
+    [
+        ("", 1),
+        ("instance_group { kind: KIND_CPU count: 3 }", 3),
+        ("instance_group { kind: KIND_CPU }", 1),
+        ("instance_group { count: 2 gpus: [0, 1] } instance_group { kind: KIND_CPU count: 1 }", 5),
+        ("instance_group { count: 2 } version_policy { specific { versions: [1, 3] } }", 4),
+        ("instance_group { count: 2 } version_policy { all {} }", 6),
+        ("instance_group { count: 2 } version_policy { latest { num_versions: 2 } }", 4),
+        ("instance_group { count: 2 } version_policy { latest { num_versions: 9 } }", 6),
+    ],
+)
+def test_the_instances_of_all_versions_that_are_served_are_counted(tmp_path: Path, text: str, instances: int) -> None:
+    write(tmp_path, net=f'backend: "python" {text}')
+    for name in ("1", "2", "3", "notes"):
+        (tmp_path / "net" / name).mkdir()
+    assert read_repository(tmp_path)["net"].instances == instances
+
+
+def test_a_switch_adds_the_processes_of_one_hybrid_and_its_twins() -> None:
+    models = [
+        ServedModel("a", "python", ("a_onnx", "a_original"), 2),
+        ServedModel("a_onnx", "onnxruntime", (), 4),
+        ServedModel("a_original", "python", (), 1),
+        ServedModel("b", "python", ("not_loaded",), 5),
+        ServedModel("c", "tensorrt", (), 50),
+    ]
+    assert processes_of(models, {"python", "onnxruntime"}) == (12, 7)
+    assert processes_of(models, {"python"}) == (8, 5)
+    assert processes_of([], {"python"}) == (0, 0)
 
 
 def test_twins_load_before_the_hybrids_that_call_them() -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from serving import server as module
-from serving.errors import LoadHangs
+from serving.errors import LoadHangs, ServerFailed
 from serving.server import TritonServer
 
 
@@ -50,6 +50,21 @@ def test_where_all_are_wanted_it_ends_the_start(repository):
     with pytest.raises(LoadHangs, match="'hangs'"):
         server.start()
     assert [idle_ends for _, idle_ends in server.started] == [True, False]
+
+
+def test_the_launch_is_told_which_models_will_be_loaded(repository, monkeypatch):
+    orders = []
+
+    def launched(order):
+        orders.append(order)
+        raise ServerFailed("ended with 1", order.repository / "log")
+
+    monkeypatch.setattr(module, "launch", launched)
+    for load, names in ((None, ["hangs", "hangs_too", "well"]), (["well", "auto"], ["well"])):
+        with pytest.raises(ServerFailed):
+            TritonServer(repository, load=load).start()
+        assert [one.name for one in orders[-1].models] == names
+        assert orders[-1].ahead == []
 
 
 def test_ctrl_c_does_not_wait_for_the_loads_under_way(repository, monkeypatch):

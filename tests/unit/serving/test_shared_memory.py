@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.shared_memory import MIB, free_bytes, region_bytes, sweep_orphans
+from conversion.arrangements import settling
+from serving.errors import NoSharedMemory
+from serving.shared_memory import MIB, REGIONS, free_bytes, region_bytes, sweep_orphans
 
 PYTHON = "triton_python_backend_shm_region_17a379db-8672-4fc0-9f1a-7dde1233ad56"
 STAND_IN = "triton_onnxruntime_backend_shm_region_0305d7d6-8421-42c9-8997-f7cc4a8d0e9e"
@@ -70,6 +72,30 @@ def test_where_users_may_be_out_of_sight_nothing_is_swept(shm: Path, tmp_path: P
 )
 def test_regions_fit_many_times_into_what_is_free(free: int, first: int, growth: int) -> None:
     assert region_bytes(free * MIB) == (first * MIB, growth * MIB)
+
+
+@pytest.mark.parametrize(
+    ("processes", "beside", "first"), [(3, 3, 64), (53, 3, 64), (63, 3, 32), (66, 3, 32), (200, 24, 16), (3000, 3, 1)]
+)
+def test_more_processes_get_smaller_regions_and_a_switch_still_fits(processes: int, beside: int, first: int) -> None:
+    """A release with one instance each of hybrid and twins is three processes."""
+    free = 4 << 10
+    assert region_bytes(free * MIB, processes, beside) == (first * MIB, max(first // 2, 1) * MIB)
+    assert (processes + beside) * first <= free
+
+
+def test_processes_that_cannot_fit_are_said_with_what_to_do() -> None:
+    assert region_bytes(66 * MIB, 66) == (MIB, MIB)
+    with pytest.raises(NoSharedMemory) as raised:
+        region_bytes(65 * MIB, 66, 3)
+    assert str(raised.value) == (
+        "the models to load have 66 processes, each of which takes 1 MiB of shared memory at the least, and 65 MiB are "
+        "free; load fewer models, or make room in memory and /dev/shm (Docker: --shm-size)"
+    )
+
+
+def test_arrangements_are_measured_with_regions_that_are_not_made_smaller() -> None:
+    assert settling._MOST_PROCESSES == REGIONS
 
 
 def test_free_shared_memory_is_no_more_than_the_memory_there_is() -> None:

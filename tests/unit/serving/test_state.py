@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from serving.run_directory import make_run_directory, sweep_run_directories
 from serving.state import RunningServer, clear_state, read_state, started_ticks, write_state
 
 
@@ -59,16 +58,3 @@ def test_a_zombie_is_not_running() -> None:
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     assert started_ticks(zombie.pid) is None
     zombie.wait()
-
-
-def test_run_directories_of_dead_owners_are_swept_and_others_stay(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    mine = make_run_directory()
-    ours = mine.name.split("-")[2]
-    dead = tmp_path / f"understudy-triton-{ours}-{os.getpid()}-1-abc"
-    of_a_container = tmp_path / f"understudy-triton-{int(ours) + 1}-{os.getpid()}-1-abc"
-    strange = tmp_path / "understudy-triton-notes"
-    for directory in (dead, of_a_container, strange):
-        directory.mkdir()
-    assert sweep_run_directories() == [dead]
-    assert all(directory.is_dir() for directory in (mine, of_a_container, strange))

@@ -1,0 +1,90 @@
+"""Where a server's directory lies, and which are swept."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from serving import run_directory
+from serving.errors import NoRunDirectory
+from serving.run_directory import find_place, make_run_directory, run_places, sweep_run_directories
+
+
+def mount_noexec(monkeypatch: pytest.MonkeyPatch, *places: Path) -> None:
+    """As the kernel tells of such a mount, which only root could make."""
+    real = os.statvfs
+
+    def told(path: Path) -> object:
+        return SimpleNamespace(f_flag=real(path).f_flag | os.ST_NOEXEC) if path in places else real(path)
+
+    monkeypatch.setattr(os, "statvfs", told)
+
+
+def test_it_lies_among_the_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert make_run_directory(programs=True).parent == tmp_path
+
+
+def test_where_no_program_may_run_it_lies_in_the_projects_folder_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(run_directory, "PROJECT", tmp_path / "project")
+    mount_noexec(monkeypatch, tmp_path)
+    (tmp_path / "project").mkdir()
+    assert make_run_directory(programs=True).parent == tmp_path / "project" / "build"
+    assert make_run_directory(programs=False).parent == tmp_path, "a system's Triton runs its own programs"
+
+
+@pytest.mark.parametrize("name", ["my files", "a;b", "$HOME"])
+def test_a_path_that_a_shell_would_split_is_left_for_the_next(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    assert find_place((tmp_path / name, tmp_path), programs=False) == tmp_path
+
+
+def test_without_a_fit_place_it_says_why_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my files").mkdir()
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "file").touch()
+    mount_noexec(monkeypatch, tmp_path / "tmp")
+    places = (tmp_path / "my files", tmp_path / "tmp", tmp_path / "file" / "build")
+    with pytest.raises(NoRunDirectory) as raised:
+        find_place(places, programs=True)
+    assert str(raised.value) == (
+        f"Triton's Python backend has no folder to run from: '{tmp_path}/my files' has a character in it that a shell "
+        f"would read, and {tmp_path}/tmp is mounted noexec, and {tmp_path}/file/build cannot be written; set TMPDIR to "
+        "one that can be written, is not mounted noexec and has a plain path"
+    )
+
+
+def test_where_there_are_no_temporary_files_the_projects_folder_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    assert run_places() == (run_directory.PROJECT / "build",)
+
+
+def test_run_directories_of_dead_owners_are_swept_and_others_stay(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine = make_run_directory(programs=True)
+    ours = mine.name.split("-")[2]
+    dead = tmp_path / f"understudy-triton-{ours}-{os.getpid()}-1-abc"
+    of_a_container = tmp_path / f"understudy-triton-{int(ours) + 1}-{os.getpid()}-1-abc"
+    strange = tmp_path / "understudy-triton-notes"
+    for directory in (dead, of_a_container, strange):
+        directory.mkdir()
+    assert sweep_run_directories([tmp_path / "absent", tmp_path]) == [dead]
+    assert not dead.exists()
+    assert all(directory.is_dir() for directory in (mine, of_a_container, strange))
+
+
+def test_a_directory_that_its_server_removes_meanwhile_is_no_error(tmp_path: Path, monkeypatch) -> None:
+    """Another server of this user stops, or sweeps, at the same moment."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    name = make_run_directory(programs=True).name.split("-")
+    gone, dead = (tmp_path / "-".join([*name[:3], "1", "1", tail]) for tail in ("abc", "def"))
+    gone.symlink_to(tmp_path / "removed", target_is_directory=True)
+    dead.mkdir()
+    assert sweep_run_directories([tmp_path]) == [dead]
