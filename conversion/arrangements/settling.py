@@ -31,10 +31,11 @@ _MOST_PROCESSES = 64
 
 @dataclass(frozen=True)
 class Machine:
-    """Where arrangements are measured: how a server is started there, and the cores that it may use."""
+    """Where arrangements are measured: how a server is started there, and the cores and bytes that it may use."""
 
     serve: Rehearsal
     cores: int
+    free: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def settle(
     if len(wanted) == 1:
         return Settled(wanted[0], "default", "the cores leave no choice", machine.cores)
     try:
-        refuse_too_much(work / "onnx", wanted)
+        refuse_too_much(work / "onnx", wanted, machine.free())
         report(f"measuring {len(wanted)} ways to serve it, for one client and for many")
         return _measured(spec, built, work, machine, wanted=wanted, effort=effort.on(machine.cores))
     except (RehearsalImpossible, ReleaseRefused, OSError) as error:
@@ -128,8 +129,11 @@ def first_row(path: Path, inputs: tuple[Facts, ...], *, batched: bool) -> Batch:
     return {name: row if row.ndim >= least else row.reshape(*row.shape, 1) for name, row in rows.items()}
 
 
-def refuse_too_much(twin: Path, wanted: Sequence[Arrangement]) -> None:
-    """All of them are loaded at once: a machine that runs short would kill others too. Raises RehearsalImpossible."""
+def refuse_too_much(twin: Path, wanted: Sequence[Arrangement], free: float) -> None:
+    """All of them are loaded at once: a machine that runs short would kill others too. Raises RehearsalImpossible.
+
+    `free` is the bytes of memory that can be had without swapping.
+    """
     twins = {one.twin for one in wanted}
     processes = sum(one.instances for one in twins) + sum(one.hybrid_instances for one in wanted)
     if processes > _MOST_PROCESSES:
@@ -140,18 +144,11 @@ def refuse_too_much(twin: Path, wanted: Sequence[Arrangement]) -> None:
     instances = sum(one.sessions for one in twins)
     held = sum(path.stat().st_size for path in twin.rglob("*") if path.is_file())
     needed = instances * (_INSTANCE_BYTES + _TIMES_HELD * held)
-    free = _available()
     if needed > free / 2:
         raise RehearsalImpossible(
             f"{instances} instances at once could take {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are available; "
             "half of that is left to others"
         )
-
-
-def _available(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Bytes of memory that can be had without swapping."""
-    lines = meminfo.read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
 
 
 def _facts(figures: Figures) -> dict[str, Any]:

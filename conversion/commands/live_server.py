@@ -66,8 +66,9 @@ def machine_of(arguments: argparse.Namespace) -> Machine | None:
 def here() -> Machine:
     """This machine."""
     from serving.command import available_cores
+    from serving.limits import available_memory
 
-    return Machine(rehearsal_server, available_cores())
+    return Machine(rehearsal_server, available_cores(), available_memory)
 
 
 def tell_files_only(arguments: argparse.Namespace, live: Live | None) -> None:

@@ -66,7 +66,7 @@ class Trial:
         rounds = rounds or load.rounds
         self.runs += len(wanted)
         self._report(f"{name}: {len(wanted)} ways, about {self._seconds(len(wanted), rounds):.0f} s")
-        refuse_too_much(subject.twin, wanted)
+        refuse_too_much(subject.twin, wanted, self._machine.free())
         names = lay_out(
             subject.spec,
             subject.twin,
