@@ -41,6 +41,8 @@ __all__ = [
 
 # How the hybrid says that time ran out. For itself it is unavailable then: with more time it may well answer.
 _DEADLINE = "no answer within the deadline of"
+# Clocks of the system, and gRPC's, take no longer time; it is thirty years.
+_LONGEST_S = 1e9
 # A float holds no higher power of two.
 _MOST_DOUBLINGS = 1023
 
@@ -103,7 +105,7 @@ class Deadline:
             raise InvalidRequest(f"a call with deadline_s={seconds!r}", "a deadline is a finite number above 0")
         self.seconds = float(seconds)
         self._clock = clock
-        self._end = clock() + self.seconds
+        self._end = clock() + min(self.seconds, _LONGEST_S)
 
     def remaining(self) -> float:
         """Return the seconds left, below zero after the end."""

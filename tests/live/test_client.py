@@ -162,6 +162,11 @@ def test_a_slow_model_ends_at_the_deadline_and_was_told_of_it(client: Any) -> No
     assert client.predict([2.0], model="client_slow").outputs["y"].tolist() == [2]
 
 
+def test_a_deadline_may_be_longer_than_any_clock(client: Any) -> None:
+    answer = client.predict([1.0], model="client_slow", deadline_s=1e300)
+    assert answer.outputs["y"].tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [
