@@ -19,7 +19,7 @@ import numpy as np
 
 from .errors import FolderShared
 from .shadow import Differing
-from .strings import storable
+from .strings import packed, packed_size
 
 # A request larger than this is not kept.
 _MOST_BYTES = 64_000_000
@@ -38,8 +38,8 @@ class Exhibits:
 
     Every process of the model keeps its own there, and what one that was killed has left unfinished goes.
 
-    A file holds `input/NAME`, `output/NAME`, which is the original's answer, and `twin/NAME`; strings are bytes of a
-    fixed width, so that nothing need be unpickled.
+    A file holds `input/NAME`, `output/NAME`, which is the original's answer, and `twin/NAME`; strings as `packed` has
+    them, so that nothing need be unpickled.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -51,9 +51,10 @@ class Exhibits:
         if not self._names:
             return None
         kinds = {"input": found.inputs, "output": found.original, "twin": found.onnx}
-        arrays = {f"{kind}/{name}": storable(array) for kind, of in kinds.items() for name, array in of.items()}
-        if sum(array.nbytes for array in arrays.values()) > _MOST_BYTES:
+        # Before anything is made of them: strings are short to hand on, and may be long to store.
+        if sum(map(packed_size, kinds.values())) > _MOST_BYTES:
             return None
+        arrays = {key: array for kind, of in kinds.items() for key, array in packed(kind, of).items()}
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _own_folder(self._folder) as folder:
             _remove_unfinished(folder)

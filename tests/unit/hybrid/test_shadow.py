@@ -286,6 +286,15 @@ def test_two_processes_keep_theirs_side_by_side_and_what_a_killed_one_left_goes(
     assert sorted(each.name for each in folder.iterdir()) == ["differing-0.8.new", *kept]
 
 
+def test_strings_are_kept_whole_and_too_many_are_not_even_looked_at(tmp_path, monkeypatch):
+    text = np.array([b"a\0", b"a"], object)
+    path = Exhibits(tmp_path / "kept", keep=1).save(Differing({"text": text}, {"y": text}, {"y": text[::-1]}, "cause"))
+    assert read_golden(path).expected["y"].tolist() == [b"a", b"a\0"]
+    monkeypatch.setattr("python_backend.hybrid.exhibits.packed", None)
+    long = np.array([b"x" * 1_000_000] * 70, object)
+    assert Exhibits(tmp_path / "kept", keep=1).save(Differing({"text": long}, {}, {}, "cause")) is None
+
+
 def test_nothing_is_kept_where_nothing_should_be(tmp_path):
     x = np.zeros((1, 2), np.float32)
     assert Exhibits(tmp_path / "kept", keep=0).save(Differing({"x": x}, {"y": x}, {"y": x}, "cause")) is None
