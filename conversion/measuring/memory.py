@@ -55,6 +55,7 @@ def peak_memory_mb(
             [sys.executable, "-m", __name__, *given],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL,

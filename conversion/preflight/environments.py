@@ -111,7 +111,9 @@ def _python(home: Path) -> Path:
 def _run(command: list[str]) -> str | None:
     """Run a step of the making; gives why it failed."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_INSTALL_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"it took more than {_INSTALL_S} s"
     except OSError as error:
@@ -130,11 +132,13 @@ def load_in(python: Path, model: Path, inputs: Mapping[str, NDArray[Any]]) -> Lo
     with tempfile.TemporaryDirectory(prefix="preflight-") as scratch:
         folder = Path(scratch)
         request = {"model": str(model.resolve()), "inputs": list(inputs)}
-        (folder / "request.json").write_text(json.dumps(request))
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         np.savez(folder / "inputs.npz", **{f"input_{n}": _storable(array) for n, array in enumerate(inputs.values())})
         command = [str(python), "-I", "-B", str(_PROBE), scratch]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_S, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_LOAD_S, check=False
+            )
         except subprocess.TimeoutExpired:
             return Loaded({}, {}, f"it did not end within {_LOAD_S} s")
         except OSError as error:
