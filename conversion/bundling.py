@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from python_backend.original.bundle import SOURCE, Bundle
 
@@ -42,8 +42,10 @@ def source_files(spec: ModelSpec) -> dict[str, Path]:
     places = [source.path] if source.path else []
     if ".py:" in source.factory:
         places.append(source.factory.partition(":")[0])
-    found = dict(pair for place in (*places, *source.files) for pair in _files(spec, place))
-    found.update(_weights(spec))
+    found: dict[str, Path] = {}
+    for place in (*places, *source.files):
+        _add(spec, found, dict(_files(spec, place)))
+    _add(spec, found, _weights(spec))
     return dict(sorted(found.items()))
 
 
@@ -56,7 +58,7 @@ def make_bundle(spec: ModelSpec, directory: Path) -> Bundle:
     source = spec.source
     bundle = Bundle(
         format=source.format,
-        path=_inside(spec, source.path) if source.path else None,
+        path=_inside(spec, source.path).as_posix() if source.path else None,
         factory=source.factory or None,
         arguments=source.arguments,
         weights=tuple(_weights(spec)),
@@ -79,20 +81,52 @@ def _weights(spec: ModelSpec) -> dict[str, Path]:
     return found
 
 
+def _add(spec: ModelSpec, found: dict[str, Path], more: dict[str, Path]) -> None:
+    """Add to `found`. Raises ArtefactError where a place in the bundle would have two files, or a file and a folder."""
+    for inside, path in more.items():
+        other = found.setdefault(inside, path)
+        if other.resolve() != path.resolve():
+            raise ArtefactError(f"{spec.name}: {other} and {path} would both be '{inside}' in the release; rename one")
+    for inside, path in found.items():
+        for above in PurePosixPath(inside).parents:
+            if above.as_posix() in found:
+                other = found[above.as_posix()]
+                raise ArtefactError(f"{spec.name}: {path} would lie below the file {other} in the release; rename one")
+
+
 def _files(spec: ModelSpec, place: str) -> Iterator[tuple[str, Path]]:
     path, inside = resolve(spec, place), _inside(spec, place)
     if path.is_file():
-        yield inside, path
+        yield inside.as_posix(), path
         return
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            yield f"{inside}/{file.relative_to(path).as_posix()}", file
+    for file in sorted(_below(spec, path)):
+        if "__pycache__" not in file.parts:
+            yield (inside / file.relative_to(path)).as_posix(), file
 
 
-def _inside(spec: ModelSpec, place: str) -> str:
-    """Files of the model's folder keep their place; those from elsewhere lie under their own name."""
+def _below(spec: ModelSpec, folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Every file below a folder, behind links too. Raises ArtefactError where a link leads back."""
+    here = folder.resolve()
+    if here in above:
+        raise ArtefactError(f"{spec.name}: the link {folder} leads back to {here}, which it lies in; remove it")
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _below(spec, path, (*above, here))
+        elif path.is_file():
+            yield path
+
+
+def _inside(spec: ModelSpec, place: str) -> PurePosixPath:
+    """Files of the model's folder keep their place; those from elsewhere lie under their own name.
+
+    Raises ArtefactError where that is none, so that they would lie outside of the bundle.
+    """
     path = resolve(spec, place)
     try:
-        return path.resolve().relative_to(spec.folder).as_posix()
+        return PurePosixPath(path.resolve().relative_to(spec.folder))
     except ValueError:
-        return path.name
+        if path.name in ("", ".."):
+            raise ArtefactError(
+                f"{spec.name}: '{place}' would lie outside of the release; name what of it the model needs"
+            ) from None
+        return PurePosixPath(path.name)

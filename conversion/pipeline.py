@@ -192,7 +192,7 @@ def _publish(
                 shutil.copyfile(path, staged / role / path.name)
         serving = ready.settled.facts()
         evidence = make_evidence(spec, ready.built, digest, sources, staged, serving=serving, loaded=ready.loaded)
-        (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n")
+        (staged / "hybrid" / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
         (staged / "hybrid" / REPORT).write_text(release_report(evidence), encoding="utf-8")
         return repository.publish(spec.name, staged, ready.configs, live, new_interface)
     except (OSError, shutil.Error) as error:

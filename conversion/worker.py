@@ -51,7 +51,7 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", __name__, str(work), str(os.getpid())]
     with (
-        log.open("w") as output,
+        log.open("wb") as output,
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -67,7 +67,7 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
             with process.stdin as pipe:
                 pickle.dump(task, pipe)
             for line in process.stdout:
-                report(line.decode().rstrip("\n"))
+                report(line.decode(errors="replace").rstrip("\n"))
             code = process.wait()
         except BaseException:
             process.kill()
@@ -76,7 +76,7 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
     if not path.is_file():
         how = f"was killed by signal {-code} (9 is most often a lack of memory)" if code < 0 else f"ended with {code}"
         raise WorkerDied(task.spec.name, how, log)
-    result: dict[str, Any] = json.loads(path.read_text())
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if "error" in result:
         raise _revived(result["error"])
     done: dict[str, Any] = result["done"]
@@ -101,7 +101,7 @@ def main(work: str, parent: str) -> int:
     """Build and write the verdict. Gives the exit code, 0 also for an error that is part of the verdict."""
     end_with_parent(int(parent))
     # Frameworks print on file descriptor 1 from C++ as well: it is kept for progress, and they get the log.
-    progress = os.fdopen(os.dup(1), "w")
+    progress = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)
     directory = Path(work)
     task: Task = pickle.load(sys.stdin.buffer)
@@ -114,7 +114,7 @@ def main(work: str, parent: str) -> int:
         verdict: dict[str, Any] = {"done": asdict(run(task.spec, directory, report, **task.more))}
     except ConversionError as error:
         verdict = {"error": {"class": type(error).__name__, "message": str(error)}}
-    (directory / RESULT).write_text(json.dumps(verdict, indent=1))
+    (directory / RESULT).write_text(json.dumps(verdict, indent=1), encoding="utf-8")
     return 0
 
 

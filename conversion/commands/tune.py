@@ -94,7 +94,7 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 def _write(found: Mapping[str, Any], folder: Path, better: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{found['name']}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / f"{found['name']}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     page = folder / f"{found['name']}.html"
     page.write_text(tuned_page(found, better), encoding="utf-8")
     return page

@@ -60,7 +60,7 @@ def write(entries: Mapping[str, Mapping[str, Any]], path: Path, profile: str, co
         "command": list(command),
         "models": entries,
     }
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def table(entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,13 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from python_backend.original.loading import Device, load
-from python_backend.strings import storable
+from python_backend.strings import packed, unpacked
 
 from ..ending import end_with_parent
 from ..errors import MeasuringFailed
@@ -29,7 +28,7 @@ __all__ = ["peak_memory_mb"]
 # Some allocators plan for a shape once they have seen it.
 _RUNS = 3
 # An input may be called as an argument of numpy.savez.
-_INPUT = "input/"
+_INPUT = "input"
 
 
 def peak_memory_mb(
@@ -49,13 +48,14 @@ def peak_memory_mb(
     """
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "row.npz"
-        np.savez(file, **{f"{_INPUT}{name}": storable(array) for name, array in row.items()})
+        np.savez(file, **packed(_INPUT, row))
         profile = json.dumps(asdict(where) | {"padded": list(padded)})
         given = [str(os.getpid()), kind, str(path), str(file), str(threads), profile, *map(str, sizes)]
         done = subprocess.run(
             [sys.executable, "-m", __name__, *given],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL,
@@ -69,14 +69,10 @@ class _Runs(Protocol):
     def run(self, arrays: Batch) -> object: ...
 
 
-def _runnable(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(object) if array.dtype.kind == "S" else array
-
-
 def main(kind: str, path: str, row_file: str, threads: str, profile: str, *sizes: str) -> int:
     """Load, run, and print the peak."""
     with np.load(row_file) as archive:
-        row = {name.removeprefix(_INPUT): _runnable(archive[name]) for name in archive.files}
+        row = unpacked(archive)[_INPUT]
     given = json.loads(profile)
     where = Profile(tuple((name, options) for name, options in given["providers"]), given["gpu"])
     if kind == "original":

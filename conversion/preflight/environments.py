@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from python_backend.strings import storable
+from python_backend.strings import as_bytes
 
 __all__ = ["Environments", "Loaded", "load_in"]
 
@@ -111,7 +111,9 @@ def _python(home: Path) -> Path:
 def _run(command: list[str]) -> str | None:
     """Run a step of the making; gives why it failed."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_INSTALL_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"it took more than {_INSTALL_S} s"
     except OSError as error:
@@ -130,11 +132,13 @@ def load_in(python: Path, model: Path, inputs: Mapping[str, NDArray[Any]]) -> Lo
     with tempfile.TemporaryDirectory(prefix="preflight-") as scratch:
         folder = Path(scratch)
         request = {"model": str(model.resolve()), "inputs": list(inputs)}
-        (folder / "request.json").write_text(json.dumps(request))
-        np.savez(folder / "inputs.npz", **{f"input_{n}": storable(array) for n, array in enumerate(inputs.values())})
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        np.savez(folder / "inputs.npz", **{f"input_{n}": _storable(array) for n, array in enumerate(inputs.values())})
         command = [str(python), "-I", "-B", str(_PROBE), scratch]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_S, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_LOAD_S, check=False
+            )
         except subprocess.TimeoutExpired:
             return Loaded({}, {}, f"it did not end within {_LOAD_S} s")
         except OSError as error:
@@ -148,3 +152,10 @@ def load_in(python: Path, model: Path, inputs: Mapping[str, NDArray[Any]]) -> Lo
         with np.load(folder / "outputs.npz", allow_pickle=False) as archive:
             outputs = {fact["name"]: archive[f"output_{n}"] for n, fact in enumerate(facts["ran"])}
         return Loaded(facts, outputs)
+
+
+def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array as the probe reads it, which knows NumPy alone: strings as bytes of one width."""
+    if array.dtype.kind not in "OU":
+        return array
+    return np.array([as_bytes(value) for value in array.flat], np.bytes_).reshape(array.shape)

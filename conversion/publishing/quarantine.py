@@ -39,7 +39,7 @@ class Quarantine:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         # First the reason: whatever else is lost by a kill, a number in quarantine has one.
-        (place / REASON).write_text(reason + "\n")
+        (place / REASON).write_text(reason + "\n", encoding="utf-8", errors="backslashreplace")
         self.end(name, version, roles)
         return place
 
@@ -73,6 +73,6 @@ class Quarantine:
 
 def _reason(place: Path) -> str:
     try:
-        return (place / REASON).read_text().strip()
+        return (place / REASON).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return "the reason is not noted"

@@ -79,9 +79,12 @@ def make_evidence(
 
 def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
     """The processor and its cores, the architecture and the system; `gpus` are those of NVIDIA, if any."""
-    lines = (proc / "cpuinfo").read_text().splitlines()
+    lines = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cards = [path.read_text() for path in sorted((proc / "driver/nvidia/gpus").glob("*/information"))]
+    cards = [
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted((proc / "driver/nvidia/gpus").glob("*/information"))
+    ]
     gpus = [line.partition(":")[2].strip() for text in cards for line in text.splitlines() if line.startswith("Model:")]
     return {
         "processor": models[0] if models else platform.machine(),
@@ -108,7 +111,7 @@ def _target(spec: ModelSpec) -> dict[str, Any]:
 def read_evidence(path: Path) -> dict[str, Any]:
     """Read an evidence.json. Raises PublishError where it is missing or broken."""
     try:
-        evidence: dict[str, Any] = json.loads(path.read_text())
+        evidence: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _broken(path, error) from error
     if not isinstance(evidence, dict):

@@ -6,12 +6,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from python_backend.strings import storable
+from python_backend.strings import packed, packed_size, unpacked
 
 from ..errors import PublishError
 from ..proof.parity import Case
@@ -22,6 +20,8 @@ __all__ = ["GOLDEN", "golden_case", "read_golden", "write_golden"]
 GOLDEN = "golden.npz"
 _ROWS = 4
 _BYTES = 8_000_000
+# What the hybrid keeps of requests on which the twins differed has the twin's answer as well.
+_KINDS = {"input", "output", "twin"}
 
 
 def golden_case(cases: Sequence[Case], batched: bool, run: Callable[[Batch], Batch]) -> Case:
@@ -42,31 +42,23 @@ def golden_case(cases: Sequence[Case], batched: bool, run: Callable[[Batch], Bat
 
 
 def write_golden(case: Case, path: Path) -> None:
-    """Write a .npz without pickles: arrays `input/NAME` and `output/NAME`, strings as bytes of a fixed width."""
+    """Write a .npz without pickles: arrays `input/NAME` and `output/NAME`, strings as `packed` has them."""
     with path.open("wb") as file:
-        np.savez_compressed(file, **_arrays(case))
+        np.savez_compressed(file, **packed("input", case.inputs), **packed("output", case.expected))
 
 
 def read_golden(path: Path) -> Case:
     """Read what `write_golden` wrote; strings come back as object arrays of bytes. Raises PublishError."""
-    # What the hybrid keeps of requests on which the twins differed has the twin's answer as well.
-    found: dict[str, Batch] = {"input": {}, "output": {}, "twin": {}}
     try:
         # Opened here: NumPy leaves a file that is no archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            for key in archive.files:
-                kind, _, name = key.partition("/")
-                array = archive[key]
-                found[kind][name] = array.astype(object) if array.dtype.kind == "S" else array
+            found = unpacked(archive)
+        if not found.keys() <= _KINDS:
+            raise ValueError(f"it has arrays of the kind '{min(found.keys() - _KINDS)}'")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise PublishError(f"{path} holds no golden samples ({error}); convert the model again") from error
-    return Case(found["input"], found["output"])
-
-
-def _arrays(case: Case) -> dict[str, NDArray[Any]]:
-    kinds = {"input": case.inputs, "output": case.expected}
-    return {f"{kind}/{name}": storable(array) for kind, batch in kinds.items() for name, array in batch.items()}
+    return Case(found.get("input", {}), found.get("output", {}))
 
 
 def _size(case: Case) -> int:
-    return max(1, sum(array.nbytes for array in _arrays(case).values()))
+    return max(1, packed_size(case.inputs) + packed_size(case.expected))

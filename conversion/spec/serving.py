@@ -31,7 +31,7 @@ class ShadowSpec:
     """How the twins are compared in service: the `share` of the answers that is asked for again at the other twin.
 
     More than `max_differing` of those compared, and the ONNX twin is asked no more, if `quarantine`. The newest `keep`
-    requests on which the twins differed lie in `folder` on the server; "" is understudy/NAME in its temporary folder.
+    requests on which the twins differed lie in `folder` on the server; "" is understudy-UID-NAME in its temporary one.
     """
 
     share: float = 0.01

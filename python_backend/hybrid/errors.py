@@ -9,13 +9,16 @@ HybridError
 │   └── RowsRefused     some rows, or all, of a twin's answer are not finite or out of range
 ├── BothFailed          neither did: answered UNAVAILABLE if neither could be asked, INTERNAL otherwise
 ├── DeadlinePassed      no answer in time: answered UNAVAILABLE
-└── Overloaded          as many requests as may be are under way: answered UNAVAILABLE, at once
+├── Overloaded          as many requests as may be are under way: answered UNAVAILABLE, at once
+└── FolderShared        others may write where exhibits are to be kept: none is, and the log says so
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 # What a model says itself, as Triton hands it on: the original, ONNX Runtime, and any other of Python. It may say every
 # word there is, and no caller may switch a twin off by making it do so.
@@ -146,6 +149,16 @@ class Overloaded(HybridError):
     def unavailable(self) -> bool:
         """Worth another try."""
         return True
+
+
+class FolderShared(HybridError):
+    """The folder for exhibits belongs to another user, is a link, or may be written in by others."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} must be a folder, and no link, of the user that runs the server (uid {os.geteuid()}), in which "
+            "nobody else may write; correct its owner and mode, or set another shadow_folder"
+        )
 
 
 def kind_of(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from .batch import Answer, Batch
-from .errors import HybridError, RequestInvalid
-from .exhibits import Exhibits
+from .errors import FolderShared, HybridError, RequestInvalid
+from .exhibits import Exhibits, default_folder
 from .exporter import Exporter
 from .gather import Gather
 from .guard import all_finite, first_not_finite
@@ -101,13 +100,13 @@ class TritonPythonModel:
         tolerance = proved_tolerance(directory)
         if not settings.share or tolerance is None:
             return None
-        exhibits = Exhibits(Path(settings.folder or Path(tempfile.gettempdir(), "understudy", name)), settings.keep)
+        exhibits = Exhibits(Path(settings.folder) if settings.folder else default_folder(name), settings.keep)
 
         def differed(found: Differing) -> None:
             try:
                 path = exhibits.save(found)
                 kept = f"; kept in {path}" if path else ""
-            except OSError as error:
+            except (OSError, FolderShared) as error:
                 kept = f"; it could not be kept: {error}"
             self._log.say("shadow", f"the twins differ: {found.cause}{kept}")
 

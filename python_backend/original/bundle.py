@@ -43,7 +43,7 @@ class Bundle:
 
     def write(self, directory: Path) -> None:
         """Write the manifest into `directory`."""
-        (directory / MANIFEST).write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
+        (directory / MANIFEST).write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_bundle(directory: Path) -> Bundle:

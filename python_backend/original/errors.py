@@ -14,6 +14,7 @@ OriginalError
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +103,14 @@ def run_failures() -> Iterator[None]:
     # A model is the user's code: whatever it raises is the news to pass on.
     except Exception as error:
         raise RunFailed(first_line(error)) from error
+
+
+def not_unpickled(path: Path, framework: str, error: pickle.UnpicklingError) -> OriginalError:
+    """Why a pickle was refused: it holds code, or is none."""
+    # weights_only refuses both code and plain garbage with this class; only the former is worth trusting.
+    if "Unsupported" in str(error) or "weights_only" in str(error).lower():
+        return CodeNotTrusted(path, "a pickle of Python objects")
+    return ArtefactUnreadable(path, framework, first_line(error))
 
 
 def first_line(error: BaseException) -> str:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from .bundle import SOURCE, Bundle, Tensor, source_file
 from .errors import (
     ArtefactUnreadable,
-    CodeNotTrusted,
     DtypeUnknown,
     FactoryFailed,
     WeightsMismatch,
     first_line,
+    not_unpickled,
     run_failures,
 )
+from .exported_program import load_program
 from .factory import find_callable
 from .loading import Arrays, Device, name_outputs
 
@@ -95,14 +96,7 @@ def _torchscript(bundle: Bundle, directory: Path) -> Any:
 
 
 def _exported_program(bundle: Bundle, directory: Path) -> Any:
-    import torch
-
-    path = source_file(directory, bundle.path or "")
-    try:
-        return torch.export.load(str(path))
-    # Its loader raises whatever the broken part of the archive gives: there is no base class to name.
-    except Exception as error:
-        raise ArtefactUnreadable(path, "torch.export", first_line(error)) from error
+    return load_program(source_file(directory, bundle.path or ""), bundle.trust_code)
 
 
 def _from_factory(bundle: Bundle, directory: Path) -> Any:
@@ -154,10 +148,7 @@ def _read_state(path: Path, trust_code: bool) -> dict[str, Any]:
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=not trust_code)
     except pickle.UnpicklingError as error:
-        # weights_only refuses both code and plain garbage with this class; only the former is worth trusting.
-        if "Unsupported" in str(error) or "weights_only" in str(error).lower():
-            raise CodeNotTrusted(path, "a pickle of Python objects") from error
-        raise ArtefactUnreadable(path, "torch", first_line(error)) from error
+        raise not_unpickled(path, "torch", error) from error
     except Exception as error:
         raise ArtefactUnreadable(path, "torch", first_line(error)) from error
     for key in ("state_dict", "model_state_dict", "model"):

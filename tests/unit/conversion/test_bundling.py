@@ -58,6 +58,58 @@ def test_what_is_not_there_is_named(spec, keys, sentence):
         source_files(with_source(spec, **keys))
 
 
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (("common.py", "../shared/common.py"), "common.py and .*shared/common.py would both be 'common.py' in the"),
+        (
+            ("package:conversion/__init__.py", "package:serving/__init__.py"),
+            "would both be '__init__.py' in the release",
+        ),
+        (("../shared", "shared"), "would both be 'shared/common.py' in the release"),
+        (
+            ("../shared/common.py", "../elsewhere/common.py"),
+            "would lie below the file .*shared/common.py in the release",
+        ),
+        (("..",), "'..' would lie outside of the release"),
+        (("package:conversion/..",), "would lie outside of the release"),
+        (("/",), "'/' would lie outside of the release"),
+    ],
+)
+def test_two_files_for_one_place_and_files_for_no_place_are_refused(spec, tmp_path, files, sentence):
+    home = tmp_path / "home"
+    for file in ("home/common.py", "shared/common.py", "home/shared/common.py", "elsewhere/common.py/x"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(file)
+    made = replace(with_source(spec, format="torch_module", factory="p.q:f", files=files), folder=home)
+    with pytest.raises(ArtefactError, match=sentence):
+        source_files(made)
+
+
+def test_one_file_that_is_named_twice_is_one_file(spec):
+    (spec.folder / "net.py").write_text("def build(): ...")
+    made = with_source(spec, format="torch_module", factory="net.py:build", files=("net.py", "."))
+    assert "net.py" in source_files(made)
+    assert not any(inside.startswith(".") for inside in source_files(made))
+
+
+def test_a_folder_behind_a_link_belongs_to_the_model_and_its_fingerprint(spec, tmp_path):
+    model, weights = spec.folder / "net", tmp_path / "weights"
+    for folder in (model, weights):
+        folder.mkdir()
+    (model / "saved_model.pb").write_text("graph")
+    (weights / "variables.index").write_text("one")
+    (model / "variables").symlink_to(weights)
+    made = with_source(spec, format="saved_model", path="net")
+    assert list(source_files(made)) == ["net/saved_model.pb", "net/variables/variables.index"]
+    first = fingerprint(made)[0]
+    (weights / "variables.index").write_text("two")
+    assert fingerprint(made)[0] != first
+    (weights / "again").symlink_to(model)
+    with pytest.raises(ArtefactError, match=r"the link .*/net/variables/again leads back to .*/net, which it lies in"):
+        source_files(made)
+
+
 def test_the_fingerprint_changes_with_the_spec_the_files_and_nothing_else(spec):
     (spec.folder / "net.keras").write_text("one")
     first, sources = fingerprint(spec)

@@ -9,7 +9,8 @@ import pytest
 
 from conversion.release.golden import read_golden
 from python_backend.hybrid.batch import Answer
-from python_backend.hybrid.exhibits import Exhibits
+from python_backend.hybrid.errors import FolderShared
+from python_backend.hybrid.exhibits import Exhibits, default_folder
 from python_backend.hybrid.settings import ShadowSettings, Tolerance
 from python_backend.hybrid.shadow import Differing, Shadow
 from python_backend.hybrid.tally import Tally
@@ -227,6 +228,48 @@ def test_the_newest_differing_requests_are_kept_as_conversion_reads_them(tmp_pat
     assert case.inputs["text"].tolist() == [[b"a", b"longer"]]
     assert case.expected["y"].tolist() == [[3, 3]]
     assert path.parent.stat().st_mode & 0o077 == 0
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def keep_one(folder):
+    x = np.zeros((1, 2), np.float32)
+    return Exhibits(folder, keep=1).save(Differing({"x": x}, {"y": x}, {"y": x}, "cause"))
+
+
+def test_no_folder_is_used_that_others_may_write_in_or_that_is_somewhere_else(tmp_path):
+    shared, elsewhere = tmp_path / "shared", tmp_path / "elsewhere"
+    for folder in (shared, elsewhere):
+        folder.mkdir()
+    shared.chmod(0o777)
+    (tmp_path / "link").symlink_to(elsewhere)
+    for folder in (shared, tmp_path / "link"):
+        with pytest.raises(FolderShared, match=f"{folder} must be a folder, and no link, of the user"):
+            keep_one(folder)
+    assert [*shared.iterdir(), *elsewhere.iterdir()] == []
+
+
+def test_no_folder_is_used_that_belongs_to_somebody_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert default_folder("net").name == f"understudy-{tmp_path.stat().st_uid + 1}-net"
+    with pytest.raises(FolderShared):
+        keep_one(tmp_path / "kept")
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    (tmp_path / "kept").mkdir()
+    for name in ("differing-0.npz", f"differing-0.{os.getpid()}.new"):
+        (tmp_path / "kept" / name).symlink_to(precious)
+    assert not keep_one(tmp_path / "kept").is_symlink()
+    assert precious.read_text() == "as it was"
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "kept" / "differing-0.npz").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        keep_one(tmp_path / "kept")
+    assert [each.name for each in (tmp_path / "kept").iterdir()] == ["differing-0.npz"]
 
 
 def test_two_processes_keep_theirs_side_by_side_and_what_a_killed_one_left_goes(tmp_path):
@@ -241,6 +284,15 @@ def test_two_processes_keep_theirs_side_by_side_and_what_a_killed_one_left_goes(
             exhibits.save(Differing({"x": x}, {"y": x}, {"y": x}, "cause"))
     kept = [f"differing-{number}.npz" for number in range(4)]
     assert sorted(each.name for each in folder.iterdir()) == ["differing-0.8.new", *kept]
+
+
+def test_strings_are_kept_whole_and_too_many_are_not_even_looked_at(tmp_path, monkeypatch):
+    text = np.array([b"a\0", b"a"], object)
+    path = Exhibits(tmp_path / "kept", keep=1).save(Differing({"text": text}, {"y": text}, {"y": text[::-1]}, "cause"))
+    assert read_golden(path).expected["y"].tolist() == [b"a", b"a\0"]
+    monkeypatch.setattr("python_backend.hybrid.exhibits.packed", None)
+    long = np.array([b"x" * 1_000_000] * 70, object)
+    assert Exhibits(tmp_path / "kept", keep=1).save(Differing({"text": long}, {}, {}, "cause")) is None
 
 
 def test_nothing_is_kept_where_nothing_should_be(tmp_path):

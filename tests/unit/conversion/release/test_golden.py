@@ -6,6 +6,7 @@ import pytest
 from conversion.errors import PublishError
 from conversion.proof.parity import Case
 from conversion.release.golden import golden_case, read_golden, write_golden
+from python_backend.strings import packed, packed_size
 
 
 def case(rows, width=3, seed=0):
@@ -59,6 +60,10 @@ STRINGS = np.array([[b"a", b""], ["ünï".encode(), b"long enough"]], object)
         np.array(5, np.int64),
         np.zeros((0, 3), np.uint8),
         STRINGS,
+        np.array([b"nothing lost\0\0", b"\0", b""], object),
+        np.array([b"long" * 1000, *[b"s"] * 99], object).reshape(10, 10),
+        np.array(b"alone\0", object),
+        np.zeros((2, 0), object),
     ],
 )
 def test_arrays_come_back_as_they_were(tmp_path, array):
@@ -77,6 +82,30 @@ def test_texts_are_stored_without_a_pickle(tmp_path):
     with np.load(tmp_path / "golden.npz", allow_pickle=False) as archive:
         assert archive["input/x"].dtype.kind == archive["output/y"].dtype.kind == "S"
     assert list(read_golden(tmp_path / "golden.npz").expected["y"]) == ["ünï".encode(), b"b"]
+
+
+def test_strings_take_the_room_that_they_need():
+    """One of 20 MB among 3,000 would be 60 GB if all had its width."""
+    long = np.array([b"x" * 20_000_000, *[b""] * 2999], object)
+    assert packed_size({"x": long}) == 20_000_000 + 8 * 3000
+    assert sum(array.nbytes for array in packed("input", {"x": long}).values()) == packed_size({"x": long})
+
+
+def test_texts_of_one_width_are_read_as_older_releases_have_them(tmp_path):
+    np.savez(tmp_path / "golden.npz", **{"input/x": np.array([["ünï".encode(), b"b"]]), "output/y": np.zeros(1)})
+    assert read_golden(tmp_path / "golden.npz").inputs["x"].tolist() == [["ünï".encode(), b"b"]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"input.bytes/x": np.zeros(2, np.uint8)}, {"input.bytes/x": np.zeros(3)}, {"input.lengths/x": np.array([-1, 4])}],
+)
+def test_strings_that_do_not_add_up_are_refused(tmp_path, damage):
+    arrays = packed("input", {"x": np.array([b"a\0", b"b"], object)})
+    for broken in (arrays | damage, {"input.lengths/x": arrays["input.lengths/x"]}):
+        np.savez(tmp_path / "golden.npz", **broken)
+        with pytest.raises(PublishError, match="the lengths of its strings are not those of their bytes"):
+            read_golden(tmp_path / "golden.npz")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04"])
