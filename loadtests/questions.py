@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.wire import Answer, Arrays, difference, random_inputs
+from serving.samples import of_kind
 from serving.watch.rounds import GOLDEN
 
 EVIDENCE = "evidence.json"
@@ -52,8 +53,8 @@ def from_release(folder: Path, *, batched: bool) -> list[Question]:
     path = folder / GOLDEN
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        parity = json.loads((folder / EVIDENCE).read_text())["parity"]
+            inputs, outputs = _of_kind(archive, "input"), _of_kind(archive, "output")
+        parity = json.loads((folder / EVIDENCE).read_text(encoding="utf-8"))["parity"]
         tolerance = max(float(parity["atol"]), float(parity["rtol"]))
         # Releases of schema 1 had no third part.
         of_largest = float(parity.get("of_largest", 0.0))
@@ -61,7 +62,6 @@ def from_release(folder: Path, *, batched: bool) -> list[Question]:
         raise NoQuestions(
             f"{folder} holds no golden samples with their evidence ({error}); convert the model"
         ) from error
-    inputs, outputs = _of_kind(arrays, "input/"), _of_kind(arrays, "output/")
     rows = range(len(next(iter(inputs.values()), []))) if batched else [...]
     if not inputs or not outputs or not rows:
         raise NoQuestions(f"{path} holds no sample; convert the model")
@@ -76,8 +76,8 @@ def made_up(config: Any, ask_original: Callable[[Arrays], Answer]) -> list[Quest
     return [Question(inputs, Answer(ask_original(inputs).outputs, frozenset()), _TOLERANCE) for inputs in asked]
 
 
-def _of_kind(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    found = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+def _of_kind(arrays: Mapping[str, NDArray[Any]], kind: str) -> dict[str, NDArray[Any]]:
+    found = of_kind(arrays, kind)
     return {name: array.astype(np.object_) if array.dtype.kind == "S" else array for name, array in found.items()}
 
 

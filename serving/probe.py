@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from serving.samples import of_kind
+
 
 def probe_inputs(config: Any) -> list[Any]:
     """One tritonclient InferInput of zeros (empty strings) for each input that is not optional.
@@ -28,7 +30,7 @@ def probe_inputs(config: Any) -> list[Any]:
 
 
 def golden_inputs(config: Any, path: Path) -> list[Any]:
-    """The first of the golden samples that a release carries (arrays `input/NAME` of a .npz), for the same model.
+    """The first of the golden samples that a release carries in a .npz, for the same model.
 
     Raises OSError or ValueError where the file is not there or holds no such samples.
     """
@@ -54,7 +56,7 @@ def _samples(path: Path, _changed_ns: int, *, first_row: bool) -> dict[str, Any]
     import numpy as np
 
     with np.load(path, allow_pickle=False) as archive:
-        arrays = {name.removeprefix("input/"): archive[name] for name in archive.files if name.startswith("input/")}
+        arrays = of_kind(archive, "input")
     # A copy: a view would keep all rows.
     return {name: array[:1].copy() if first_row else array for name, array in arrays.items()}
 

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import deserialize_bytes_tensor
 
+from python_backend.strings import packed
 from serving.probe import golden_inputs, probe_inputs
 
 
@@ -72,3 +73,20 @@ def test_samples_that_were_changed_are_read_anew(tmp_path: Path) -> None:
         os.utime(path, ns=(changed, changed))
         (x,) = golden_inputs(asked, path)
         assert np.frombuffer(x._get_content(), np.int64).tolist() == [value]
+
+
+def test_strings_are_asked_for_whole_as_a_release_keeps_them(tmp_path: Path) -> None:
+    texts = np.array([[b"ends in zeros\0\0"], [b"second"]], np.object_)
+    np.savez(tmp_path / "golden.npz", **packed("input", {"s": texts}))
+    (asked,) = golden_inputs(
+        config('max_batch_size: 8 input { name: "s" data_type: TYPE_STRING dims: [1] }'), tmp_path / "golden.npz"
+    )
+    assert deserialize_bytes_tensor(asked._get_content()).tolist() == [b"ends in zeros\0\0"]
+
+
+def test_strings_whose_lengths_are_not_those_of_their_bytes_are_no_samples(tmp_path: Path) -> None:
+    damaged = {"input.lengths/s": np.array([[3]]), "input.bytes/s": np.zeros(2, np.uint8)}
+    np.savez(tmp_path / "golden.npz", **damaged)
+    asked = config('max_batch_size: 8 input { name: "s" data_type: TYPE_STRING dims: [1] }')
+    with pytest.raises(ValueError, match="are not those of their bytes"):
+        golden_inputs(asked, tmp_path / "golden.npz")
