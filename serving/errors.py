@@ -7,7 +7,8 @@
     │   ├── TritonNotFound
     │   ├── PythonNotSuitable
     │   ├── NoRunDirectory
-    │   └── NoSharedMemory
+    │   ├── NoSharedMemory
+    │   └── StateNotWritten                 no room for the state file, or no right to it
     ├── PortTaken                  exit 4
     ├── ServerFailed               exit 5   the process died, or never became live
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
@@ -89,6 +90,17 @@ class NoSharedMemory(MachineError):
             f"the models to load have {processes} processes, each of which takes 1 MiB of shared memory at the least, "
             f"and {free_mib} MiB are free; load fewer models, or make room in memory and /dev/shm (Docker: --shm-size)"
         )
+
+
+class StateNotWritten(MachineError):
+    """The file that tells where the server runs cannot be written."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(
+            f"the state file {path} cannot be written ({found}), and publishing finds the server by it; make room "
+            "there, or name another with --state"
+        )
+        self.path = path
 
 
 class PortTaken(ServingError):

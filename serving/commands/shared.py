@@ -18,7 +18,8 @@ EXIT_CODES = """exit codes:
   0    done; for `serve`: stopped by Ctrl-C, SIGTERM or SIGHUP
   1    any other error
   2    usage: an argument, the repository, or a config.pbtxt is wrong
-  3    this machine lacks something (Triton, a shared libpython); `python -m serving.doctor` tells what
+  3    this machine lacks something (Triton, a shared libpython: `python -m serving.doctor` tells what), or the state
+       file cannot be written
   4    a port is taken
   5    tritonserver ended by itself, again and again, or did not become live
   6    the server refused to load, unload or run a model, or does not know it
