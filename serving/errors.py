@@ -18,7 +18,8 @@
     │   ├── UnloadFailed
     │   └── ProbeFailed
     ├── ServerUnreachable          exit 7   nothing answers at that address
-    └── KeyRefused                 exit 8   the control API is behind a key, and this is not the one
+    ├── KeyRefused                 exit 8   the control API is behind a key, and this is not the one
+    └── RepositoryUnreadable       exit 9   the server answers, and cannot list its own repository
 
 `exit_code` is what the command line ends with. 0 is success.
 """
@@ -190,5 +191,18 @@ class KeyRefused(ServingError):
         super().__init__(
             f"the Triton at {url} keeps loading, unloading and listing of models behind a key, and was given none or "
             f"another one; set {variable} to the one that it was started with"
+        )
+        self.url = url
+
+
+class RepositoryUnreadable(ServingError):
+    """The server answers, and cannot list its repository: 24.10 stops at the first entry that it cannot look at."""
+
+    exit_code = 9
+
+    def __init__(self, url: str, found: str) -> None:
+        super().__init__(
+            f"the Triton at {url} answers, and cannot list its model repository: {found}; remove a file that it names "
+            "(a link to nothing, as an editor's lock is), or bring back what was moved away"
         )
         self.url = url

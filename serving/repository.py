@@ -34,6 +34,11 @@ def read_repository(repository: Path) -> dict[str, ServedModel]:
     return {path.parent.name: _read_model(path) for path in configs}
 
 
+def dangling(repository: Path) -> list[Path]:
+    """Links to nothing in it: as long as one is there Triton 24.10 lists none of its models."""
+    return [path for path in sorted(repository.iterdir()) if path.is_symlink() and not path.exists()]
+
+
 def _read_model(path: Path) -> ServedModel:
     config = _parse(path)
     named = (config.parameters[key].string_value for key in ("primary_model", "fallback_model"))

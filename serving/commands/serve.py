@@ -9,6 +9,7 @@ from pathlib import Path
 from serving.commands.shared import Commands, add_command, say, with_state
 from serving.commands.watch import policy_of, told_on, with_watching
 from serving.errors import ServerFailed
+from serving.repository import dangling
 from serving.server import TritonServer
 from serving.watch.keeper import Keeper
 
@@ -83,6 +84,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         state_path=arguments.state,
     )
     say(f"starting Triton on {arguments.repository}; its log is {arguments.log}")
+    for link in dangling(arguments.repository) if arguments.repository.is_dir() else ():
+        say(f"warning: {link} is a link to nothing: while it is there nobody is told which models there are; remove it")
     with server:
         for name, reason in server.failures.items():
             say(f"warning: could not load model '{name}': {reason}")

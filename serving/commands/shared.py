@@ -25,6 +25,7 @@ EXIT_CODES = """exit codes:
   6    the server refused to load, unload or run a model, or does not know it
   7    no server answers
   8    the server's control API is behind a key, and UNDERSTUDY_CONTROL_KEY is not that
+  9    the server answers, and cannot list its model repository
   130  interrupted before the server was up
 environment, for a server that --grpc-url names:
   UNDERSTUDY_CONTROL_KEY  the key of the control API

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from serving.control import ModelStatus
-from serving.errors import ModelError, ServingError
+from serving.errors import ModelError, RepositoryUnreadable, ServingError
 from serving.loads import whose
 from serving.stubs import Stub
 from serving.watch.care import Care, Policy
@@ -167,4 +167,8 @@ class Repairs:
 
     def _was_unloaded(self, name: str) -> bool:
         """Whether somebody took the model away since it was found to be ready, so that it rightly does not answer."""
-        return not any(one.ready or is_broken(one) for one in self._control.index() if one.name == name)
+        try:
+            index = self._control.index()
+        except RepositoryUnreadable:
+            return False
+        return not any(one.ready or is_broken(one) for one in index if one.name == name)

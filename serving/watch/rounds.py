@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.control import ModelStatus
-from serving.errors import ModelError, ProbeFailed, ServingError
+from serving.errors import ModelError, ProbeFailed, RepositoryUnreadable, ServingError
 from serving.stubs import Stub, Stubs
 from serving.watch import repairs
 from serving.watch.care import DIED, HANGS, Care, Policy
@@ -75,6 +75,7 @@ class Watch:
         self._begin_anew = begin_anew
         self._clock = clock
         self._cares: dict[str, Care] = {}
+        self._last: list[ModelStatus] = []
         self._answered: dict[str, int] = {}
         self.serving: tuple[str, ...] = ()
 
@@ -97,8 +98,16 @@ class Watch:
             self._repairs.leave(_REPAIRS_END_S)
 
     def look(self) -> bool:
-        """One round; whether every model answered. Raises ServerUnreachable."""
-        index = [one for one in self._control.index() if self._mine(one.name)]
+        """One round; whether every model answered. Raises ServerUnreachable.
+
+        Without its index a server's models are not asked, since somebody may have unloaded one; those that the watch
+        owes are loaded all the same. Raises RepositoryUnreadable then.
+        """
+        try:
+            index = self._index()
+        except RepositoryUnreadable:
+            self._mend([name for name, care in self._cares.items() if care.unloaded], {one.name for one in self._last})
+            raise
         ready = [one for one in index if one.ready]
         self._telling.broken({(one.name, one.version or 0): one.reason for one in index if is_broken(one)})
         for name in {one.name for one in ready} - self._cares.keys():
@@ -122,10 +131,14 @@ class Watch:
     def mend(self, died: Collection[Stub]) -> frozenset[str]:
         """Load anew the models whose serving processes were seen to die; nobody is asked before. Gives their names.
 
-        A process of a version that is still being loaded is its publisher's affair. Raises ServerUnreachable.
+        A process of a version that is still being loaded is its publisher's affair. A server that cannot list its
+        repository has what it had at the last look. Raises ServerUnreachable.
         """
         self._repairs.died(died)
-        index = [one for one in self._control.index() if self._mine(one.name)]
+        try:
+            index = self._index()
+        except RepositoryUnreadable:
+            index = self._last
         serving = {(one.name, one.version or 0) for one in index if one.ready}
         # A server that tells of no versions has one.
         dead = {one.model for one in died if {(one.model, one.version), (one.model, 0)} & serving}
@@ -137,6 +150,10 @@ class Watch:
             self._cares.setdefault(name, Care(self._policy)).failed(DIED)
         self._mend(dead, {one.name for one in index})
         return frozenset(dead)
+
+    def _index(self) -> list[ModelStatus]:
+        self._last = [one for one in self._control.index() if self._mine(one.name)]
+        return self._last
 
     def _mend(self, names: Collection[str], there: Collection[str]) -> None:
         now = self._clock()

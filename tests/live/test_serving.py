@@ -27,6 +27,7 @@ from serving import (
     ModelNotFound,
     PortTaken,
     ProbeFailed,
+    RepositoryUnreadable,
     ServerFailed,
     ServerUnreachable,
     TritonServer,
@@ -304,6 +305,26 @@ def test_an_unknown_model_is_said_with_what_there_is(triton) -> None:
     with pytest.raises(InferenceServerException):
         infer(triton.server.grpc_url, 0.0, name)
     triton.drop(name)
+
+
+def test_a_link_to_nothing_in_the_repository_ends_no_start_and_no_control(repository: Path) -> None:
+    link = repository / ".#echo"
+    link.symlink_to("somebody@host.1:2")
+    with TritonServer(repository) as server, server.control() as control:
+        with pytest.raises(RepositoryUnreadable, match=r"failed to stat file .*/\.#echo; remove"):
+            control.index()
+        control.unload("echo")
+        control.load("echo")
+        control.reload("echo")
+        with pytest.raises(LoadFailed, match="nope"):
+            control.load("nope")
+        link.unlink()
+        assert [one.ready for one in control.index()] == [True]
+        away = repository.with_name("away")
+        repository.rename(away)
+        with pytest.raises(RepositoryUnreadable, match="failed to open directory"):
+            control.index()
+        away.rename(repository)
 
 
 def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import RepositoryError, UsageError
-from serving.repository import ServedModel, load_stages, processes_of, read_repository
+from serving.repository import ServedModel, dangling, load_stages, processes_of, read_repository
 
 HYBRID = """
 backend: "python"
@@ -94,3 +94,10 @@ def test_a_config_that_does_not_parse_names_file_and_place(tmp_path: Path) -> No
 def test_a_missing_repository_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match=r"no such directory; publish a model first"):
         read_repository(tmp_path / "absent")
+
+
+def test_links_to_nothing_are_found(tmp_path: Path) -> None:
+    write(tmp_path, net="").joinpath("link").symlink_to("net")
+    assert dangling(tmp_path) == []
+    (tmp_path / ".#net").symlink_to("somebody@host.1:2")
+    assert dangling(tmp_path) == [tmp_path / ".#net"]
