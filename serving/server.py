@@ -136,12 +136,17 @@ class TritonServer:
                 stages = [[name for name in stage if name != error.name] for stage in stages]
 
     def _stages(self) -> list[list[str]]:
-        """What a start loads, one stage after the other."""
+        """What a start loads, one stage after the other. What it cannot even read counts as what does not load."""
         if self._launched is not None:
             raise RuntimeError("the server is already started")
         self.failures.clear()
-        self._models = read_repository(self.repository)
-        return load_stages(self._models, self._load)
+        self._models, broken = read_repository(self.repository)
+        stages = load_stages(self._models, [*self._models, *broken] if self._load is None else self._load)
+        for name in [name for stage in stages for name in stage if name in broken]:
+            if self._strict:
+                raise broken[name]
+            self.failures[name] = str(broken[name])
+        return [readable for stage in stages if (readable := [name for name in stage if name not in broken])]
 
     def _start(self, stages: list[list[str]], *, idle_ends: bool, ahead: bool = False) -> None:
         """Launch and load; with `ahead` the server loads what it can before it listens."""

@@ -17,7 +17,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 EXIT_CODES = """exit codes:
   0    done; for `serve`: stopped by Ctrl-C, SIGTERM or SIGHUP
   1    any other error
-  2    usage: an argument, the repository, or a config.pbtxt is wrong
+  2    usage: an argument or the repository is wrong; with --strict also one config.pbtxt
   3    this machine lacks something (Triton, a shared libpython: `python -m serving.doctor` tells what), or the state
        file cannot be written
   4    a port is taken

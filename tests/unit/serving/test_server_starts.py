@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from serving import server as module
-from serving.errors import LoadHangs, ServerFailed, StateNotWritten
+from serving.errors import LoadHangs, RepositoryError, ServerFailed, StateNotWritten
 from serving.server import TritonServer
 
 
@@ -82,6 +82,20 @@ def test_ctrl_c_does_not_wait_for_the_loads_under_way(repository, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         server._load_models([["well"]], idle_ends=True)
     assert ended.is_set()
+
+
+def test_a_configuration_that_does_not_parse_keeps_no_other_model_from_serving(repository):
+    (repository / "torn").mkdir()
+    (repository / "torn" / "config.pbtxt").write_text("x {")
+    (repository / "hangs" / "config.pbtxt").unlink()
+    (repository / "hangs_too" / "config.pbtxt").unlink()
+    server = Hanging(repository, strict=False)
+    server.start()
+    assert server.started == [(["well"], True)]
+    assert "torn/config.pbtxt: not a model configuration" in server.failures["torn"]
+    Hanging(repository, load=["well"]).start()
+    with pytest.raises(RepositoryError, match="torn"):
+        Hanging(repository).start()
 
 
 class Launching(TritonServer):
