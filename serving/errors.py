@@ -10,6 +10,7 @@
     │   ├── NoSharedMemory
     │   └── StateNotWritten                 no room for the state file, or no right to it
     ├── PortTaken                  exit 4
+    ├── StateTaken                 exit 4   the state file is that of another server that runs
     ├── ServerFailed               exit 5   the process died, or never became live
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
     │   ├── ModelNotFound
@@ -115,6 +116,19 @@ class PortTaken(ServingError):
             f"port {port} ({service}) is taken {who}; stop that process, or choose another with --{service}-port"
         )
         self.port = port
+
+
+class StateTaken(ServingError):
+    """The state file tells of another server, which runs: publishing would not find it any more."""
+
+    exit_code = 4
+
+    def __init__(self, path: Path, pid: int, url: str) -> None:
+        super().__init__(
+            f"the state file {path} is taken by process {pid}, a Triton that serves at {url}; stop that one, or choose "
+            "another --state and --log"
+        )
+        self.path = path
 
 
 class ServerFailed(ServingError):

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 
 from serving.control import ModelControl
-from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable, StateNotWritten
+from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable, StateNotWritten, StateTaken
 from serving.launch import Launched, Order, launch
 from serving.loads import wait_for
 from serving.ports import LOOPBACK
 from serving.repository import ServedModel, load_stages, read_repository
 from serving.shared_memory import MIB
-from serving.state import RunningServer, clear_state, started_ticks, write_state
+from serving.state import RunningServer, clear_state, refuse_another, started_ticks, write_state
 from serving.stubs import Stubs
 
 _KILL_AFTER_DRAIN_S = 5.0
@@ -113,10 +113,12 @@ class TritonServer:
     def start(self) -> None:
         """Start the server and load its models; return when all of them serve.
 
-        Raises RepositoryError, MachineError for what this machine lacks, and PortTaken before anything is started;
+        Raises RepositoryError, MachineError for what this machine lacks, PortTaken, StateTaken before anything starts;
         ServerFailed with the end of the log; LoadFailed with the server's reason. No process is left behind by any.
         """
         stages = self._stages()
+        if self._state_path is not None and not self._restarts:
+            refuse_another(self._state_path)
         try:
             self._start(stages, idle_ends=True)
         except LoadHangs:
@@ -259,7 +261,7 @@ class TritonServer:
         self.untold = ""
         try:
             write_state(self._state_path, state)
-        except StateNotWritten as error:
+        except (StateNotWritten, StateTaken) as error:
             # Callers know the ports from before: a server that serves is not ended for a file.
             if not self._restarts:
                 raise

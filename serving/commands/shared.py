@@ -20,7 +20,7 @@ EXIT_CODES = """exit codes:
   2    usage: an argument or the repository is wrong; with --strict also one config.pbtxt
   3    this machine lacks something (Triton, a shared libpython: `python -m serving.doctor` tells what), or the state
        file cannot be written
-  4    a port is taken
+  4    a port is taken, or the state file, by another server that runs
   5    tritonserver ended by itself, again and again, or did not become live
   6    the server refused to load, unload or run a model, or does not know it
   7    no server answers

@@ -353,7 +353,7 @@ def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, 
             "serve", "--repository", str(repository), "--grpc-port", shown["grpc"].partition(":")[2], "--http-port", "0"
         )
         assert taken.returncode == 4
-        assert "is taken by process" in taken.stderr
+        assert f"the state file {state} is taken by process" in taken.stderr
 
         running = read_state(state)
         assert running is not None

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from serving import server as module
-from serving.errors import LoadHangs, RepositoryError, ServerFailed, StateNotWritten
+from serving.errors import LoadHangs, RepositoryError, ServerFailed, StateNotWritten, StateTaken
 from serving.server import TritonServer
 
 
@@ -130,3 +130,13 @@ def test_a_state_file_that_cannot_be_written_again_does_not_end_a_server_that_is
         server.restart()
         assert server.untold == ""
         assert state.is_file()
+
+
+def test_a_server_whose_state_file_is_anothers_is_not_begun(repository, launched, tmp_path):
+    state = tmp_path / "server.json"
+    with Launching(repository, state_path=state):
+        another = Hanging(repository, strict=False, state_path=state)
+        with pytest.raises(StateTaken, match=f"process {os.getpid()}"):
+            another.start()
+        assert another.started == ()
+    another.start()
