@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -108,7 +109,9 @@ class ServerProcess:
         if self._process is None or self._ended.is_set():
             return True
         # One to the server alone: it ends its stubs itself, after what is in flight.
-        os.kill(self._process.pid, signal.SIGTERM)
+        # It may have ended just now, and not be known to.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
         try:
             drained = self._drain(drain_s, give_up_without_stubs=stubs_alone)
         finally:

@@ -91,6 +91,15 @@ def test_a_signal_that_another_thread_got_ends_the_wait(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=root, timeout=20, check=False).returncode == 7
 
 
+def test_one_that_has_ended_and_is_not_known_to_is_stopped_all_the_same(tmp_path: Path) -> None:
+    process = started("echo up", tmp_path / "log")
+    assert process.wait(10.0)
+    # As it is for a moment, in which Ctrl-C for the second time has stopped it.
+    process._ended.clear()
+    threading.Timer(0.2, process._ended.set).start()
+    assert process.stop(10.0)
+
+
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, sys, time; from pathlib import Path; from serving.process import ServerProcess\n"
