@@ -26,7 +26,7 @@ EXIT_CODES = """exit codes:
   7    no server answers
   8    the server's control API is behind a key, and UNDERSTUDY_CONTROL_KEY is not that
   9    the server answers, and cannot list its model repository
-  130  interrupted before the server was up
+  130  interrupted before the server was up, or by Ctrl-C while it was stopping
 environment, for a server that --grpc-url names:
   UNDERSTUDY_CONTROL_KEY  the key of the control API
   UNDERSTUDY_CA           file with the certificates to trust, where gRPC is served over TLS
