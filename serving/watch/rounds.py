@@ -30,6 +30,9 @@ GOLDEN = "golden.npz"
 class Control(repairs.Control, Protocol):
     """What is asked of the server besides what its repairs ask: serving.ModelControl has it."""
 
+    def ready(self, name: str, version: int | None = None) -> bool:
+        """Whether the server says that the model serves."""
+
     def answered(self, name: str) -> int:
         """How many requests the model has answered since it was loaded."""
 
@@ -75,7 +78,6 @@ class Watch:
         self._begin_anew = begin_anew
         self._clock = clock
         self._cares: dict[str, Care] = {}
-        self._last: list[ModelStatus] = []
         self._answered: dict[str, int] = {}
         self.serving: tuple[str, ...] = ()
 
@@ -106,7 +108,7 @@ class Watch:
         try:
             index = self._index()
         except RepositoryUnreadable:
-            self._mend([name for name, care in self._cares.items() if care.unloaded], {one.name for one in self._last})
+            self._mend([name for name, care in self._cares.items() if care.unloaded], self._cares.keys())
             raise
         ready = [one for one in index if one.ready]
         self._telling.broken({(one.name, one.version or 0): one.reason for one in index if is_broken(one)})
@@ -132,13 +134,17 @@ class Watch:
         """Load anew the models whose serving processes were seen to die; nobody is asked before. Gives their names.
 
         A process of a version that is still being loaded is its publisher's affair. A server that cannot list its
-        repository has what it had at the last look. Raises ServerUnreachable.
+        repository is asked for each of them. Raises ServerUnreachable.
         """
         self._repairs.died(died)
         try:
             index = self._index()
+            there = {one.name for one in index}
         except RepositoryUnreadable:
-            index = self._last
+            # Also of one whose process has died it says that it is ready, as long as nobody unloaded it.
+            ready = [one for one in died if self._mine(one.model) and self._control.ready(one.model, one.version)]
+            index = [ModelStatus(one.model, one.version, "READY", "") for one in ready]
+            there = {one.name for one in index} | self._cares.keys()
         serving = {(one.name, one.version or 0) for one in index if one.ready}
         # A server that tells of no versions has one.
         dead = {one.model for one in died if {(one.model, one.version), (one.model, 0)} & serving}
@@ -148,12 +154,11 @@ class Watch:
         for name in dead:
             self._telling.probed(name, "failed", DIED)
             self._cares.setdefault(name, Care(self._policy)).failed(DIED)
-        self._mend(dead, {one.name for one in index})
+        self._mend(dead, there)
         return frozenset(dead)
 
     def _index(self) -> list[ModelStatus]:
-        self._last = [one for one in self._control.index() if self._mine(one.name)]
-        return self._last
+        return [one for one in self._control.index() if self._mine(one.name)]
 
     def _mend(self, names: Collection[str], there: Collection[str]) -> None:
         now = self._clock()

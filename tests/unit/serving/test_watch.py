@@ -41,6 +41,9 @@ class Server:
             raise RepositoryUnreadable("127.0.0.1:1", "failed to stat file /models/.#x")
         return [ModelStatus(name, 1, self.states.get(name, "READY"), "") for name in self.models]
 
+    def ready(self, name, version):
+        return name in self.models and self.states.get(name, "READY") == "READY"
+
     def answered(self, name):
         self.count += self.counts
         return self.count
@@ -535,11 +538,12 @@ def test_a_server_that_is_gone_is_told_of_once_and_again_when_it_is_back():
 
 
 def test_who_is_seen_to_die_is_mended_also_while_the_server_cannot_list_its_repository():
-    server = Server(net=None, net_onnx=None)
+    server = Server(net=None, net_onnx=None, net_original=None)
+    server.states["net_original"] = "UNAVAILABLE"
     watched = Watched(server)
-    watched.look()
     server.unreadable = True
     server.heals.clear()
+    assert watched.watch.mend(dead("net_original")) == frozenset()
     assert watched.watch.mend(dead("net_onnx")) == {"net_onnx"}
     server.heals.add("net_onnx")
     watched.now += 10
