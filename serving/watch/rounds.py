@@ -137,6 +137,7 @@ class Watch:
         repository is asked for each of them. Raises ServerUnreachable.
         """
         self._repairs.died(died)
+        died = [one for one in died if not self._repairs.was_replaced(one)]
         try:
             index = self._index()
             there = {one.name for one in index}

@@ -360,6 +360,17 @@ def test_what_ends_before_it_is_loaded_anew_says_nothing_of_the_load():
     assert told_while_it_hangs(server, watched, "net_onnx") == [[]] * 7
 
 
+def test_a_process_that_was_stopped_and_dies_after_it_was_replaced_says_nothing_of_the_one_that_serves():
+    server = Server(net=None, net_onnx=DEAD)
+    watched = Watched(server, stubs=Deaths())
+    watched.look()
+    assert server.reloaded == ["net_onnx"]
+    assert watched.watch.mend(dead("net_onnx", pid=7)) == frozenset()
+    assert server.reloaded == ["net_onnx"]
+    assert watched.watch.mend(dead("net_onnx", pid=8)) == {"net_onnx"}
+    assert server.reloaded == ["net_onnx", "net_onnx"]
+
+
 def test_a_process_that_dies_while_the_loaded_model_is_asked_is_no_load_that_hangs():
     """Nobody answers what a dead hybrid has taken on: the question lasts until its deadline."""
     asked = threading.Event()
