@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from serving.connection import CA_VARIABLE, KEY_VARIABLE, connect
 from serving.errors import (
     KeyRefused,
     LoadFailed,
     ModelError,
     ModelNotFound,
     ProbeFailed,
+    RepositoryUnreadable,
     ServerUnreachable,
+    ServingError,
     UnloadFailed,
-    UsageError,
 )
 from serving.probe import golden_inputs, probe_inputs
 
 _Answer = TypeVar("_Answer")
 _GONE = frozenset({"", "UNAVAILABLE"})
-# What --grpc-restricted-protocol of deploy/serve.sh asks for, with the prefix that gRPC puts before it, and what Triton
-# says of a call without it, by the status of a server that is not there.
-CONTROL_HEADER = "triton-grpc-protocol-understudy-control"
-KEY_VARIABLE = "UNDERSTUDY_CONTROL_KEY"
-# The file with the certificates to trust, where gRPC is served over TLS.
-CA_VARIABLE = "UNDERSTUDY_CA"
+# What Triton says of a call without the key, by the status of a server that is not there.
 _RESTRICTED = "This protocol is restricted"
-# By itself gRPC waits up to two minutes before it connects again to a server that has come back, fails every call until
-# then, and lets a new connection inherit that wait from an old one to the same address. What gRPC calls the least
-# wait is how long it lets a connection take: a busy server needs more than the pause. -1 is no limit. Of itself it asks
-# the environment for a proxy even on loopback, and none belongs between us and our own server, whatever its name.
-_CHANNEL = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-    ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-)
+# What may come of a server that is not there. Of one that is busy comes the second as well, which says as little.
+_SILENT = frozenset({"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.CANCELLED", ""})
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ class ModelControl:
         self.grpc_url = grpc_url
         self._timeout_s = timeout_s
         self._load_timeout_s = load_timeout_s
-        self._client = _connect(grpc_url, key, ca)
+        self._client = connect(grpc_url, key, ca)
 
     @classmethod
     def from_environment(cls, grpc_url: str) -> ModelControl:
@@ -95,8 +81,12 @@ class ModelControl:
         self._client.close()
 
     def index(self) -> list[ModelStatus]:
-        """Every model of the server's repository, a line per version. Raises ServerUnreachable."""
-        answer = self._ask(lambda: self._client.get_model_repository_index(client_timeout=self._timeout_s), None)
+        """Every model of the repository, a line per version. Raises RepositoryUnreadable, ServerUnreachable."""
+        answer = self._ask(
+            lambda: self._client.get_model_repository_index(client_timeout=self._timeout_s),
+            lambda reason: RepositoryUnreadable(self.grpc_url, reason),
+            _SILENT,
+        )
         return [
             ModelStatus(one.name, int(one.version) if one.version else None, one.state, one.reason)
             for one in answer.models
@@ -136,8 +126,9 @@ class ModelControl:
             lambda reason: UnloadFailed(name, reason),
         )
         deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline and any(one.name == name and one.state not in _GONE for one in self.index()):
-            time.sleep(0.02)
+        with contextlib.suppress(RepositoryUnreadable):
+            while time.monotonic() < deadline and self._is_there(name):
+                time.sleep(0.02)
 
     def reload(self, name: str) -> None:
         """Unload and load: the only way back for a model whose Python stub has died. Raises as both of them."""
@@ -213,13 +204,25 @@ class ModelControl:
             lambda reason: ProbeFailed(name, reason),
         )
 
+    def _is_there(self, name: str) -> bool:
+        return any(one.name == name and one.state not in _GONE for one in self.index())
+
     def _must_exist(self, name: str) -> None:
-        names = sorted({one.name for one in self.index()})
+        try:
+            names = sorted({one.name for one in self.index()})
+        except RepositoryUnreadable:
+            # One entry that nobody looks after keeps 24.10 from listing them, but from loading or unloading none.
+            return
         if name not in names:
             raise ModelNotFound(name, f"the server's repository holds {', '.join(names) or 'no model'}")
 
-    def _ask(self, call: Callable[[], _Answer], refused: Callable[[str], ModelError] | None) -> _Answer:
-        """Run one call; turn the client's one error class into ours, by its status code."""
+    def _ask(
+        self,
+        call: Callable[[], _Answer],
+        refused: Callable[[str], ServingError] | None,
+        silent: Collection[str] = (),
+    ) -> _Answer:
+        """Run one call; turn the client's one error class into ours, by its status code: `silent` is no answer."""
         from tritonclient.utils import InferenceServerException
 
         try:
@@ -228,7 +231,7 @@ class ModelControl:
             status, reason = error.status() or "", error.message() or "no reason given"
             if reason.startswith(_RESTRICTED):
                 raise KeyRefused(self.grpc_url, KEY_VARIABLE) from error
-            unreachable = status == "StatusCode.UNAVAILABLE" and not self._answers()
+            unreachable = status in silent or (status == "StatusCode.UNAVAILABLE" and not self._answers())
             if unreachable or refused is None:
                 raise ServerUnreachable(self.grpc_url, reason) from error
             raise refused(reason) from error
@@ -241,26 +244,6 @@ class ModelControl:
             return bool(self._client.is_server_live(client_timeout=self._timeout_s))
         except InferenceServerException:
             return False
-
-
-def _connect(grpc_url: str, key: str, ca: str) -> Any:
-    """An InferenceServerClient. Raises UsageError."""
-    from tritonclient.grpc import InferenceServerClient
-
-    try:
-        client = InferenceServerClient(grpc_url, channel_args=_CHANNEL, ssl=bool(ca), root_certificates=ca or None)
-    except OSError as error:
-        raise UsageError(
-            f"{CA_VARIABLE}: {ca} cannot be read: {error.strerror}; name the certificates to trust"
-        ) from error
-    if key:
-        # What tritonclient calls a plugin: it is called with each request.
-        client.register_plugin(partial(_give_key, key))
-    return client
-
-
-def _give_key(key: str, request: Any) -> None:
-    request.headers = {**(request.headers or {}), CONTROL_HEADER: key}
 
 
 def _text(version: int | None) -> str:

@@ -7,8 +7,10 @@
     │   ├── TritonNotFound
     │   ├── PythonNotSuitable
     │   ├── NoRunDirectory
-    │   └── NoSharedMemory
+    │   ├── NoSharedMemory
+    │   └── StateNotWritten                 no room for the state file, or no right to it
     ├── PortTaken                  exit 4
+    ├── StateTaken                 exit 4   the state file is that of another server that runs
     ├── ServerFailed               exit 5   the process died, or never became live
     ├── ModelError                 exit 6   the server refused to load, unload or run a model
     │   ├── ModelNotFound
@@ -17,7 +19,8 @@
     │   ├── UnloadFailed
     │   └── ProbeFailed
     ├── ServerUnreachable          exit 7   nothing answers at that address
-    └── KeyRefused                 exit 8   the control API is behind a key, and this is not the one
+    ├── KeyRefused                 exit 8   the control API is behind a key, and this is not the one
+    └── RepositoryUnreadable       exit 9   the server answers, and cannot list its own repository
 
 `exit_code` is what the command line ends with. 0 is success.
 """
@@ -91,6 +94,17 @@ class NoSharedMemory(MachineError):
         )
 
 
+class StateNotWritten(MachineError):
+    """The file that tells where the server runs cannot be written."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(
+            f"the state file {path} cannot be written ({found}), and publishing finds the server by it; make room "
+            "there, or name another with --state"
+        )
+        self.path = path
+
+
 class PortTaken(ServingError):
     """Something listens already where the server should."""
 
@@ -102,6 +116,19 @@ class PortTaken(ServingError):
             f"port {port} ({service}) is taken {who}; stop that process, or choose another with --{service}-port"
         )
         self.port = port
+
+
+class StateTaken(ServingError):
+    """The state file tells of another server, which runs: publishing would not find it any more."""
+
+    exit_code = 4
+
+    def __init__(self, path: Path, pid: int, url: str) -> None:
+        super().__init__(
+            f"the state file {path} is taken by process {pid}, a Triton that serves at {url}; stop that one, or choose "
+            "another --state and --log"
+        )
+        self.path = path
 
 
 class ServerFailed(ServingError):
@@ -178,5 +205,18 @@ class KeyRefused(ServingError):
         super().__init__(
             f"the Triton at {url} keeps loading, unloading and listing of models behind a key, and was given none or "
             f"another one; set {variable} to the one that it was started with"
+        )
+        self.url = url
+
+
+class RepositoryUnreadable(ServingError):
+    """The server answers, and cannot list its repository: 24.10 stops at the first entry that it cannot look at."""
+
+    exit_code = 9
+
+    def __init__(self, url: str, found: str) -> None:
+        super().__init__(
+            f"the Triton at {url} answers, and cannot list its model repository: {found}; remove a file that it names "
+            "(a link to nothing, as an editor's lock is), or bring back what was moved away"
         )
         self.url = url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _LOOK_EVERY_S = 0.1
+_SIGNALS_EVERY_S = 0.5
 # Longer than a server needs between the end of its last stub and its own.
 _IDLE_S = 3.0
 
@@ -85,7 +87,13 @@ class ServerProcess:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """True once the process and its stubs are gone, False when they are not within `timeout_s`."""
-        return self._ended.wait(timeout_s)
+        if timeout_s is not None:
+            return self._ended.wait(timeout_s)
+        # Python runs a handler in the main thread alone, and a wait without an end there never hears of a signal that
+        # the kernel gave to another thread.
+        while not self._ended.wait(_SIGNALS_EVERY_S):
+            pass
+        return True
 
     def kill(self) -> None:
         """SIGKILL to the process and its stubs."""
@@ -101,14 +109,16 @@ class ServerProcess:
         if self._process is None or self._ended.is_set():
             return True
         # One to the server alone: it ends its stubs itself, after what is in flight.
-        os.kill(self._process.pid, signal.SIGTERM)
+        # It may have ended just now, and not be known to.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
         try:
             drained = self._drain(drain_s, give_up_without_stubs=stubs_alone)
         finally:
             # Also when a second Ctrl-C cuts the waiting short: nothing may outlive this call.
             if not self._ended.is_set():
                 self._signal_group(signal.SIGKILL)
-                self._ended.wait()
+                self.wait()
         return drained
 
     def _drain(self, drain_s: float, *, give_up_without_stubs: bool) -> bool:

@@ -26,12 +26,27 @@ class ServedModel:
     instances: int = 1
 
 
-def read_repository(repository: Path) -> dict[str, ServedModel]:
-    """The models that have a config.pbtxt, by name. Raises RepositoryError for one that does not parse."""
+def read_repository(repository: Path) -> tuple[dict[str, ServedModel], dict[str, RepositoryError]]:
+    """The models that have a config.pbtxt, by name, and what is wrong with those whose one does not parse.
+
+    Raises RepositoryError where there is no repository.
+    """
     if not repository.is_dir():
         raise RepositoryError(repository, "no such directory", "publish a model first, with `make convert`")
     configs = sorted(repository.glob("*/config.pbtxt"))
-    return {path.parent.name: _read_model(path) for path in configs}
+    models: dict[str, ServedModel] = {}
+    broken: dict[str, RepositoryError] = {}
+    for path in configs:
+        try:
+            models[path.parent.name] = _read_model(path)
+        except RepositoryError as error:
+            broken[path.parent.name] = error
+    return models, broken
+
+
+def dangling(repository: Path) -> list[Path]:
+    """Links to nothing in it: as long as one is there Triton 24.10 lists none of its models."""
+    return [path for path in sorted(repository.iterdir()) if path.is_symlink() and not path.exists()]
 
 
 def _read_model(path: Path) -> ServedModel:
@@ -77,6 +92,8 @@ def _parse(path: Path) -> Any:
         return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise RepositoryError(path, f"not a model configuration ({error})", "publish the model again") from error
+    except OSError as error:
+        raise RepositoryError(path, f"cannot be read ({error.strerror})", "give this user the right to it") from error
 
 
 def load_stages(models: dict[str, ServedModel], wanted: list[str] | None) -> list[list[str]]:

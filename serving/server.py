@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 
 from serving.control import ModelControl
-from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable
+from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable, StateNotWritten, StateTaken
 from serving.launch import Launched, Order, launch
 from serving.loads import wait_for
 from serving.ports import LOOPBACK
 from serving.repository import ServedModel, load_stages, read_repository
 from serving.shared_memory import MIB
-from serving.state import RunningServer, clear_state, started_ticks, write_state
+from serving.state import RunningServer, clear_state, refuse_another, started_ticks, write_state
 from serving.stubs import Stubs
 
 _KILL_AFTER_DRAIN_S = 5.0
@@ -30,7 +30,8 @@ class TritonServer:
     Ports that are None are free ones. `load` names the models to load, None stands for every one with a config.pbtxt;
     twins load before the hybrids that call them. With `strict` a model that does not load ends the start; without, it
     is kept in `failures` (name to the server's reason) and the others serve. With `state_path` the addresses are
-    written there while it runs. The log is at `log_path`; None keeps one for as long as the server runs. Each instance
+    written there while it runs; a restart that cannot write them serves all the same, and keeps the sentence about it
+    in `untold`. The log is at `log_path`; None keeps one for as long as the server runs. Each instance
     of a Python model takes `shm_region_mib` of shared memory and grows by as much; None takes what suits this machine.
     `extra_arguments` go to tritonserver as they are. The server ends with this process, however this process ends.
     """
@@ -55,6 +56,7 @@ class TritonServer:
     ) -> None:
         self.repository = Path(repository)
         self.failures: dict[str, str] = {}
+        self.untold = ""
         self._order = Order(
             repository=self.repository,
             ports={"http": http_port, "grpc": grpc_port, "metrics": metrics_port},
@@ -71,6 +73,7 @@ class TritonServer:
         self._strict = strict
         self._load_timeout_s = load_timeout_s
         self._state_path = state_path
+        self._restarts = False
         self._launched: Launched | None = None
 
     def __enter__(self) -> TritonServer:
@@ -110,10 +113,12 @@ class TritonServer:
     def start(self) -> None:
         """Start the server and load its models; return when all of them serve.
 
-        Raises RepositoryError, MachineError for what this machine lacks, and PortTaken before anything is started;
+        Raises RepositoryError, MachineError for what this machine lacks, PortTaken, StateTaken before anything starts;
         ServerFailed with the end of the log; LoadFailed with the server's reason. No process is left behind by any.
         """
         stages = self._stages()
+        if self._state_path is not None and not self._restarts:
+            refuse_another(self._state_path)
         try:
             self._start(stages, idle_ends=True)
         except LoadHangs:
@@ -133,12 +138,17 @@ class TritonServer:
                 stages = [[name for name in stage if name != error.name] for stage in stages]
 
     def _stages(self) -> list[list[str]]:
-        """What a start loads, one stage after the other."""
+        """What a start loads, one stage after the other. What it cannot even read counts as what does not load."""
         if self._launched is not None:
             raise RuntimeError("the server is already started")
         self.failures.clear()
-        self._models = read_repository(self.repository)
-        return load_stages(self._models, self._load)
+        self._models, broken = read_repository(self.repository)
+        stages = load_stages(self._models, [*self._models, *broken] if self._load is None else self._load)
+        for name in [name for stage in stages for name in stage if name in broken]:
+            if self._strict:
+                raise broken[name]
+            self.failures[name] = str(broken[name])
+        return [readable for stage in stages if (readable := [name for name in stage if name not in broken])]
 
     def _start(self, stages: list[list[str]], *, idle_ends: bool, ahead: bool = False) -> None:
         """Launch and load; with `ahead` the server loads what it can before it listens."""
@@ -165,6 +175,7 @@ class TritonServer:
         self._order = replace(self._order, ports=dict(launched.ports))
         self._load = self._load if load is None else list(load)
         self._strict = False
+        self._restarts = True
         # Of a model that is still to come a server says that there is none. Where nobody listens a client asks again.
         with contextlib.suppress(LoadHangs, ServerFailed):
             self._start(self._stages(), idle_ends=True, ahead=True)
@@ -247,4 +258,11 @@ class TritonServer:
             repository=str(self.repository.resolve()),
             log=str(launched.log_path.resolve()),
         )
-        write_state(self._state_path, state)
+        self.untold = ""
+        try:
+            write_state(self._state_path, state)
+        except (StateNotWritten, StateTaken) as error:
+            # Callers know the ports from before: a server that serves is not ended for a file.
+            if not self._restarts:
+                raise
+            self.untold = str(error)

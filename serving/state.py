@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from serving.errors import StateNotWritten, StateTaken
 
 STATE_FILE = Path("build/server.json")
 
@@ -38,11 +41,17 @@ def started_ticks(pid: int) -> int | None:
 
 
 def write_state(path: Path, server: RunningServer) -> None:
-    """Write it whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write it whole or not at all. Raises StateTaken where it tells of another one that runs, StateNotWritten."""
+    refuse_another(path, server.pid)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(asdict(server), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(asdict(server), indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise StateNotWritten(path, error.strerror or str(error)) from error
 
 
 def read_state(path: Path = STATE_FILE) -> RunningServer | None:
@@ -52,6 +61,13 @@ def read_state(path: Path = STATE_FILE) -> RunningServer | None:
     except (OSError, ValueError, TypeError):
         return None
     return server if started_ticks(server.pid) == server.started_ticks else None
+
+
+def refuse_another(path: Path, pid: int | None = None) -> None:
+    """Raise StateTaken where the file tells of a server that runs, and is not `pid`."""
+    found = read_state(path)
+    if found is not None and found.pid != pid:
+        raise StateTaken(path, found.pid, found.http_url)
 
 
 def clear_state(path: Path, pid: int) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from pathlib import Path
 
 from serving.commands.shared import Commands, add_command, say, with_state
 from serving.commands.watch import policy_of, told_on, with_watching
+from serving.ending import interruptible
 from serving.errors import ServerFailed
+from serving.repository import dangling
 from serving.server import TritonServer
 from serving.watch.keeper import Keeper
 
@@ -68,9 +69,7 @@ def add(commands: Commands) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    # SIGINT too: a shell that starts us in the background has it ignored, and Python then leaves it so.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    interruptible()
     server = TritonServer(
         arguments.repository,
         http_port=arguments.http_port or None,
@@ -83,6 +82,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         state_path=arguments.state,
     )
     say(f"starting Triton on {arguments.repository}; its log is {arguments.log}")
+    for link in dangling(arguments.repository) if arguments.repository.is_dir() else ():
+        say(f"warning: {link} is a link to nothing: while it is there nobody is told which models there are; remove it")
     with server:
         for name, reason in server.failures.items():
             say(f"warning: could not load model '{name}': {reason}")

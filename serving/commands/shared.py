@@ -17,14 +17,16 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 EXIT_CODES = """exit codes:
   0    done; for `serve`: stopped by Ctrl-C, SIGTERM or SIGHUP
   1    any other error
-  2    usage: an argument, the repository, or a config.pbtxt is wrong
-  3    this machine lacks something (Triton, a shared libpython); `python -m serving.doctor` tells what
-  4    a port is taken
+  2    usage: an argument or the repository is wrong; with --strict also one config.pbtxt
+  3    this machine lacks something (Triton, a shared libpython: `python -m serving.doctor` tells what), or the state
+       file cannot be written
+  4    a port is taken, or the state file, by another server that runs
   5    tritonserver ended by itself, again and again, or did not become live
   6    the server refused to load, unload or run a model, or does not know it
   7    no server answers
   8    the server's control API is behind a key, and UNDERSTUDY_CONTROL_KEY is not that
-  130  interrupted before the server was up
+  9    the server answers, and cannot list its model repository
+  130  interrupted before the server was up, or by Ctrl-C while it was stopping
 environment, for a server that --grpc-url names:
   UNDERSTUDY_CONTROL_KEY  the key of the control API
   UNDERSTUDY_CA           file with the certificates to trust, where gRPC is served over TLS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from serving.commands.shared import Commands, add_command, control, running, say, with_address
+from serving.ending import interruptible
 from serving.ports import LOOPBACK, choose
 from serving.stubs import Stubs
 from serving.watch.care import Policy
@@ -85,8 +85,7 @@ def told_on(port: int) -> Iterator[Telling]:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    interruptible()
     state = running(arguments)
     repository = arguments.repository or (Path(state.repository) if state is not None else None)
     only = None if arguments.models is None else frozenset(filter(None, arguments.models.split(",")))

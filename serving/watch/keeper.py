@@ -100,3 +100,5 @@ class Keeper:
         self._server.restart(models or None)
         for name, reason in self._server.failures.items():
             self._telling.failed_to_load(name, reason)
+        if self._server.untold:
+            self._telling.untold(self._server.untold)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from serving.control import ModelStatus
-from serving.errors import ModelError, ServingError
+from serving.errors import ModelError, RepositoryUnreadable, ServingError
 from serving.loads import whose
 from serving.stubs import Stub
 from serving.watch.care import Care, Policy
@@ -77,6 +77,8 @@ class Repairs:
         self._under_way: dict[str, Future[None]] = {}
         # Of each model that is being loaded the processes that it had before: they end, and say nothing of the load.
         self._loading: dict[str, frozenset[int]] = {}
+        # And of each that was loaded anew, since one that was stopped then may go on, and end, at any time later.
+        self._replaced: dict[str, frozenset[int]] = {}
         self._died: dict[str, float] = {}
         self._told: set[str] = set()
         self._left = False
@@ -106,6 +108,10 @@ class Repairs:
             name = whose(one, loading)
             if one.pid not in loading.get(name, {one.pid}):
                 self._died.setdefault(name, self._clock())
+
+    def was_replaced(self, one: Stub) -> bool:
+        """Whether its model was loaded anew beside it: its death is none of those that serve now."""
+        return one.pid in self._replaced.get(one.model, ())
 
     def hanging(self) -> list[str]:
         """The models whose load will not end any more, as long as it does not. Each is told of once."""
@@ -158,13 +164,18 @@ class Repairs:
         self._telling.repaired(name, self._clock() - started)
 
     def _load(self, name: str) -> None:
-        self._loading[name] = frozenset(self._processes_of(name))
+        before = self._loading[name] = frozenset(self._processes_of(name))
         try:
             self._control.reload(name)
+            self._replaced[name] = before
         finally:
             del self._loading[name]
             self._died.pop(name, None)
 
     def _was_unloaded(self, name: str) -> bool:
         """Whether somebody took the model away since it was found to be ready, so that it rightly does not answer."""
-        return not any(one.ready or is_broken(one) for one in self._control.index() if one.name == name)
+        try:
+            index = self._control.index()
+        except RepositoryUnreadable:
+            return False
+        return not any(one.ready or is_broken(one) for one in index if one.name == name)

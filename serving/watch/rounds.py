@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.control import ModelStatus
-from serving.errors import ModelError, ProbeFailed, ServingError
+from serving.errors import ModelError, ProbeFailed, RepositoryUnreadable, ServingError
 from serving.stubs import Stub, Stubs
 from serving.watch import repairs
 from serving.watch.care import DIED, HANGS, Care, Policy
@@ -29,6 +29,9 @@ GOLDEN = "golden.npz"
 
 class Control(repairs.Control, Protocol):
     """What is asked of the server besides what its repairs ask: serving.ModelControl has it."""
+
+    def ready(self, name: str, version: int | None = None) -> bool:
+        """Whether the server says that the model serves."""
 
     def answered(self, name: str) -> int:
         """How many requests the model has answered since it was loaded."""
@@ -97,8 +100,16 @@ class Watch:
             self._repairs.leave(_REPAIRS_END_S)
 
     def look(self) -> bool:
-        """One round; whether every model answered. Raises ServerUnreachable."""
-        index = [one for one in self._control.index() if self._mine(one.name)]
+        """One round; whether every model answered. Raises ServerUnreachable.
+
+        Without its index a server's models are not asked, since somebody may have unloaded one; those that the watch
+        owes are loaded all the same. Raises RepositoryUnreadable then.
+        """
+        try:
+            index = self._index()
+        except RepositoryUnreadable:
+            self._mend([name for name, care in self._cares.items() if care.unloaded], self._cares.keys())
+            raise
         ready = [one for one in index if one.ready]
         self._telling.broken({(one.name, one.version or 0): one.reason for one in index if is_broken(one)})
         for name in {one.name for one in ready} - self._cares.keys():
@@ -122,10 +133,19 @@ class Watch:
     def mend(self, died: Collection[Stub]) -> frozenset[str]:
         """Load anew the models whose serving processes were seen to die; nobody is asked before. Gives their names.
 
-        A process of a version that is still being loaded is its publisher's affair. Raises ServerUnreachable.
+        A process of a version that is still being loaded is its publisher's affair. A server that cannot list its
+        repository is asked for each of them. Raises ServerUnreachable.
         """
         self._repairs.died(died)
-        index = [one for one in self._control.index() if self._mine(one.name)]
+        died = [one for one in died if not self._repairs.was_replaced(one)]
+        try:
+            index = self._index()
+            there = {one.name for one in index}
+        except RepositoryUnreadable:
+            # Also of one whose process has died it says that it is ready, as long as nobody unloaded it.
+            ready = [one for one in died if self._mine(one.model) and self._control.ready(one.model, one.version)]
+            index = [ModelStatus(one.model, one.version, "READY", "") for one in ready]
+            there = {one.name for one in index} | self._cares.keys()
         serving = {(one.name, one.version or 0) for one in index if one.ready}
         # A server that tells of no versions has one.
         dead = {one.model for one in died if {(one.model, one.version), (one.model, 0)} & serving}
@@ -135,8 +155,11 @@ class Watch:
         for name in dead:
             self._telling.probed(name, "failed", DIED)
             self._cares.setdefault(name, Care(self._policy)).failed(DIED)
-        self._mend(dead, {one.name for one in index})
+        self._mend(dead, there)
         return frozenset(dead)
+
+    def _index(self) -> list[ModelStatus]:
+        return [one for one in self._control.index() if self._mine(one.name)]
 
     def _mend(self, names: Collection[str], there: Collection[str]) -> None:
         now = self._clock()

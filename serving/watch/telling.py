@@ -121,6 +121,10 @@ class Telling:
         self._given_up.labels(model).set(1)
         self._say(f"ALARM: {model} did not load again: {reason}")
 
+    def untold(self, reason: str) -> None:
+        """The server is back, and the file that tells where it runs could not be written."""
+        self._say(f"ALARM: {reason}")
+
     def _say(self, text: str) -> None:
         # Repairs tell of themselves beside the watch.
         with self._lock:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from understudy_client.arguments import CONTROL_HEADERS, CONTROL_KEY, EXIT_CODES, parser
 
-from serving.control import CONTROL_HEADER, KEY_VARIABLE
+from serving.connection import CONTROL_HEADER, KEY_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "client.md").read_text()

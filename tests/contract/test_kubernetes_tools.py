@@ -13,7 +13,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from conversion.errors import PublishError
 from deploy.tools import every_pod, watch
-from serving.control import CONTROL_HEADER, ModelControl
+from serving.connection import CONTROL_HEADER
+from serving.control import ModelControl
 from serving.errors import KeyRefused
 from tests.contract.kubernetes import (
     CUSTOM,

@@ -27,6 +27,7 @@ from serving import (
     ModelNotFound,
     PortTaken,
     ProbeFailed,
+    RepositoryUnreadable,
     ServerFailed,
     ServerUnreachable,
     TritonServer,
@@ -306,6 +307,26 @@ def test_an_unknown_model_is_said_with_what_there_is(triton) -> None:
     triton.drop(name)
 
 
+def test_a_link_to_nothing_in_the_repository_ends_no_start_and_no_control(repository: Path) -> None:
+    link = repository / ".#echo"
+    link.symlink_to("somebody@host.1:2")
+    with TritonServer(repository) as server, server.control() as control:
+        with pytest.raises(RepositoryUnreadable, match=r"failed to stat file .*/\.#echo; remove"):
+            control.index()
+        control.unload("echo")
+        control.load("echo")
+        control.reload("echo")
+        with pytest.raises(LoadFailed, match="nope"):
+            control.load("nope")
+        link.unlink()
+        assert [one.ready for one in control.index()] == [True]
+        away = repository.with_name("away")
+        repository.rename(away)
+        with pytest.raises(RepositoryUnreadable, match="failed to open directory"):
+            control.index()
+        away.rename(repository)
+
+
 def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, tmp_path: Path) -> None:
     state = tmp_path / "server.json"
 
@@ -332,7 +353,7 @@ def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, 
             "serve", "--repository", str(repository), "--grpc-port", shown["grpc"].partition(":")[2], "--http-port", "0"
         )
         assert taken.returncode == 4
-        assert "is taken by process" in taken.stderr
+        assert f"the state file {state} is taken by process" in taken.stderr
 
         running = read_state(state)
         assert running is not None

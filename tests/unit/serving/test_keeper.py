@@ -24,6 +24,7 @@ class Server:
 
     def __init__(self, models):
         self.failures = {}
+        self.untold = "the state file cannot be written"
         self.models = models
         self.looks = 0
         self.restarts = []
@@ -71,6 +72,7 @@ def test_it_is_started_again_with_what_it_served_after_longer_and_longer_pauses_
     assert server.restarts == [("net", "net_onnx")] * 5
     assert pauses == [0.0, 1.0, 3.0, 7.0, 15.0]
     assert sum("ALARM: tritonserver ended with -9; it is started again" in line for line in lines) == 5
+    assert sum("ALARM: the state file cannot be written" in line for line in lines) == 5
 
 
 def test_one_that_ended_before_it_was_looked_at_loads_what_it_was_to_load(lines, pauses):

@@ -1,11 +1,12 @@
 """Which models there are, and in which order they load."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from serving.errors import RepositoryError, UsageError
-from serving.repository import ServedModel, load_stages, processes_of, read_repository
+from serving.repository import ServedModel, dangling, load_stages, processes_of, read_repository
 
 HYBRID = """
 backend: "python"
@@ -23,7 +24,7 @@ def write(repository: Path, **configs: str) -> Path:
 
 def test_a_hybrid_is_known_by_the_models_it_calls(tmp_path: Path) -> None:
     (tmp_path / "no_config").mkdir()
-    models = read_repository(write(tmp_path, net=HYBRID, net_onnx='backend: "onnxruntime"', old='platform: "x_y"'))
+    models, _ = read_repository(write(tmp_path, net=HYBRID, net_onnx='backend: "onnxruntime"', old='platform: "x_y"'))
     assert models == {
         "net": ServedModel("net", "python", ("net_onnx", "net_original")),
         "net_onnx": ServedModel("net_onnx", "onnxruntime", (), 2),
@@ -48,7 +49,7 @@ def test_the_instances_of_all_versions_that_are_served_are_counted(tmp_path: Pat
     write(tmp_path, net=f'backend: "python" {text}')
     for name in ("1", "2", "3", "notes"):
         (tmp_path / "net" / name).mkdir()
-    assert read_repository(tmp_path)["net"].instances == instances
+    assert read_repository(tmp_path)[0]["net"].instances == instances
 
 
 def test_a_switch_adds_the_processes_of_one_hybrid_and_its_twins() -> None:
@@ -86,11 +87,26 @@ def test_a_name_that_is_wanted_twice_is_usage() -> None:
         load_stages({}, ["twice", "once", "twice"])
 
 
-def test_a_config_that_does_not_parse_names_file_and_place(tmp_path: Path) -> None:
-    with pytest.raises(RepositoryError, match=r"net/config\.pbtxt: not a model configuration \(1:1 .*bakend"):
-        read_repository(write(tmp_path, net='bakend: "python"'))
+def test_a_config_that_does_not_parse_names_file_and_place_and_leaves_the_others_readable(tmp_path: Path) -> None:
+    models, broken = read_repository(write(tmp_path, net='bakend: "python"', other='backend: "python"'))
+    assert list(models) == ["other"]
+    assert re.search(r"net/config\.pbtxt: not a model configuration \(1:1 .*bakend", str(broken["net"]))
+
+
+def test_a_config_that_is_no_file_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "net" / "config.pbtxt").mkdir(parents=True)
+    models, broken = read_repository(tmp_path)
+    assert models == {}
+    assert "net/config.pbtxt: cannot be read (Is a directory)" in str(broken["net"])
 
 
 def test_a_missing_repository_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match=r"no such directory; publish a model first"):
         read_repository(tmp_path / "absent")
+
+
+def test_links_to_nothing_are_found(tmp_path: Path) -> None:
+    write(tmp_path, net="").joinpath("link").symlink_to("net")
+    assert dangling(tmp_path) == []
+    (tmp_path / ".#net").symlink_to("somebody@host.1:2")
+    assert dangling(tmp_path) == [tmp_path / ".#net"]

@@ -78,6 +78,28 @@ def test_it_survives_the_thread_that_started_it(tmp_path: Path) -> None:
     assert processes[0].stop(10.0)
 
 
+def test_a_signal_that_another_thread_got_ends_the_wait(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, threading; from pathlib import Path; from serving.process import ServerProcess\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "p = ServerProcess(['/bin/sleep', '60'], {}, Path(sys.argv[1])); p.start()\n"
+        "here = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "threading.Timer(0.5, here).start(); p.wait()"
+    )
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    assert subprocess.run(command, cwd=root, timeout=20, check=False).returncode == 7
+
+
+def test_one_that_has_ended_and_is_not_known_to_is_stopped_all_the_same(tmp_path: Path) -> None:
+    process = started("echo up", tmp_path / "log")
+    assert process.wait(10.0)
+    # As it is for a moment, in which Ctrl-C for the second time has stopped it.
+    process._ended.clear()
+    threading.Timer(0.2, process._ended.set).start()
+    assert process.stop(10.0)
+
+
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, sys, time; from pathlib import Path; from serving.process import ServerProcess\n"

@@ -1,13 +1,14 @@
 """A start that meets a load that hangs, or Ctrl-C. No Triton: what one would do."""
 
 import contextlib
+import os
 import threading
 from types import SimpleNamespace
 
 import pytest
 
 from serving import server as module
-from serving.errors import LoadHangs, ServerFailed
+from serving.errors import LoadHangs, RepositoryError, ServerFailed, StateNotWritten, StateTaken
 from serving.server import TritonServer
 
 
@@ -81,3 +82,61 @@ def test_ctrl_c_does_not_wait_for_the_loads_under_way(repository, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         server._load_models([["well"]], idle_ends=True)
     assert ended.is_set()
+
+
+def test_a_configuration_that_does_not_parse_keeps_no_other_model_from_serving(repository):
+    (repository / "torn").mkdir()
+    (repository / "torn" / "config.pbtxt").write_text("x {")
+    (repository / "hangs" / "config.pbtxt").unlink()
+    (repository / "hangs_too" / "config.pbtxt").unlink()
+    server = Hanging(repository, strict=False)
+    server.start()
+    assert server.started == [(["well"], True)]
+    assert "torn/config.pbtxt: not a model configuration" in server.failures["torn"]
+    Hanging(repository, load=["well"]).start()
+    with pytest.raises(RepositoryError, match="torn"):
+        Hanging(repository).start()
+
+
+class Launching(TritonServer):
+    """Its server is this process, and has nothing to load."""
+
+    def _load_models(self, stages, *, idle_ends):
+        pass
+
+
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    process = SimpleNamespace(pid=os.getpid())
+    ports = {"http": 1, "grpc": 2, "metrics": 3}
+    one = SimpleNamespace(process=process, ports=ports, log_path=tmp_path / "log", embedded=True, stop=lambda _: None)
+    monkeypatch.setattr(module, "launch", lambda _: one)
+
+
+def test_a_state_file_that_cannot_be_written_ends_a_start(repository, launched, tmp_path):
+    (tmp_path / "server.json").mkdir()
+    with pytest.raises(StateNotWritten):
+        Launching(repository, state_path=tmp_path / "server.json").start()
+
+
+def test_a_state_file_that_cannot_be_written_again_does_not_end_a_server_that_is_back(repository, launched, tmp_path):
+    state = tmp_path / "server.json"
+    with Launching(repository, state_path=state) as server:
+        state.unlink()
+        state.mkdir()
+        server.restart()
+        assert "server.json cannot be written (Is a directory)" in server.untold
+        state.rmdir()
+        server.restart()
+        assert server.untold == ""
+        assert state.is_file()
+
+
+def test_a_server_whose_state_file_is_anothers_is_not_begun(repository, launched, tmp_path):
+    state = tmp_path / "server.json"
+    with Launching(repository, state_path=state):
+        another = Hanging(repository, strict=False, state_path=state)
+        with pytest.raises(StateTaken, match=f"process {os.getpid()}"):
+            another.start()
+        assert another.started == ()
+    another.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.errors import StateNotWritten, StateTaken
 from serving.state import RunningServer, clear_state, read_state, started_ticks, write_state
 
 
@@ -51,6 +52,32 @@ def test_only_the_servers_own_file_is_cleared(tmp_path: Path) -> None:
     assert path.exists()
     clear_state(path, os.getpid())
     assert not path.exists()
+
+
+def test_that_of_another_server_that_runs_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "server.json"
+    write_state(path, this_process())
+    write_state(path, this_process())
+    ticks = started_ticks(os.getppid())
+    assert ticks is not None
+    another = replace(this_process(), pid=os.getppid(), started_ticks=ticks)
+    with pytest.raises(StateTaken, match=rf"process {os.getpid()}, .* at 127\.0\.0\.1:1; .*another --state and --log"):
+        write_state(path, another)
+    assert read_state(path) == this_process()
+    path.write_text(path.read_text().replace(str(this_process().started_ticks), "1"))
+    write_state(path, another)
+    assert read_state(path) == another
+
+
+def test_one_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "server.json"
+    path.mkdir()
+    with pytest.raises(StateNotWritten, match=r"server\.json cannot be written \(Is a directory\).*--state"):
+        write_state(path, this_process())
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateNotWritten):
+        write_state(tmp_path / "file" / "server.json", this_process())
 
 
 def test_a_zombie_is_not_running() -> None:

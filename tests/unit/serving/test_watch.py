@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from serving.control import ModelStatus
-from serving.errors import LoadFailed, ProbeFailed, ServerUnreachable
+from serving.errors import LoadFailed, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
 from serving.watch.care import HANGS, Policy, is_dead
 from serving.watch.repairs import in_a_thread
@@ -31,12 +31,18 @@ class Server:
         self.count = 0
         self.counts = False
         self.gone = False
+        self.unreadable = False
         self.asked, self.reloaded = [], []
 
     def index(self):
         if self.gone:
             raise ServerUnreachable("127.0.0.1:1", "connection refused")
+        if self.unreadable:
+            raise RepositoryUnreadable("127.0.0.1:1", "failed to stat file /models/.#x")
         return [ModelStatus(name, 1, self.states.get(name, "READY"), "") for name in self.models]
+
+    def ready(self, name, version):
+        return name in self.models and self.states.get(name, "READY") == "READY"
 
     def answered(self, name):
         self.count += self.counts
@@ -354,6 +360,17 @@ def test_what_ends_before_it_is_loaded_anew_says_nothing_of_the_load():
     assert told_while_it_hangs(server, watched, "net_onnx") == [[]] * 7
 
 
+def test_a_process_that_was_stopped_and_dies_after_it_was_replaced_says_nothing_of_the_one_that_serves():
+    server = Server(net=None, net_onnx=DEAD)
+    watched = Watched(server, stubs=Deaths())
+    watched.look()
+    assert server.reloaded == ["net_onnx"]
+    assert watched.watch.mend(dead("net_onnx", pid=7)) == frozenset()
+    assert server.reloaded == ["net_onnx"]
+    assert watched.watch.mend(dead("net_onnx", pid=8)) == {"net_onnx"}
+    assert server.reloaded == ["net_onnx", "net_onnx"]
+
+
 def test_a_process_that_dies_while_the_loaded_model_is_asked_is_no_load_that_hangs():
     """Nobody answers what a dead hybrid has taken on: the question lasts until its deadline."""
     asked = threading.Event()
@@ -529,6 +546,32 @@ def test_a_server_that_is_gone_is_told_of_once_and_again_when_it_is_back():
     server.gone = False
     watched.look()
     assert watched.lines[2:] == ["watching net"]
+
+
+def test_who_is_seen_to_die_is_mended_also_while_the_server_cannot_list_its_repository():
+    server = Server(net=None, net_onnx=None, net_original=None)
+    server.states["net_original"] = "UNAVAILABLE"
+    watched = Watched(server)
+    server.unreadable = True
+    server.heals.clear()
+    assert watched.watch.mend(dead("net_original")) == frozenset()
+    assert watched.watch.mend(dead("net_onnx")) == {"net_onnx"}
+    server.heals.add("net_onnx")
+    watched.now += 10
+    with pytest.raises(RepositoryUnreadable):
+        watched.look()
+    assert server.reloaded == ["net_onnx", "net_onnx"]
+    assert watched.lines[-1].startswith("net_onnx is back")
+
+
+def test_a_server_that_cannot_list_its_repository_is_told_of_and_nothing_is_loaded_that_may_have_been_unloaded():
+    server = Server(net=DEAD)
+    server.unreadable = True
+    watched = Watched(server)
+    watched.run_twice()
+    assert server.reloaded == []
+    (alarm,) = watched.lines
+    assert alarm.startswith("ALARM: the Triton at 127.0.0.1:1 answers, and cannot list its model repository: failed")
 
 
 @pytest.mark.parametrize(
