@@ -41,12 +41,11 @@ class ReleaseUnknown(PublishError):
 
 
 class ReleaseBroken(PublishError):
-    """The release to serve is not what was published."""
+    """The release to serve is not what was published; it may be the one that is served already."""
 
-    def __init__(self, name: str, version: int, damages: Sequence[str]) -> None:
-        super().__init__(
-            f"release {version} of {name} is damaged and is not served ({'; '.join(damages)}); choose another one"
-        )
+    def __init__(self, name: str, version: int, damages: Sequence[str], *, served: bool) -> None:
+        what = "is served and is damaged" if served else "is damaged and is not served"
+        super().__init__(f"release {version} of {name} {what} ({'; '.join(damages)}); choose another one")
 
 
 class ReleaseRefused(PublishError):

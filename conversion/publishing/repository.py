@@ -93,10 +93,10 @@ class Repository(Folders):
             version = max((v for v in known if served is not None and v < served), default=None)
         if version is None or version not in known:
             raise ReleaseUnknown(name, version, known)
+        # A server that is told to load what it must refuse can crash (24.10), with both releases pinned.
+        if damaged := self.damages(name, version):
+            raise ReleaseBroken(name, version, damaged, served=version == served)
         if version != served:
-            # A server that is told to load what it must refuse can crash (24.10), with both releases pinned.
-            if damaged := self.damages(name, version):
-                raise ReleaseBroken(name, version, damaged)
             self._go_live(name, version, {}, live)
         return version
 
