@@ -11,28 +11,43 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
-from .commands import bench, convert, files, preflight, prune, releases, replay, report, tune
-from .commands.shared import fail, say
-from .ending import interruptible
-from .errors import ConversionError
+from .ending import ends_at_once, interruptible
 
-# In the order in which help lists them.
-_COMMANDS = (convert, bench, tune, releases, replay, report, prune, preflight, files)
+_INTERRUPTED = "interrupted; nothing was published, what was served before still is"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code."""
-    arguments = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         with interruptible():
-            return run(arguments)
+            return _run(argv)
+    except KeyboardInterrupt:
+        print(_INTERRUPTED, file=sys.stderr, flush=True)
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    # What a signal raises, an import may take for its own failure, or lose; and there is nothing to undo yet.
+    with ends_at_once(_INTERRUPTED, 130):
+        from .commands.shared import fail
+        from .errors import ConversionError
+
+        parser = _parser()
+    arguments = parser.parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
     except (ConversionError, OSError) as error:
         return fail(error)
-    except KeyboardInterrupt:
-        say("interrupted; nothing was published, what was served before still is")
-        return 130
+
+
+def _commands() -> tuple[ModuleType, ...]:
+    """In the order in which help lists them. Their imports take a second, in which a signal has to find its handler."""
+    from .commands import bench, convert, files, preflight, prune, releases, replay, report, tune
+
+    return convert, bench, tune, releases, replay, report, prune, preflight, files
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in _COMMANDS:
+    for module in _commands():
         module.add(commands)
     return parser
 

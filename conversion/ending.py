@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-__all__ = ["end_with_parent", "interruptible"]
+__all__ = ["end_with_parent", "ends_at_once", "interruptible"]
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,19 +29,41 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
+    with _handled_by(interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def ends_at_once(sentence: str, code: int) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP end this process within, with `sentence` and `code`, where nothing is to be undone.
+
+    `nohup` holds. Outside of the main thread nothing changes.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{sentence}\n".encode())
+        os._exit(code)
+
+    with _handled_by(end):
+        yield
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
+    for number, other in before.items():
         # SIGINT in any case: a shell that starts us in the background has it ignored.
-        if number != signal.SIGHUP or handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+        if number != signal.SIGHUP or other is not signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, other in before.items():
+            signal.signal(number, other)
 
 
 def end_with_parent(parent: int) -> None:

@@ -137,13 +137,17 @@ def rehearsal_server(repository: Path) -> Iterator[LiveServer]:
 
     Raises RehearsalImpossible, ReleaseRefused.
     """
-    from serving import MachineError, ServingError, TritonServer
+    from serving import MachineError, PortTaken, ServerFailed, ServerUnreachable, ServingError, TritonServer
 
     server = TritonServer(repository, drain_s=1)
     try:
         server.start()
-    except MachineError as error:
+    except (MachineError, PortTaken) as error:
         raise RehearsalImpossible(str(error)) from error
+    except ServerFailed as error:
+        # One that ended while it loaded may have ended of the release, which nobody else is to load then.
+        told = ReleaseRefused if isinstance(error.__cause__, ServerUnreachable) else RehearsalImpossible
+        raise told(str(error)) from error
     except ServingError as error:
         raise ReleaseRefused(str(error)) from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ..errors import PublishError, VerificationFailed
 from ..publishing.repository import Repository
@@ -36,6 +37,8 @@ def add(commands: Commands) -> None:
 def _releases(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
     names = [arguments.name] if arguments.name else sorted({*repository.names(), *repository.quarantine.names()})
+    if not names:
+        _tell_none(arguments.repository)
     code = 0
     for name in names:
         try:
@@ -45,6 +48,16 @@ def _releases(arguments: argparse.Namespace) -> int:
             say(f"error: {error}")
             code = code or error.exit_code
     return code
+
+
+def _tell_none(root: Path) -> None:
+    """An empty repository has nothing to list, which is no failure; one that is not there is a typing error, or lost.
+
+    Raises PublishError.
+    """
+    if not root.is_dir():
+        raise PublishError(f"{root} is no folder and holds no release; name the repository with --repository")
+    note(f"{root} holds no release; publish one with convert")
 
 
 def _listed(repository: Repository, name: str) -> str:

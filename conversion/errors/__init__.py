@@ -25,7 +25,9 @@ ConversionError                        exit code
 │   ├── ReleaseUnknown
 │   ├── ReleaseBroken
 │   ├── ReleaseRefused
+│   │   └── AnswersDiffer
 │   ├── ReleaseQuarantined
+│   ├── ReleaseStays
 │   ├── RehearsalImpossible
 │   ├── ModelForeign
 │   ├── RepositoryUnreadable
@@ -62,6 +64,7 @@ from .model import (
     WorkerDied,
 )
 from .release import (
+    AnswersDiffer,
     InterfaceChanged,
     ModelForeign,
     PreflightFailed,
@@ -70,6 +73,7 @@ from .release import (
     ReleaseBroken,
     ReleaseQuarantined,
     ReleaseRefused,
+    ReleaseStays,
     ReleaseUnknown,
     RepositoryLocked,
     RepositoryUnreadable,
@@ -91,6 +95,7 @@ from .spec import (
 
 __all__ = [
     "AccuracyLost",
+    "AnswersDiffer",
     "ArtefactError",
     "BrokenOnnx",
     "ConversionError",
@@ -109,6 +114,7 @@ __all__ = [
     "ReleaseBroken",
     "ReleaseQuarantined",
     "ReleaseRefused",
+    "ReleaseStays",
     "ReleaseUnknown",
     "RepositoryLocked",
     "RepositoryUnreadable",

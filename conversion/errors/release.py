@@ -41,16 +41,19 @@ class ReleaseUnknown(PublishError):
 
 
 class ReleaseBroken(PublishError):
-    """The release to serve is not what was published."""
+    """The release to serve is not what was published; it may be the one that is served already."""
 
-    def __init__(self, name: str, version: int, damages: Sequence[str]) -> None:
-        super().__init__(
-            f"release {version} of {name} is damaged and is not served ({'; '.join(damages)}); choose another one"
-        )
+    def __init__(self, name: str, version: int, damages: Sequence[str], *, served: bool) -> None:
+        what = "is served and is damaged" if served else "is damaged and is not served"
+        super().__init__(f"release {version} of {name} {what} ({'; '.join(damages)}); choose another one")
 
 
 class ReleaseRefused(PublishError):
     """A server that runs did not take a release, or gave other answers than its golden samples."""
+
+
+class AnswersDiffer(ReleaseRefused):
+    """A release that was asked for its golden samples answered, and otherwise: no machine's shortage does that."""
 
 
 class RehearsalImpossible(PublishError):
@@ -63,11 +66,19 @@ class ReleaseQuarantined(PublishError):
     def __init__(
         self, name: str, version: int, why: str, *, place: Path, served: int | None, untaken: Sequence[str]
     ) -> None:
-        serving = "no release is served" if served is None else f"release {served} is served as before"
-        if untaken:
-            serving = f"release {served} is pinned again, which the server did not take ({'; '.join(untaken)})"
         super().__init__(
-            f"release {version} of {name} did not go live: {why}; {serving}, and the new one lies in {place}"
+            f"release {version} of {name} did not go live: {why}; {_serving(served, untaken)}, and the new one lies in "
+            f"{place}"
+        )
+
+
+class ReleaseStays(PublishError):
+    """A release that was published before did not go live again, which may be for what the machine lacks just now."""
+
+    def __init__(self, name: str, version: int, why: str, *, served: int | None, untaken: Sequence[str]) -> None:
+        super().__init__(
+            f"release {version} of {name} did not go live: {why}; {_serving(served, untaken)}, and release {version} "
+            "stays in the repository: put right what failed, and run again"
         )
 
 
@@ -150,3 +161,9 @@ class VerificationFailed(ConversionError):
         super().__init__(
             f"{failed} of {total} releases do not hold; convert the models again, or roll back to an ok one"
         )
+
+
+def _serving(served: int | None, untaken: Sequence[str]) -> str:
+    if untaken:
+        return f"release {served} is pinned again, which the server did not take ({'; '.join(untaken)})"
+    return "no release is served" if served is None else f"release {served} is served as before"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from python_backend.integrity import CONFIG
 
-from ..errors import ReleaseRefused
+from ..errors import AnswersDiffer, ReleaseRefused
 from ..proof.parity import Case, Parity, compare
 from ..proof.samples import Batch
 from ..release.evidence import EVIDENCE, evidence_at, tolerance_of
@@ -80,7 +80,7 @@ def golden_of(hybrid: Path) -> Golden | None:
 
 
 def replay_twins(server: LiveServer, name: str, version: int, golden: Golden) -> None:
-    """Ask both twins of one version directly. Raises ReleaseRefused with all that differs."""
+    """Ask both twins of one version directly. Raises AnswersDiffer with all that does, ReleaseRefused."""
     for role in TWINS:
         model = f"{name}{ROLES[role]}"
 
@@ -91,7 +91,7 @@ def replay_twins(server: LiveServer, name: str, version: int, golden: Golden) ->
 
 
 def replay_hybrid(server: LiveServer, name: str, version: int, golden: Golden) -> str:
-    """Ask the hybrid; gives the twin that answered every row. Raises ReleaseRefused.
+    """Ask the hybrid; gives the twin that answered every row. Raises AnswersDiffer, ReleaseRefused.
 
     It counts as a failure when it is not the twin that the release's preference names: the other one only fell back.
     """
@@ -122,5 +122,5 @@ def _insist(what: str, attempt: Callable[[], Sequence[str]]) -> None:
             time.sleep(pause)
             continue
         if wrong:
-            raise ReleaseRefused(f"{what} does not give its golden samples: {'; '.join(wrong[:3])}")
+            raise AnswersDiffer(f"{what} does not give its golden samples: {'; '.join(wrong[:3])}")
         return

@@ -9,8 +9,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from ..errors import RepositoryLocked, RepositoryUnwritable, StagingImpossible
 
@@ -29,25 +29,24 @@ def locked(root: Path, staging: Path, patience_s: float, report: Callable[[str],
     try:
         root.mkdir(parents=True, exist_ok=True)
         _require_staging(root, staging)
-        lock = (staging / "lock").open("a+")
+        # Unbuffered: what a full disk does not take would be written again where the file is closed, and raise there.
+        lock = (staging / "lock").open("ab+", buffering=0)
     except OSError as error:
         raise RepositoryUnwritable(root, error.strerror or str(error)) from error
     with lock:
         _wait(lock, root, patience_s, report)
-        try:
+        # Only for whoever waits to read: a full disk, which refuses it, is what `prune` is run for.
+        with contextlib.suppress(OSError):
             lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-        except OSError as error:
-            raise RepositoryUnwritable(root, error.strerror or str(error)) from error
+            lock.write(str(os.getpid()).encode())
         yield
 
 
-def _wait(lock: IO[str], root: Path, patience_s: float, report: Callable[[str], None]) -> None:
+def _wait(lock: FileIO, root: Path, patience_s: float, report: Callable[[str], None]) -> None:
     end, waiting = time.monotonic() + patience_s, False
     while not _taken(lock):
         lock.seek(0)
-        holder = lock.read().strip() or "unknown"
+        holder = lock.read().decode("ascii", "replace").strip() or "unknown"
         if time.monotonic() >= end:
             raise RepositoryLocked(root, holder)
         if not waiting:
@@ -56,7 +55,7 @@ def _wait(lock: IO[str], root: Path, patience_s: float, report: Callable[[str], 
         time.sleep(_PAUSE_S)
 
 
-def _taken(lock: IO[str]) -> bool:
+def _taken(lock: FileIO) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

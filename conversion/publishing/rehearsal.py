@@ -20,7 +20,7 @@ def rehearse(name: str, version: int, folders: Mapping[str, Path], scratch: Path
     """Serve the release in `folders` (by role) alone, from `scratch`, and replay its golden samples.
 
     Loaded for the first time beside a release that serves, one that does not load can take 24.10 down with it: here
-    nobody is served. Raises ReleaseRefused, OSError; reports that it was done, or why it was not.
+    nobody is served. Raises AnswersDiffer, ReleaseRefused, OSError; reports that it was done, or why it was not.
     """
     if live.rehearsal is None:
         live.report("not rehearsed, as asked")
@@ -32,7 +32,7 @@ def rehearse(name: str, version: int, folders: Mapping[str, Path], scratch: Path
     except RehearsalImpossible as error:
         live.report(f"not rehearsed: {error}")
     except ReleaseRefused as error:
-        raise ReleaseRefused(f"in rehearsal, {error}") from error
+        raise type(error)(f"in rehearsal, {error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -3,7 +3,7 @@
 A release N is the version directory N of all three models. It is staged on the same file system, renamed into place,
 and goes live by a walk over the pins (`switching`), which a running server takes step by step. Until the walk has
 ended it has not happened: it is undone by whoever began it, or, where that one was killed, by `repair` from the
-journal. A release that a server refused goes into quarantine.
+journal. A new release that a server refused goes into quarantine.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Any
 from python_backend.integrity import CONFIG, write_sums
 
 from ..errors import (
+    AnswersDiffer,
     ConversionError,
     InterfaceChanged,
+    PublishError,
     ReleaseBroken,
     ReleaseQuarantined,
-    ReleaseRefused,
+    ReleaseStays,
     ReleaseUnknown,
     RepositoryUnwritable,
     UndoFailed,
@@ -82,19 +84,19 @@ class Repository(Folders):
     def switch(self, name: str, version: int | None, live: Live | None = None) -> int:
         """Serve a release that is on disk (None: the one before the served one); gives its number.
 
-        On any failure the old one serves on; the other one goes into quarantine where a server refused it, or got wrong
-        answers. Raises ReleaseUnknown, ReleaseBroken, RepositoryUnwritable, ReleaseQuarantined, and what the server
-        raises.
+        On any failure the old one serves on; the other one stays where it is, unless a server got other answers from
+        it than its golden samples: that one goes into quarantine. Raises ReleaseUnknown, ReleaseBroken,
+        RepositoryUnwritable, ReleaseStays, ReleaseQuarantined.
         """
         served, known = self.served(name), self.releases(name)
         if version is None:
             version = max((v for v in known if served is not None and v < served), default=None)
         if version is None or version not in known:
             raise ReleaseUnknown(name, version, known)
+        # A server that is told to load what it must refuse can crash (24.10), with both releases pinned.
+        if damaged := self.damages(name, version):
+            raise ReleaseBroken(name, version, damaged, served=version == served)
         if version != served:
-            # A server that is told to load what it must refuse can crash (24.10), with both releases pinned.
-            if damaged := self.damages(name, version):
-                raise ReleaseBroken(name, version, damaged)
             self._go_live(name, version, {}, live)
         return version
 
@@ -141,7 +143,7 @@ class Repository(Folders):
                 forward(pins, name, switch, live, self.release_folder(name, "hybrid", version))
                 self._journal.end(name)
         except BaseException as error:
-            refused = live is not None and (switch.added or isinstance(error, ReleaseRefused))
+            refused = live is not None and (switch.added or isinstance(error, AnswersDiffer))
             why = error.cause if isinstance(error, RepositoryUnwritable) else str(error) or "interrupted"
             try:
                 untaken = self._undo(name, switch, told, why if refused else None)
@@ -157,6 +159,9 @@ class Repository(Folders):
                     served=old,
                     untaken=untaken,
                 ) from error
+            # What was proved once is not taken away for what may be this machine's: a full /dev/shm, too little memory.
+            if live and isinstance(error, PublishError) and not isinstance(error, RepositoryUnwritable):
+                raise ReleaseStays(name, version, why, served=old, untaken=untaken) from error
             raise
 
     def _undo(self, name: str, switch: Switch, live: Live | None, why: str | None) -> list[str]:

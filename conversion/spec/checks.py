@@ -21,6 +21,8 @@ _LOWEST_OPSET = 13
 # The keys of [serving.gpu] that only TensorRT reads.
 _TENSORRTS = ("precision", "workspace_bytes", "engine_cache")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+# Folders, logs and journals are called after it, with more before and behind it: file systems take 255 bytes.
+_LONGEST_NAME = 200
 
 
 def check(spec: ModelSpec, path: Path) -> None:
@@ -39,6 +41,9 @@ def check(spec: ModelSpec, path: Path) -> None:
             raise WrongValue(path, key, f"one of {', '.join(allowed)}", value)
     if not _NAME.fullmatch(spec.name):
         raise WrongValue(path, "name", "letters, digits, '_', '-' and '.', starting with a letter", spec.name)
+    if len(spec.name) > _LONGEST_NAME:
+        expected = f"at most {_LONGEST_NAME} characters, the folder's name where it is not given"
+        raise WrongValue(path, "name", expected, spec.name)
     for suffix in ("_onnx", "_original"):
         if spec.name.endswith(suffix):
             raise WrongValue(path, "name", f"a name that does not end with {suffix} (that is a twin's)", spec.name)

@@ -50,6 +50,19 @@ def test_a_name_that_is_not_published_is_said(released, capsys):
     assert "holds no release of 'other'" in capsys.readouterr().err
 
 
+def test_a_repository_that_is_not_there_is_an_error_and_an_empty_one_is_not(tmp_path, capsys):
+    typed, empty = tmp_path / "typed", tmp_path / "empty"
+    empty.mkdir()
+    assert main(["releases", "--repository", str(typed)]) == 9
+    assert main(["releases", "--repository", str(empty)]) == 0
+    assert capsys.readouterr() == (
+        "",
+        f"error: {typed} is no folder and holds no release; name the repository with --repository\n"
+        f"note: {empty} holds no release; publish one with convert\n",
+    )
+    assert not typed.exists()
+
+
 def test_a_server_that_does_not_answer_stops_the_rollback(released, capsys):
     assert main(["rollback", "net", *released, "--server", "127.0.0.1:1"]) == 9
     assert "the server at 127.0.0.1:1 did not list its models: no Triton answers" in capsys.readouterr().err

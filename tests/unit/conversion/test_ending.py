@@ -74,6 +74,29 @@ def test_a_signal_in_the_middle_of_a_rollback_is_undone(repository, number):
     assert not list(repository.root.parent.glob(".repository-staging/journal/*"))
 
 
+STARTING = """
+import os, runpy, sys
+
+def imported(event, details):
+    if event == "import" and details[0] == sys.argv[2]:
+        os.kill(os.getpid(), int(sys.argv[1]))
+
+sys.addaudithook(imported)
+sys.argv[3:] = ["releases"]
+runpy.run_module("conversion", run_name="__main__", alter_sys=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("module", ["conversion.commands", "numpy", "onnx"])
+def test_a_signal_while_it_starts_is_a_sentence_too(number, module):
+    """Most of the first second is spent on imports."""
+    with started(STARTING, int(number), module) as process:
+        _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error == "interrupted; nothing was published, what was served before still is\n"
+
+
 HANGING = """
 import sys, time
 from pathlib import Path

@@ -36,6 +36,16 @@ def test_a_damaged_release_is_not_rolled_back_to(repository, file):
     assert roots(repository) == before
 
 
+def test_a_damaged_release_that_is_served_already_is_told(repository):
+    before = roots(repository)
+    flip(repository.root / "net_onnx" / "2" / "model.onnx")
+    told = r"release 2 of net is served and is damaged \(net_onnx/2/model.onnx: expected .*\); choose another one"
+    with pytest.raises(ReleaseBroken, match=told):
+        repository.switch("net", 2)
+    assert roots(repository) == before
+    assert repository.switch("net", 1) == 1
+
+
 def test_a_release_without_its_list_is_not_rolled_back_to(repository):
     (repository.root / "net_onnx" / "1" / "SHA256SUMS").unlink()
     with pytest.raises(ReleaseBroken, match="net_onnx/1/SHA256SUMS: cannot be read"):

@@ -1,12 +1,14 @@
 """Publishing to a running server: every step taken, refused, interrupted, or cut short by a kill."""
 
+import contextlib
 import copy
 import dataclasses
 import functools
+import shutil
 
 import pytest
 
-from conversion.errors import PublishError, ReleaseQuarantined, ReleaseRefused
+from conversion.errors import PublishError, ReleaseQuarantined, ReleaseRefused, ReleaseStays
 from conversion.publishing.repository import Repository
 from conversion.release.pbtxt import ROLES
 from python_backend.integrity import pins
@@ -182,16 +184,58 @@ def test_a_rollback_takes_the_same_walk(repository, server, spec, affine):
     assert len(server.rehearsals) == 1
 
 
-@pytest.mark.parametrize(("error", "kept"), [(INTERRUPT, [1, 2]), (GONE, [1, 2]), (ReleaseRefused("no"), [2])])
-def test_only_a_refused_release_leaves_the_repository_by_a_rollback(repository, server, spec, affine, error, kept):
-    """It served once: that somebody interrupts, or the server goes away, says nothing against it."""
+@pytest.mark.parametrize("error", [INTERRUPT, GONE, ReleaseRefused("No space left on device")])
+def test_a_release_that_does_not_load_again_stays_in_the_repository(repository, server, spec, affine, error):
+    """It served once: an interrupt, a server that goes away, and a machine that is short say nothing against it."""
     release(repository, spec, affine, live=live(server))
     server.calls.clear()
     server.fail_at, server.error = 2, error
-    with pytest.raises(type(error) if kept == [1, 2] else ReleaseQuarantined):
+    with pytest.raises(KeyboardInterrupt if error is INTERRUPT else ReleaseStays) as caught:
         repository.switch("net", 1, live(server))
-    assert repository.releases("net") == kept
+    if error is not INTERRUPT:
+        assert str(caught.value) == (
+            f"release 1 of net did not go live: {error}; release 2 is served as before, and release 1 stays in the "
+            "repository: put right what failed, and run again"
+        )
+    assert repository.releases("net") == [1, 2]
+    assert repository.quarantine.releases("net") == []
     assert serves(server, 2)
+
+
+def test_a_release_that_does_not_load_in_rehearsal_stays_in_the_repository(repository, server, spec, affine):
+    release(repository, spec, affine, live=live(server))
+
+    @contextlib.contextmanager
+    def full(_scratch):
+        raise ReleaseRefused("could not load model 'net_original': No space left on device")
+        yield
+
+    told = r"did not go live: in rehearsal, could not load .* release 1 stays in the repository"
+    with pytest.raises(ReleaseStays, match=told):
+        repository.switch("net", 1, dataclasses.replace(live(server), rehearsal=full))
+    assert repository.releases("net") == [1, 2]
+    assert serves(server, 2)
+
+
+@pytest.mark.parametrize("rehearsed", [True, False])
+def test_a_release_that_answers_otherwise_leaves_the_repository_and_can_be_put_back(
+    repository, server, spec, affine, rehearsed
+):
+    release(repository, spec, affine, live=live(server))
+    server.wrong = {("net_onnx", 1): 1.5}
+    with pytest.raises(ReleaseQuarantined, match="does not give its golden samples"):
+        repository.switch("net", 1, live(server, rehearsed=rehearsed))
+    assert repository.releases("net") == [2]
+    assert serves(server, 2)
+    # As docs/conversion.md says.
+    (kept,) = repository.quarantine.releases("net")
+    for role in ROLES:
+        (kept.folder / role).rename(repository.release_folder("net", role, 1))
+    shutil.rmtree(kept.folder)
+    server.wrong = {}
+    assert repository.repair("net", live(server)) == []
+    assert repository.switch("net", 1, live(server, rehearsed=rehearsed)) == 1
+    assert serves(server, 1)
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told before the kill", "not told"])

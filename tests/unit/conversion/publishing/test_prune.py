@@ -1,5 +1,7 @@
 """Which releases go: old ones, and what is in quarantine; what serves, and the last number given, stay."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,33 @@ def test_at_least_one_release_stays(keep, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["prune", "net", "--keep", keep])
     assert caught.value.code == 2
+
+
+FULL = """
+import resource, signal, sys
+from conversion.__main__ import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+sys.exit(main([*sys.argv[1:], "--server", "none"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("prune", 0, "net: removed 1, 2, kept 3, 4, 5\n"),
+        ("rollback", 9, "error: cannot publish to {root}: File too large; what was served before is untouched\n"),
+    ],
+)
+def test_a_disk_that_takes_no_byte_more_can_be_pruned(tmp_path, spec, affine, command, code, told):
+    """The limit on file sizes makes the kernel refuse every write, as a full disk does."""
+    repository = released(tmp_path / "repository", spec, affine, releases=5)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, command, "net", "--repository", str(repository.root)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (code, told.format(root=repository.root))
+    assert repository.served("net") == 5
