@@ -60,7 +60,8 @@ def _freeze(tf: Any, concrete: Any) -> Any:
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(concrete)
+    # Loops stay loops of TensorFlow 2, which tf2onnx knows: lowered to those of TensorFlow 1 they lose their dtypes.
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
     captured = {inner.op.name: outer for outer, inner in concrete.graph.captures if outer.dtype != tf.resource}
     graph = frozen.graph.as_graph_def()
     for node in graph.node:

@@ -1,4 +1,4 @@
-"""Inputs that no sample is like: zeros, tiny, large, noise, other sizes. A twin has to follow its original there as well."""
+"""Inputs that no sample is like: zeros, tiny, large, noise, other sizes. A twin has to follow its original there."""
 
 from __future__ import annotations
 
