@@ -14,7 +14,9 @@ ConversionError                        exit code
 │   ├── FixedDimension
 │   ├── RowsMixed
 │   ├── UnsupportedGraph
-│   └── NameMismatch
+│   ├── NameMismatch
+│   ├── NameTaken
+│   └── OutputsCollide
 ├── ParityBroken                               7   no twin matches the original
 ├── AccuracyLost                               7   every twin that matches loses too much accuracy
 ├── ProviderMissing                            6   an execution provider did not come up
@@ -53,6 +55,8 @@ from .model import (
     FixedDimension,
     MeasuringFailed,
     NameMismatch,
+    NameTaken,
+    OutputsCollide,
     ParityBroken,
     ProviderMissing,
     RowsMixed,
@@ -101,6 +105,8 @@ __all__ = [
     "MeasuringFailed",
     "ModelForeign",
     "NameMismatch",
+    "NameTaken",
+    "OutputsCollide",
     "ParityBroken",
     "PreflightFailed",
     "ProviderMissing",

@@ -79,6 +79,23 @@ class NameMismatch(Unsupported):
         )
 
 
+class NameTaken(Unsupported):
+    """An output has a name that it cannot be served by."""
+
+    def __init__(self, output: str, why: str) -> None:
+        super().__init__(f"output '{output}' {why}; name it otherwise in [[outputs]]")
+
+
+class OutputsCollide(Unsupported):
+    """Several outputs of the model have one name, so that only one of them could be asked for."""
+
+    def __init__(self, given: int, told: Sequence[str]) -> None:
+        super().__init__(
+            f"the model gives {given} outputs, and their names tell only {', '.join(told)} apart; "
+            "give each a name of its own in what the model returns"
+        )
+
+
 class ParityBroken(ConversionError):
     """No candidate's outputs are within the tolerance of the original's; tells of the one that came nearest.
 

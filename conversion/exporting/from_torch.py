@@ -13,6 +13,7 @@ import onnx
 
 from python_backend.original.loading import OriginalModel
 
+from ..errors import OutputsCollide
 from ..interface import Facts
 from ..proof.samples import Batch
 
@@ -31,7 +32,7 @@ def export_torch(
 ) -> onnx.ModelProto:
     """Export `model` by one exporter, traced with `batch` (two rows or more, or the batch would be baked in).
 
-    Raises whatever the exporter raises: it has no base class.
+    Raises OutputsCollide, and whatever the exporter raises: it has no base class.
     """
     import torch
 
@@ -60,4 +61,7 @@ def export_torch(
             options["opset_version"] = min(opset, 20)
             dynamic |= {name: {0: "batch"} for name in outputs}
             torch.onnx.export(model.native, arguments, str(path), dynamo=False, dynamic_axes=dynamic, **options)
-    return onnx.load(str(path))
+    proto = onnx.load(str(path))
+    if len(proto.graph.output) != len(outputs):
+        raise OutputsCollide(len(proto.graph.output), outputs)
+    return proto

@@ -136,7 +136,7 @@ def load_subject(spec: ModelSpec, work: Path) -> Subject:
         raise UnsupportedDtype(error.output, error.dtype, DTYPES) from error
     except OriginalError as error:
         raise ArtefactError(f"{spec.name}: {error}") from error
-    names = output_names(spec, list(found))
+    names = output_names(spec, inputs, list(found))
     outputs = tuple(Tensor(name, t.dtype, t.shape) for name, t in zip(names, tensors_of(found), strict=True))
     for tensor in outputs:
         if tensor.dtype not in DTYPES:

@@ -11,6 +11,7 @@ import onnx
 from python_backend.original.errors import first_line
 from python_backend.original.tensorflow_runtime import TensorFlowModel
 
+from ..errors import ConversionError
 from ..exporting.from_tensorflow import export_tensorflow
 from ..exporting.from_torch import export_torch
 from ..graphs.optimise import REWRITES
@@ -53,6 +54,10 @@ class GraphMaker:
         trial = self._kept(Trial(Candidate(exporter)))
         try:
             graph = self._export(exporter)
+        except ConversionError as error:
+            trial.error = error
+            trial.end("failed", str(error))
+            return []
         # Exporters have no error base class: anything means that this one cannot.
         except Exception as error:  # noqa: BLE001
             _log.warning("%s could not export %s", exporter, self._subject.spec.name, exc_info=True)
