@@ -16,7 +16,8 @@ ConversionError                        exit code
 │   ├── UnsupportedGraph
 │   ├── NameMismatch
 │   ├── NameTaken
-│   └── OutputsCollide
+│   ├── OutputsCollide
+│   └── BranchBaked
 ├── ParityBroken                               7   no twin matches the original
 ├── AccuracyLost                               7   every twin that matches loses too much accuracy
 ├── ProviderMissing                            6   an execution provider did not come up
@@ -50,6 +51,7 @@ from .base import (
 from .model import (
     AccuracyLost,
     ArtefactError,
+    BranchBaked,
     BrokenOnnx,
     ExportFailed,
     FixedDimension,
@@ -96,6 +98,7 @@ from .spec import (
 __all__ = [
     "AccuracyLost",
     "ArtefactError",
+    "BranchBaked",
     "BrokenOnnx",
     "ConversionError",
     "ExportFailed",

@@ -96,6 +96,16 @@ class OutputsCollide(Unsupported):
         )
 
 
+class BranchBaked(Unsupported):
+    """Python in the model decides by the values of an input, and a trace keeps one side of that for good."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"the model takes a number or a decision out of the values of its inputs at {place}, and a graph would keep "
+            "that of the traced ones; write it with torch.where or torch.cond, or take it out"
+        )
+
+
 class ParityBroken(ConversionError):
     """No candidate's outputs are within the tolerance of the original's; tells of the one that came nearest.
 

@@ -97,7 +97,7 @@ class GraphMaker:
         opset = subject.spec.export.opset
         if exporter == "tf2onnx":
             return export_tensorflow(cast(TensorFlowModel, subject.model), subject.inputs, subject.outputs, opset)
-        return export_torch(
+        graph, beyond = export_torch(
             exporter,
             subject.model,
             inputs=subject.inputs,
@@ -106,6 +106,8 @@ class GraphMaker:
             opset=opset,
             scratch=subject.scratch,
         )
+        self._gates.prove_beyond(beyond)
+        return graph
 
     def _kept(self, trial: Trial) -> Trial:
         self._trials.append(trial)
