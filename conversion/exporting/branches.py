@@ -43,8 +43,8 @@ def refusing_branches(inputs: int) -> Any:
     """A context in which tracing raises BranchBaked where Python takes a number out of the values of the inputs.
 
     A trace keeps what was done for its own inputs. Numbers out of their shapes alone are left to parity, which varies
-    sizes, and those out of weights never change. `inputs` counts the inputs; PyTorch's tracer has no public way to ask
-    where a value is from.
+    sizes; those out of weights never change; those that PyTorch's own layers take are known to exporters. `inputs`
+    counts the inputs. PyTorch's tracer has no public way to ask where a value is from.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -54,8 +54,13 @@ def refusing_branches(inputs: int) -> Any:
 
     class Refusing(TorchFunctionMode):  # type: ignore[misc]
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func in leaving and torch.jit.is_tracing() and _of_values(torch, args[0], inputs):
-                raise BranchBaked(_place())
+            if (
+                func in leaving
+                and torch.jit.is_tracing()
+                and _of_values(torch, args[0], inputs)
+                and (place := _place())
+            ):
+                raise BranchBaked(place)
             return func(*args, **(kwargs or {}))
 
     return Refusing()
@@ -77,6 +82,6 @@ def _of_values(torch: Any, tensor: Any, inputs: int) -> bool:
 
 
 def _place() -> str:
-    """The line of the model's code that is being run."""
-    frames = [f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}, `{frames[-1].line}`"
+    """The line of the model's code that is being run, or nothing where that is PyTorch's own, which exporters know."""
+    frame = next(frame for frame in reversed(traceback.extract_stack()) if frame.filename != __file__)
+    return "" if "/torch/" in frame.filename else f"{Path(frame.filename).name}:{frame.lineno}, `{frame.line}`"
