@@ -17,7 +17,9 @@ ConversionError                        exit code
 │   ├── NameMismatch
 │   ├── NameTaken
 │   ├── OutputsCollide
-│   └── BranchBaked
+│   ├── BranchBaked
+│   ├── AnswersWaver
+│   └── AnswersNotFinite
 ├── ParityBroken                               7   no twin matches the original
 ├── AccuracyLost                               7   every twin that matches loses too much accuracy
 ├── ProviderMissing                            6   an execution provider did not come up
@@ -50,6 +52,8 @@ from .base import (
 )
 from .model import (
     AccuracyLost,
+    AnswersNotFinite,
+    AnswersWaver,
     ArtefactError,
     BranchBaked,
     BrokenOnnx,
@@ -97,6 +101,8 @@ from .spec import (
 
 __all__ = [
     "AccuracyLost",
+    "AnswersNotFinite",
+    "AnswersWaver",
     "ArtefactError",
     "BranchBaked",
     "BrokenOnnx",
