@@ -12,6 +12,7 @@ from python_backend.original.tensorflow_runtime import TensorFlowModel
 
 from ..graphs.rewrite import rename
 from ..interface import Facts
+from .operators import register
 
 __all__ = ["export_tensorflow"]
 
@@ -30,6 +31,7 @@ def export_tensorflow(
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    register()
     # A name of our own, since the graph's inner tensors may have any other.
     signature = [
         tf.TensorSpec([None if isinstance(s, str) else s for s in f.shape], f.dtype, name=f"understudy_input_{i}")

@@ -43,6 +43,11 @@ ODD = {
         {"make.py": MAKE_KERAS.format(outputs="layers.LSTM(3)(x), layers.GRU(2, return_sequences=True)(x)")},
         [[3], [-1, 2]],
     ),
+    "keras_gelu": (
+        KERAS,
+        {"make.py": MAKE_KERAS.format(outputs='layers.Dense(3, activation="gelu")(x)')},
+        [[-1, 3]],
+    ),
 }
 
 
