@@ -64,10 +64,8 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     if not any(case is golden for case in cases):
         cases.append(golden)
     write_golden(golden, work / GOLDEN)
-    unfit: list[Unfit] = []
-    if spec.parity.stress:
-        stressed, unfit = stress_cases(subject)
-        cases += stressed
+    stressed, unfit = stress_cases(subject)
+    cases += stressed
     scorer = None
     if subject.batched:
         report("running the original on the data of [accuracy]")

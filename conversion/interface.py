@@ -9,12 +9,14 @@ from typing import Any
 from python_backend.original.bundle import Tensor
 
 from .dtypes import DTYPES
-from .errors import FixedDimension, NameMismatch, Unsupported, UnsupportedDtype
+from .errors import FixedDimension, NameMismatch, NameTaken, Unsupported, UnsupportedDtype
 from .spec import InputSpec, ModelSpec
 
-__all__ = ["BATCH", "Facts", "facts_of", "input_facts", "output_names"]
+__all__ = ["BATCH", "SERVED_BY", "Facts", "facts_of", "input_facts", "output_names"]
 
 BATCH = "batch"
+# The output that the hybrid adds to those of the model.
+SERVED_BY = "served_by"
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,17 @@ def _size(name: str, axis: int, size: int | None, batched: bool) -> str | int:
     return BATCH if axis == 0 and batched else f"{name}_{axis}"
 
 
-def output_names(spec: ModelSpec, found: Sequence[str]) -> tuple[str, ...]:
-    """The names that the outputs get: the spec's, in the model's order, else the model's own. Raises NameMismatch."""
+def output_names(spec: ModelSpec, inputs: Sequence[Facts], found: Sequence[str]) -> tuple[str, ...]:
+    """The names that the outputs get: the spec's, in the model's order, else the model's own.
+
+    Raises NameMismatch, and NameTaken where an output would be called as an input or as the hybrid's own output.
+    """
     named = [output.name for output in spec.outputs]
-    if not named:
-        return tuple(found)
-    if len(named) != len(found):
+    if named and len(named) != len(found):
         raise NameMismatch("outputs", named, found)
-    return tuple(found) if set(named) == set(found) else tuple(named)
+    names = tuple(found) if not named or set(named) == set(found) else tuple(named)
+    taken = {fact.name: "has the name of an input" for fact in inputs} | {SERVED_BY: "is the hybrid's own"}
+    for name in names:
+        if name in taken:
+            raise NameTaken(name, taken[name])
+    return names

@@ -14,7 +14,12 @@ ConversionError                        exit code
 │   ├── FixedDimension
 │   ├── RowsMixed
 │   ├── UnsupportedGraph
-│   └── NameMismatch
+│   ├── NameMismatch
+│   ├── NameTaken
+│   ├── OutputsCollide
+│   ├── BranchBaked
+│   ├── AnswersWaver
+│   └── AnswersNotFinite
 ├── ParityBroken                               7   no twin matches the original
 ├── AccuracyLost                               7   every twin that matches loses too much accuracy
 ├── ProviderMissing                            6   an execution provider did not come up
@@ -49,12 +54,17 @@ from .base import (
 )
 from .model import (
     AccuracyLost,
+    AnswersNotFinite,
+    AnswersWaver,
     ArtefactError,
+    BranchBaked,
     BrokenOnnx,
     ExportFailed,
     FixedDimension,
     MeasuringFailed,
     NameMismatch,
+    NameTaken,
+    OutputsCollide,
     ParityBroken,
     ProviderMissing,
     RowsMixed,
@@ -96,7 +106,10 @@ from .spec import (
 __all__ = [
     "AccuracyLost",
     "AnswersDiffer",
+    "AnswersNotFinite",
+    "AnswersWaver",
     "ArtefactError",
+    "BranchBaked",
     "BrokenOnnx",
     "ConversionError",
     "ExportFailed",
@@ -106,6 +119,8 @@ __all__ = [
     "MeasuringFailed",
     "ModelForeign",
     "NameMismatch",
+    "NameTaken",
+    "OutputsCollide",
     "ParityBroken",
     "PreflightFailed",
     "ProviderMissing",

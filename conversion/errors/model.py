@@ -62,6 +62,27 @@ class RowsMixed(Unsupported):
         )
 
 
+class AnswersWaver(Unsupported):
+    """The original answers the same input differently each time, so that nothing can be proved of a twin."""
+
+    def __init__(self, output: str, how: str) -> None:
+        super().__init__(
+            f"the original answers the same input differently in output '{output}' ({how}): dropout, randomness or "
+            "state; switch training off, take random numbers as an input, and keep nothing from one call to the next"
+        )
+
+
+class AnswersNotFinite(Unsupported):
+    """An output holds NaN or infinity where the spec does not allow it: the hybrid would never hand on the twin's."""
+
+    def __init__(self, output: str, count: int, samples: int) -> None:
+        super().__init__(
+            f"output '{output}' holds NaN or infinity for {count} of {samples} samples, which the hybrid takes for a "
+            "broken twin; look at the weights, give valid inputs by range or [samples], or list the output in "
+            "allow_non_finite_outputs of [serving]"
+        )
+
+
 class UnsupportedGraph(Unsupported):
     """Operators, opset or IR that the target server's ONNX Runtime cannot read."""
 
@@ -76,6 +97,33 @@ class NameMismatch(Unsupported):
         super().__init__(
             f"model.toml names the {kind} {', '.join(named)}, but the model has {', '.join(found)}; "
             "correct the names or leave them out"
+        )
+
+
+class NameTaken(Unsupported):
+    """An output has a name that it cannot be served by."""
+
+    def __init__(self, output: str, why: str) -> None:
+        super().__init__(f"output '{output}' {why}; name it otherwise in [[outputs]]")
+
+
+class OutputsCollide(Unsupported):
+    """Several outputs of the model have one name, so that only one of them could be asked for."""
+
+    def __init__(self, given: int, told: Sequence[str]) -> None:
+        super().__init__(
+            f"the model gives {given} outputs, and their names tell only {', '.join(told)} apart; "
+            "give each a name of its own in what the model returns"
+        )
+
+
+class BranchBaked(Unsupported):
+    """Python in the model decides by the values of an input, and a trace keeps one side of that for good."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"the model takes a number or a decision out of the values of its inputs at {place}, and a graph would "
+            "keep that of the traced ones; write it with torch.where or torch.cond, or take it out"
         )
 
 

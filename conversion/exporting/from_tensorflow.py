@@ -12,6 +12,7 @@ from python_backend.original.tensorflow_runtime import TensorFlowModel
 
 from ..graphs.rewrite import rename
 from ..interface import Facts
+from .operators import register
 
 __all__ = ["export_tensorflow"]
 
@@ -30,6 +31,7 @@ def export_tensorflow(
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    register()
     # A name of our own, since the graph's inner tensors may have any other.
     signature = [
         tf.TensorSpec([None if isinstance(s, str) else s for s in f.shape], f.dtype, name=f"understudy_input_{i}")
@@ -60,7 +62,8 @@ def _freeze(tf: Any, concrete: Any) -> Any:
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(concrete)
+    # Loops stay loops of TensorFlow 2, which tf2onnx knows: lowered to those of TensorFlow 1 they lose their dtypes.
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
     captured = {inner.op.name: outer for outer, inner in concrete.graph.captures if outer.dtype != tf.resource}
     graph = frozen.graph.as_graph_def()
     for node in graph.node:

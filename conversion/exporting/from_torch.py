@@ -13,8 +13,10 @@ import onnx
 
 from python_backend.original.loading import OriginalModel
 
+from ..errors import OutputsCollide
 from ..interface import Facts
 from ..proof.samples import Batch
+from .branches import edges, refusing_branches
 
 __all__ = ["export_torch"]
 
@@ -28,13 +30,15 @@ def export_torch(
     batch: Batch,
     opset: int,
     scratch: Path,
-) -> onnx.ModelProto:
+) -> tuple[onnx.ModelProto, list[dict[str, int]]]:
     """Export `model` by one exporter, traced with `batch` (two rows or more, or the batch would be baked in).
 
-    Raises whatever the exporter raises: it has no base class.
+    With the graph come sizes of dynamic dimensions, by name, that lie past what the exporter says it holds for.
+    Raises OutputsCollide, BranchBaked, and whatever the exporter raises: it has no base class.
     """
     import torch
 
+    beyond: list[dict[str, int]] = []
     path = scratch / f"{exporter}.onnx"
     arguments = tuple(torch.from_numpy(batch[fact.name]) for fact in inputs)
     options: dict[str, Any] = {
@@ -54,10 +58,15 @@ def export_torch(
                 program = torch.onnx.export(
                     model.native, arguments, dynamo=True, dynamic_shapes=shapes, verbose=False, **options
                 )
+            beyond = edges(program.exported_program, inputs)
             program.save(str(path))
         else:
             # The older exporter ends at opset 20; constant folding would copy weights, which the optimiser does better.
             options["opset_version"] = min(opset, 20)
             dynamic |= {name: {0: "batch"} for name in outputs}
-            torch.onnx.export(model.native, arguments, str(path), dynamo=False, dynamic_axes=dynamic, **options)
-    return onnx.load(str(path))
+            with refusing_branches(len(inputs)):
+                torch.onnx.export(model.native, arguments, str(path), dynamo=False, dynamic_axes=dynamic, **options)
+    proto = onnx.load(str(path))
+    if len(proto.graph.output) != len(outputs):
+        raise OutputsCollide(len(proto.graph.output), outputs)
+    return proto, beyond

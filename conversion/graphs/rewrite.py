@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -11,7 +11,7 @@ from ..interface import BATCH, Facts
 from ..targets import Target
 from .nesting import all_graphs, tensor_names
 
-__all__ = ["declare", "rename", "save"]
+__all__ = ["declare", "loosen", "rename", "save"]
 
 # Protocol buffers end at 2 GB; the rest is room for the graph itself.
 _LARGEST_INLINE = 1_800_000_000
@@ -50,6 +50,27 @@ def declare(model: onnx.ModelProto, inputs: Sequence[Facts], batched: bool, targ
     # Names of inner dimensions are the exporter's own and say nothing once the outer ones are renamed.
     del model.graph.value_info[:]
     model.ir_version = min(model.ir_version, target.runtime.ir)
+
+
+def loosen(model: onnx.ModelProto, answers: Iterable[Mapping[str, tuple[int, ...]]], batched: bool) -> None:
+    """Take back the sizes of outputs that `answers`, the shapes of what the original answered, contradict.
+
+    Exporters leave the size that they traced with where they lose a dimension's name, as in recurrent nets. The batch
+    stays as it is: where that is fixed, the graph itself seldom takes another one.
+    """
+    answers = list(answers)
+    for value in model.graph.output:
+        shapes = {shape[value.name] for shape in answers if value.name in shape}
+        tensor = value.type.tensor_type
+        if not tensor.HasField("shape"):
+            for _ in range(len(next(iter(shapes)))) if len({len(shape) for shape in shapes}) == 1 else ():
+                tensor.shape.dim.add()
+        for axis, dim in enumerate(tensor.shape.dim):
+            if batched and axis == 0:
+                continue
+            found = {shape[axis] for shape in shapes if axis < len(shape)}
+            if dim.HasField("dim_value") and not found <= {dim.dim_value}:
+                dim.Clear()
 
 
 def save(model: onnx.ModelProto, path: Path, external_data: bool = False) -> None:

@@ -25,7 +25,8 @@ from python_backend.onnxruntime.settings import read_providers, read_settings
 from python_backend.onnxruntime.validate import differences
 
 from ..dtypes import by_onnx
-from ..release.pbtxt import ROLES, SERVED_BY
+from ..interface import SERVED_BY
+from ..release.pbtxt import ROLES
 from ..targets import Target
 
 __all__ = ["config_refusals", "twin_refusals", "written_signature"]

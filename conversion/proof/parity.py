@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
@@ -103,6 +103,7 @@ class Twin:
     """An ONNX graph in ONNX Runtime, as Triton will run it: on the CPU unless other providers are named.
 
     `sizes` are what batches are filled up to where CUDA runs it, as the stand-in does; elsewhere they run as they come.
+    `declared` is the shape of each output as the graph says it, dynamic dimensions by their names or None.
     `nodes` counts, by provider, the nodes that each took, where one besides the CPU was asked for. Raises
     ProviderMissing where one of them does not come up, or the first gets no node: ONNX Runtime would quietly take the
     next.
@@ -146,6 +147,8 @@ class Twin:
                 self.nodes[part.ep_name] += len(part.get_nodes())
             _require(names[:1], list(self.nodes))
         self._outputs = [output.name for output in session.get_outputs()]
+        # What is declared is served: the hybrid refuses an answer of another shape.
+        self.declared: dict[str, list[int | str | None]] = {o.name: o.shape for o in session.get_outputs()}
         self._run: Run = session.run
         if sizes and names[0] == CUDA:
             graphs = providers[0][1].get(OPTION) == "1"
@@ -171,7 +174,7 @@ def _require(wanted: Sequence[str], found: Sequence[str]) -> None:
 
 
 def prove(twin: Twin, cases: Sequence[Case], tolerance: ToleranceSpec) -> Parity:
-    """Compare the twin with the original in every case."""
+    """Compare the twin with the original in every case, and with what its own graph declares."""
     found: list[Comparison] = []
     for case in cases:
         try:
@@ -181,7 +184,7 @@ def prove(twin: Twin, cases: Sequence[Case], tolerance: ToleranceSpec) -> Parity
             cause = f"the twin failed: {str(error).splitlines()[0]}"
             found += [Comparison(case.label, case.rows, name, failure=cause) for name in case.expected]
             continue
-        found += compare(case, answer, tolerance)
+        found += [_as_declared(one, answer, twin.declared) for one in compare(case, answer, tolerance)]
     return Parity(tuple(found))
 
 
@@ -197,6 +200,19 @@ def compare(case: Case, answer: Batch, tolerance: ToleranceSpec) -> list[Compari
         else:
             found.append(_compare_values(case, name, answer[name], expected, tolerance))
     return found
+
+
+def _as_declared(
+    comparison: Comparison, answer: Batch, declared: Mapping[str, Sequence[int | str | None]]
+) -> Comparison:
+    """The same, or a failure where values hold and their shape is not the one that would be published."""
+    if comparison.failure:
+        return comparison
+    sizes, shape = declared[comparison.output], answer[comparison.output].shape
+    if len(sizes) == len(shape) and all(s == n or not isinstance(s, int) for s, n in zip(sizes, shape, strict=True)):
+        return comparison
+    told = ", ".join(str(size) if isinstance(size, int) else "any" for size in sizes)
+    return replace(comparison, failure=f"shape {list(shape)}, and the graph declares [{told}]")
 
 
 def _compare_values(

@@ -1,4 +1,4 @@
-"""Inputs that no sample is like: zeros, tiny, large, noise. A twin has to follow its original there as well."""
+"""Inputs that no sample is like: zeros, tiny, large, noise, other sizes. A twin has to follow its original there."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..spec import ToleranceSpec
 from .parity import Case, compare
 from .rounding import rounded
 from .samples import Batch
+from .sizes import other_sizes
 from .subject import Subject
 
 __all__ = ["Unfit", "stress_cases", "stress_tolerance"]
@@ -35,10 +36,13 @@ class Unfit:
 
 
 def stress_cases(subject: Subject) -> tuple[list[Case], list[Unfit]]:
-    """The original's answers to each kind of stress, and the kinds that it cannot be held to."""
+    """The original's answers to each kind of stress, and the kinds that it cannot be held to.
+
+    Other sizes of dynamic dimensions are tried even where the spec wants no stress.
+    """
     cases, unfit = [], []
     sample = subject.make(_ROWS if subject.batched else 1, 0)
-    for stress, batch in _batches(subject, sample):
+    for stress, batch in _kinds(subject, sample):
         try:
             case = Case(batch, subject.run(batch), stress)
         except ArtefactError as error:
@@ -55,6 +59,13 @@ def stress_cases(subject: Subject) -> tuple[list[Case], list[Unfit]]:
 def stress_tolerance(tolerance: ToleranceSpec) -> ToleranceSpec:
     """What is allowed under stress: as much as the spec says, and what cancellation costs."""
     return replace(tolerance, of_largest=max(tolerance.of_largest, _CANCELLATION))
+
+
+def _kinds(subject: Subject, sample: Batch) -> Iterator[tuple[str, Batch]]:
+    if (other := other_sizes(subject, sample)) is not None:
+        yield "other sizes", other
+    if subject.spec.parity.stress:
+        yield from _batches(subject, sample)
 
 
 def _batches(subject: Subject, sample: Batch) -> Iterator[tuple[str, Batch]]:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from python_backend.original.bundle import Tensor
 from python_backend.original.errors import DtypeUnknown, OriginalError
 from python_backend.original.loading import Device, OriginalModel, load, tensors_of
 
 from ..bundling import make_bundle
 from ..dtypes import DTYPES
-from ..errors import ArtefactError, RowsMixed, UnsupportedDtype
+from ..errors import AnswersNotFinite, AnswersWaver, ArtefactError, RowsMixed, UnsupportedDtype
 from ..interface import Facts, input_facts, output_names
 from ..profiles import Profile, profile_for
 from ..spec import ModelSpec, ParitySpec, ToleranceSpec
@@ -82,13 +84,43 @@ class Subject:
             raise ArtefactError(f"{self.spec.name}: on {shapes}, {error}") from error
 
     def cases(self) -> list[Case]:
-        """What parity is proved on, at each batch size. Raises ArtefactError, RowsMixed."""
+        """What parity is proved on, at each batch size.
+
+        Raises ArtefactError, AnswersWaver, AnswersNotFinite, RowsMixed.
+        """
         sizes = self.spec.batch_sizes if self.batched else (1, 1)
         batches = [self.make(size, number) for number, size in enumerate(sizes)]
         cases = [Case(batch, self.run(batch)) for batch in batches]
+        self._refuse_wavering(cases[0])
+        self._refuse_non_finite(cases)
         if self.batched:
             self._refuse_mixed_rows(cases)
         return cases
+
+    @property
+    def _own_limit(self) -> ToleranceSpec:
+        """How far the original may be from itself.
+
+        Sums are made in another order for other sizes: who wants a twin without any rounding has an original with it.
+        """
+        usual, wanted = astuple(ParitySpec().tolerance("fp32")), astuple(self.spec.parity.tolerance("fp32"))
+        return ToleranceSpec(*map(max, usual, wanted))
+
+    def _refuse_wavering(self, case: Case) -> None:
+        """Before rows are compared: where the same batch gets another answer, so does each of its rows."""
+        for comparison in compare(case, self.run(case.inputs), self._own_limit):
+            if comparison.failure:
+                raise AnswersWaver(comparison.output, comparison.failure)
+
+    def _refuse_non_finite(self, cases: Sequence[Case]) -> None:
+        for name, value in cases[0].expected.items():
+            if value.dtype.kind != "f" or name in self.spec.serving.allow_non_finite_outputs:
+                continue
+            # Without a batch each case is one sample.
+            answers = [case.expected[name] for case in cases]
+            samples = [row for answer in answers for row in (answer if self.batched and answer.ndim else [answer])]
+            if count := sum(not np.isfinite(sample).all() for sample in samples):
+                raise AnswersNotFinite(name, count, len(samples))
 
     def _refuse_mixed_rows(self, cases: Sequence[Case]) -> None:
         """Batching is only for models that treat each row alone: a batch has to give what its rows give one by one.
@@ -105,12 +137,9 @@ class Subject:
                 raise RowsMixed(name, f"has the shape {list(value.shape)} for a batch of {case.rows}")
         if case.rows == 1:
             return
-        # Sums are made in another order for other sizes: who wants a twin without any rounding has an original with it.
-        usual, wanted = astuple(ParitySpec().tolerance("fp32")), astuple(self.spec.parity.tolerance("fp32"))
-        limit = ToleranceSpec(*map(max, usual, wanted))
         for row in sorted({0, case.rows // 2, case.rows - 1}):
             alone, expected = case.row(row)
-            for comparison in compare(Case(alone, self.run(alone)), expected, limit):
+            for comparison in compare(Case(alone, self.run(alone)), expected, self._own_limit):
                 if comparison.failure:
                     found = f"changes in row {row} with the other rows of its batch ({comparison.failure})"
                     raise RowsMixed(comparison.output, found)
@@ -136,7 +165,7 @@ def load_subject(spec: ModelSpec, work: Path) -> Subject:
         raise UnsupportedDtype(error.output, error.dtype, DTYPES) from error
     except OriginalError as error:
         raise ArtefactError(f"{spec.name}: {error}") from error
-    names = output_names(spec, list(found))
+    names = output_names(spec, inputs, list(found))
     outputs = tuple(Tensor(name, t.dtype, t.shape) for name, t in zip(names, tensors_of(found), strict=True))
     for tensor in outputs:
         if tensor.dtype not in DTYPES:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from python_backend.integrity import CONFIG
 
 from ..errors import AnswersDiffer, ReleaseRefused
+from ..interface import SERVED_BY
 from ..proof.parity import Case, Parity, compare
 from ..proof.samples import Batch
 from ..release.evidence import EVIDENCE, evidence_at, tolerance_of
 from ..release.golden import GOLDEN, read_golden
-from ..release.pbtxt import ROLES, SERVED_BY, TWINS, read_config
+from ..release.pbtxt import ROLES, TWINS, read_config
 from ..spec import ToleranceSpec
 from ..spec.preference import asked_first
 from .live import LiveServer

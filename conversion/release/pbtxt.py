@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2
 from ..arrangements.arrangement import Arrangement, default_arrangement
 from ..dtypes import DTYPES
 from ..errors import PublishError
-from ..interface import Facts
+from ..interface import SERVED_BY, Facts
 from ..spec import ModelSpec
 from ..spec.preference import as_parameter, preference
 from ..spec.serving import ServingSpec
@@ -38,7 +38,6 @@ __all__ = [
 # What each of the three models of a release is called: the suffix behind the public name. Twins before the hybrid.
 ROLES = {"onnx": "_onnx", "original": "_original", "hybrid": ""}
 TWINS = tuple(role for role in ROLES if role != "hybrid")
-SERVED_BY = "served_by"
 _UNKNOWN = Traits()
 _UNMEASURED: Mapping[int, float] = MappingProxyType({})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,14 @@ import onnx
 
 from python_backend.original.errors import first_line
 
-from ..errors import ConversionError
+from ..errors import ArtefactError, ConversionError
 from ..graphs.graph import check_servable
 from ..graphs.nesting import all_graphs
-from ..graphs.rewrite import declare, save
+from ..graphs.rewrite import declare, loosen, save
 from ..proof.accuracy import Scorer
 from ..proof.parity import Case, Parity, Twin, prove
 from ..proof.samples import Batch
+from ..proof.sizes import resized
 from ..proof.stress import stress_tolerance
 from ..proof.subject import Subject
 from ..release.gpu_config import padded
@@ -33,11 +35,24 @@ class Gates:
 
     def __init__(self, subject: Subject, cases: Sequence[Case], scorer: Scorer | None, folder: Path) -> None:
         self._subject = subject
-        self._cases = cases
+        self._cases = list(cases)
         self._scorer = scorer
         self._folder = folder
         self._made = 0
         self._on_gpu: dict[Path, Twin] = {}
+
+    def prove_beyond(self, beyond: Sequence[dict[str, int]]) -> None:
+        """Hold this trial and later ones to the original at these sizes of dynamic dimensions, where it has answers.
+
+        They lie past what an exporter says its graph holds for: who asks for them gets no other error.
+        """
+        subject = self._subject
+        sample = subject.make(2 if subject.batched else 1, 0)
+        for sizes in beyond:
+            batch = resized(subject.inputs, sample, sizes)
+            # Past a bound of its own the original has no answer that a twin could miss.
+            with contextlib.suppress(ArtefactError):
+                self._cases.append(Case(batch, subject.run(batch), "past a bound of the export"))
 
     def place(self) -> Path:
         """A path for the next trial's model.onnx, in an empty folder."""
@@ -52,7 +67,9 @@ class Gates:
 
     def save(self, trial: Trial, graph: onnx.ModelProto) -> Trial:
         """Write the graph as it would be served; decides the fate of what no server could read."""
+        answered = [{name: array.shape for name, array in case.expected.items()} for case in self._cases]
         try:
+            loosen(graph, answered, self._subject.batched)
             declare(graph, self._subject.inputs, self._subject.batched, self._subject.target)
             check_servable(graph, self._subject.inputs, self._subject.batched, self._subject.target)
         except ConversionError as error:

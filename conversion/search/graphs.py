@@ -11,6 +11,7 @@ import onnx
 from python_backend.original.errors import first_line
 from python_backend.original.tensorflow_runtime import TensorFlowModel
 
+from ..errors import ConversionError
 from ..exporting.from_tensorflow import export_tensorflow
 from ..exporting.from_torch import export_torch
 from ..graphs.optimise import REWRITES
@@ -53,6 +54,10 @@ class GraphMaker:
         trial = self._kept(Trial(Candidate(exporter)))
         try:
             graph = self._export(exporter)
+        except ConversionError as error:
+            trial.error = error
+            trial.end("failed", str(error))
+            return []
         # Exporters have no error base class: anything means that this one cannot.
         except Exception as error:  # noqa: BLE001
             _log.warning("%s could not export %s", exporter, self._subject.spec.name, exc_info=True)
@@ -92,7 +97,7 @@ class GraphMaker:
         opset = subject.spec.export.opset
         if exporter == "tf2onnx":
             return export_tensorflow(cast(TensorFlowModel, subject.model), subject.inputs, subject.outputs, opset)
-        return export_torch(
+        graph, beyond = export_torch(
             exporter,
             subject.model,
             inputs=subject.inputs,
@@ -101,6 +106,8 @@ class GraphMaker:
             opset=opset,
             scratch=subject.scratch,
         )
+        self._gates.prove_beyond(beyond)
+        return graph
 
     def _kept(self, trial: Trial) -> Trial:
         self._trials.append(trial)

@@ -75,6 +75,26 @@ class Complex(torch.nn.Module):
 
 build = Complex
 """
+SIZED = """
+import torch
+
+class Sized(torch.nn.Module):
+    def forward(self, x):
+        return (x[:, :64] if x.shape[1] > 64 else x).cumsum(1).mean(1)
+
+build = Sized
+"""
+VALUED = """
+import torch
+
+class Valued(torch.nn.Module):
+    def forward(self, x):
+        if (x > 1000).any():
+            return x.clamp(max=1000) * 2
+        return x * 2
+
+build = Valued
+"""
 MAKE_WRONG_WEIGHTS = "import torch; torch.save(torch.nn.Linear(4, 3).state_dict(), 'w.pth')"
 MAKE_FIXED_PROGRAM = (
     "import torch; program = torch.export.export(torch.nn.Linear(4, 2), (torch.zeros(2, 4),)); "
@@ -128,6 +148,20 @@ CASES = {
     ),
     "bfloat16 output": (FACTORY + SMALL, {"net.py": BFLOAT}, "", 6, "bfloat16"),
     "complex output": (FACTORY + SMALL, {"net.py": COMPLEX}, "", 6, "complex64"),
+    "branch on a size": (
+        FACTORY.replace("4]", '"time", 4]') + SMALL,
+        {"net.py": SIZED},
+        "",
+        7,
+        "output 'output' at past a bound of the export: x[2, 65, 4]",
+    ),
+    "branch on a value": (
+        FACTORY + SMALL,
+        {"net.py": VALUED},
+        "",
+        6,
+        "takes a number or a decision out of the values of its inputs at net.py:6, `if (x > 1000).any():`",
+    ),
     "parity broken": (
         FACTORY + SMALL,
         {"net.py": DIFFERS},

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from conversion.errors import FixedDimension, NameMismatch, Unsupported, UnsupportedDtype
+from conversion.errors import FixedDimension, NameMismatch, NameTaken, Unsupported, UnsupportedDtype
 from conversion.interface import Facts, input_facts, output_names
 from conversion.spec import InputSpec, OutputSpec
 from conversion.spec.serving import ServingSpec
@@ -64,9 +64,25 @@ def test_without_a_batch_the_first_dynamic_dimension_has_a_name_of_its_own(spec)
 
 
 def test_outputs_keep_their_names_unless_the_spec_sets_them(spec):
-    assert output_names(spec, ["a", "b"]) == ("a", "b")
+    assert output_names(spec, (), ["a", "b"]) == ("a", "b")
     named = replace(spec, outputs=(OutputSpec("first"), OutputSpec("second")))
-    assert output_names(named, ["a", "b"]) == ("first", "second")
-    assert output_names(replace(spec, outputs=(OutputSpec("b"), OutputSpec("a"))), ["a", "b"]) == ("a", "b")
+    assert output_names(named, (), ["a", "b"]) == ("first", "second")
+    assert output_names(replace(spec, outputs=(OutputSpec("b"), OutputSpec("a"))), (), ["a", "b"]) == ("a", "b")
     with pytest.raises(NameMismatch, match="names the outputs first, second, but the model has a"):
-        output_names(named, ["a"])
+        output_names(named, (), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("served_by", "output 'served_by' is the hybrid's own; name it otherwise in"),
+        ("image", "output 'image' has the name of an input; name it otherwise in"),
+    ],
+)
+def test_an_output_whose_name_is_taken_is_refused_and_another_name_helps(spec, name, sentence):
+    inputs = input_facts(spec, TOLD)
+    with pytest.raises(NameTaken, match=sentence):
+        output_names(spec, inputs, [name])
+    with pytest.raises(NameTaken, match=sentence):
+        output_names(replace(spec, outputs=(OutputSpec(name),)), inputs, ["a"])
+    assert output_names(replace(spec, outputs=(OutputSpec("a"),)), inputs, [name]) == ("a",)

@@ -3,7 +3,7 @@ import onnx
 import pytest
 
 from conversion.graphs.graph import load_onnx, tensor_facts
-from conversion.graphs.rewrite import declare, rename, save
+from conversion.graphs.rewrite import declare, loosen, rename, save
 from conversion.interface import Facts
 from conversion.proof.parity import Twin
 from conversion.targets import TARGETS
@@ -82,3 +82,32 @@ def test_whoever_goes_on_with_a_model_that_was_saved_finds_its_weights_in_it(aff
     assert run(affine, x=np.ones((1, 512), np.float32))["y"][0, -1] == 511
     save(affine, tmp_path / "again.onnx", True)
     assert (tmp_path / "again.onnx.data").read_bytes() == (tmp_path / "net.onnx.data").read_bytes()
+
+
+def _sized(*shapes):
+    return [{"y": shape} for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("answers", "batched", "shape"),
+    [
+        (_sized((2, 4), (5, 4)), True, (2, 4)),
+        (_sized((2, 4), (5, 4)), False, ("y_0", 4)),
+        (_sized((2, 4), (2, 7)), True, (2, "y_1")),
+        (_sized((2, 7), (2, 7)), True, (2, "y_1")),
+        (_sized((2, 4)), True, (2, 4)),
+        ([], True, (2, 4)),
+    ],
+)
+def test_a_size_of_an_output_that_answers_contradict_is_dynamic(affine, answers, batched, shape):
+    dims = affine.graph.output[0].type.tensor_type.shape.dim
+    dims[0].dim_value, dims[1].dim_value = 2, 4
+    loosen(affine, answers, batched)
+    assert tensor_facts(affine.graph.output[0]).shape == shape
+
+
+def test_an_output_without_a_shape_gets_the_rank_of_the_answers(affine):
+    affine.graph.output[0].type.tensor_type.ClearField("shape")
+    loosen(affine, _sized((2, 4)), True)
+    declare(affine, [], True, TARGETS["24.10"])
+    assert tensor_facts(affine.graph.output[0]).shape == ("batch", "y_1")

@@ -115,3 +115,11 @@ def test_a_provider_that_is_there_but_takes_no_node_is_not_the_one_in_use(affine
 def test_the_nodes_that_each_provider_took_are_counted(affine):
     assert Twin(affine, 1, [(CPU, {}), ("AzureExecutionProvider", {})]).nodes == {CPU: 2}
     assert Twin(affine, 1).nodes == {}
+
+
+def test_an_answer_of_another_shape_than_the_graph_declares_fails_though_its_values_hold(affine):
+    """What is declared is what is published, and the hybrid refuses all else."""
+    affine.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 2
+    cases = [Case({"x": np.ones((rows, 4), np.float32)}, {"y": f32(*[[1, 2, 3, 4]] * rows)}) for rows in (2, 3)]
+    found = prove(Twin(affine, 1), cases, TOLERANCE)
+    assert found.failures == ["output 'y' at x[3, 4]: shape [3, 4], and the graph declares [2, 4]"]

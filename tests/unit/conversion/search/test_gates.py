@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
+from conversion.errors import ArtefactError
+from conversion.interface import Facts
 from conversion.proof.accuracy import Labelled, Scorer
 from conversion.proof.stress import stress_cases
 from conversion.search.candidates import FATES, Candidate, Trial
@@ -59,6 +63,25 @@ def test_a_graph_that_fails_only_under_stress_fails(gates):
     trial = gates(graph).admit(Trial(Candidate("dynamo")), limited)
     assert trial.fate == "parity"
     assert trial.reason.startswith("output 'scores' at large: ")
+
+
+def test_sizes_past_a_bound_of_the_export_are_proved_where_the_original_has_answers(gates):
+    def tall(graph):
+        graph.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+        return graph
+
+    def only_a_part(arrays, answer):
+        if arrays["x"].shape[2] > 20:
+            raise ArtefactError("too tall")
+        return {"scores": answer["scores"] + (arrays["x"].shape[2] > 15)}
+
+    made = gates(tall(classifier()), change=only_a_part)
+    made._subject = replace(made._subject, inputs=(Facts("x", "float32", ("batch", 3, "height", 12)),))
+    made.prove_beyond([{"height": 14}, {"height": 21}])
+    assert made.admit(Trial(Candidate("dynamo")), tall(classifier())).alive
+    made.prove_beyond([{"height": 16}])
+    trial = made.admit(Trial(Candidate("torchscript")), tall(classifier()))
+    assert trial.reason.startswith("output 'scores' at past a bound of the export: x[2, 3, 16, 12]: ")
 
 
 def test_operators_that_a_server_may_lack_are_refused(gates):
