@@ -66,9 +66,13 @@ def _read(path: Path, bundle: Bundle) -> Any:
             failures.append(f"Keras {generation}: {first_line(error)}")
             continue
         if not getattr(model, "inputs", None):
-            failures.append(f"Keras {generation}: the model was never built, so that its inputs are unknown")
+            failures.append(
+                f"Keras {generation}: the model was never built, so that its inputs are unknown; give it an Input, or "
+                "call it once, before it is saved"
+            )
             continue
-        return model
+        # A Sequential of Keras 3 tells its inputs and outputs, but not how they are nested and named.
+        return model if hasattr(model, "output_names") else keras.Model(model.inputs, model.outputs)
     raise ArtefactUnreadable(path, "Keras", "; ".join(failures))
 
 
