@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,13 @@ def refuse_lambdas(path: Path) -> None:
 
 
 def output_names(model: Any) -> list[str]:
-    """The names of a Keras model's outputs in `model.outputs`' order: layers' names, made unique."""
+    """The names of a Keras model's outputs in `model.outputs`' order: a dictionary's keys, else layers' names.
+
+    Both Keras and `tf.nest` flatten a dictionary in the order of its keys. Layers' names are made unique.
+    """
+    given = model.output
+    if isinstance(given, Mapping) and not any(isinstance(value, Mapping | list | tuple) for value in given.values()):
+        return sorted(given)
     names: list[str] = list(model.output_names)
     return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
 

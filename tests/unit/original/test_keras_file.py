@@ -32,6 +32,14 @@ tell(keras.Sequential(net), "net.keras")
 tell(keras.Sequential(net), "net.h5")
 tell(keras.Sequential([layers.Dense(2)]), "unbuilt.keras")
 """
+DICTIONARY = """
+x = layers.Input((4,), name="x")
+given = {name: layers.Rescaling(factor)(x) for name, factor in (("score", 1.0), ("label", 2.0), ("another", 3.0))}
+tell(keras.Model(x, given), "net.keras")
+tell(keras.Model(x, given), "net.h5")
+nested = {"b": given["score"], "a": [given["label"]]}
+tell(keras.Model(x, nested), "nested.keras")
+"""
 
 
 def test_a_sequential_is_read_and_one_that_was_never_built_gets_a_sentence(run_script):
@@ -39,3 +47,10 @@ def test_a_sequential_is_read_and_one_that_was_never_built_gets_a_sentence(run_s
     answer = "['x'] {'doubled': [9.0, 11.0, 13.0, 15.0]}"
     never = "unbuilt.keras: Keras 3: the model was never built, so that its inputs are unknown; give it an Input"
     assert done.stdout.splitlines() == [answer, answer, never], done.stderr
+
+
+def test_outputs_in_a_dictionary_have_its_keys_for_names(run_script):
+    done = run_script(SCRIPT, "nets.py", DICTIONARY)
+    by_key = {"another": [12.0, 15.0, 18.0, 21.0], "label": [8.0, 10.0, 12.0, 14.0], "score": [4.0, 5.0, 6.0, 7.0]}
+    by_layer = {"rescaling_1": by_key["label"], "rescaling": by_key["score"]}
+    assert done.stdout.splitlines() == [f"['x'] {by_key}", f"['x'] {by_key}", f"['x'] {by_layer}"], done.stderr
