@@ -8,6 +8,7 @@ OriginalError
 ├── FactoryFailed       the factory was not found, raised, or gave no module
 ├── WeightsMismatch     the weights do not fit the module
 ├── SignatureMissing    a SavedModel has no such signature
+├── RankUnknown         an input may have any number of dimensions
 ├── RunFailed           the model, or its framework, raised while it computed
 └── DtypeUnknown        an output has a dtype that NumPy lacks
 """
@@ -76,6 +77,16 @@ class SignatureMissing(OriginalError):
         super().__init__(f"{path} has no signature '{signature}' (it has: {listed}); set signature in [source]")
 
 
+class RankUnknown(OriginalError):
+    """An input does not tell how many dimensions it has, so that no request for it can be described."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"input '{name}' may have any number of dimensions, and has to have a fixed one to be served; give it a "
+            "shape, such as [None, 4], where the model is saved"
+        )
+
+
 class RunFailed(OriginalError):
     """The model, or its framework, raised while it computed."""
 
@@ -99,8 +110,8 @@ def run_failures() -> Iterator[None]:
         yield
     except OriginalError:
         raise
-    # A model is the user's code: whatever it raises is the news to pass on.
-    except Exception as error:
+    # A model is the user's code: whatever it raises is the news to pass on, and it is not to end the process.
+    except (Exception, SystemExit) as error:
         raise RunFailed(first_line(error)) from error
 
 
