@@ -25,6 +25,8 @@ SUFFIXES = {
     ".ts": "torchscript",
     ".pt2": "exported_program",
 }
+# What it tells not to be a model by itself.
+_WEIGHTS = (".pth", ".bin", ".safetensors")
 
 
 def read_spec(
@@ -145,6 +147,12 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
             raise KeyMissing(path, "source.path", "give either path (a file or SavedModel folder) or factory")
         suffix = Path(source.path).suffix.lower()
         found = "torch_module" if source.factory else SUFFIXES.get(suffix, "" if suffix else "saved_model")
+        if suffix in _WEIGHTS:
+            expected = (
+                "left out where there are weights alone (give them as source.weights, and the source.factory that "
+                "builds their module)"
+            )
+            raise WrongValue(path, "source.path", expected, source.path)
         if not found:
             raise WrongValue(path, "source.path", f"a {', '.join(SUFFIXES)} file or a SavedModel folder", source.path)
     return replace(spec, source=replace(source, format=found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,20 @@ def _torchscript(bundle: Bundle, directory: Path) -> Any:
     try:
         return torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError) as error:
-        raise ArtefactUnreadable(path, "torch.jit", first_line(error)) from error
+        cause = (
+            "it is no TorchScript, but weights or a module that torch.save wrote; in [source] give a factory that "
+            "builds the module, and its state dict as weights"
+        )
+        raise ArtefactUnreadable(path, "torch.jit", cause if _saved(path) else first_line(error)) from error
+
+
+def _saved(path: Path) -> bool:
+    """Whether torch.save wrote the archive: torch.jit.save writes constants beside the pickle."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
+    return "data.pkl" in names and "constants.pkl" not in names
 
 
 def _exported_program(bundle: Bundle, directory: Path) -> Any:

@@ -66,6 +66,14 @@ for factor in (None, 3):
     torch.export.save(program, directory / "source" / "net.pt2")
     tell(format="exported_program", path="net.pt2")
 """
+NO_SCRIPT = """
+module = torch.nn.Linear(4, 2)
+for saved in (module.state_dict(), module):
+    torch.save(saved, directory / "source" / "net.pt")
+    tell(format="torchscript", path="net.pt", inputs=X)
+(directory / "source" / "net.pt").write_bytes(b"no archive")
+tell(format="torchscript", path="net.pt", inputs=X)
+"""
 
 
 def test_weights_are_loaded_where_they_fit_and_a_sentence_says_where_they_do_not(run_script):
@@ -91,3 +99,14 @@ def test_a_factory_that_ends_the_process_has_failed(run_script):
     script = HEAD + 'tell(format="torch_module", factory="nets.py:leave", inputs=X)'
     done = run_script(script, "nets.py", NETS)
     assert done.stdout == "factory 'nets.py:leave': raised SystemExit: please set MODEL_HOME\n", done.stderr
+
+
+def test_weights_and_pickled_modules_are_no_torchscript_and_not_called_corrupted(run_script):
+    done = run_script(HEAD + NO_SCRIPT, "nets.py", NETS)
+    *saved, broken = done.stdout.splitlines()
+    sentence = (
+        "net.pt: it is no TorchScript, but weights or a module that torch.save wrote; in [source] give a factory that "
+        "builds the module, and its state dict as weights"
+    )
+    assert [line.rpartition("/")[2] for line in saved] == [sentence, sentence], done.stderr
+    assert "no TorchScript" not in broken
