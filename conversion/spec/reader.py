@@ -48,7 +48,7 @@ def read_spec(
     if not path.is_file():
         raise SpecMissing(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecUnreadable(path, str(error)) from error
     home = path.resolve().parent
@@ -145,7 +145,8 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
             raise WrongValue(path, "source.path", "left out where a factory builds the model", source.path)
         if not (source.factory or source.path):
             raise KeyMissing(path, "source.path", "give either path (a file or SavedModel folder) or factory")
-        suffix = Path(source.path).suffix.lower()
+        # The name of a folder may have a dot in it.
+        suffix = "" if (spec.folder / source.path).is_dir() else Path(source.path).suffix.lower()
         found = "torch_module" if source.factory else SUFFIXES.get(suffix, "" if suffix else "saved_model")
         if suffix in _WEIGHTS:
             expected = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,8 @@ def _read(path: Path, bundle: Bundle) -> Any:
     failures: list[str] = []
     for generation in order:
         try:
-            model = readers[generation](path, compile=False, safe_mode=not bundle.trust_code)
+            with _in_small_letters(path) as readable:
+                model = readers[generation](readable, compile=False, safe_mode=not bundle.trust_code)
         # Both raise ValueError, TypeError, KeyError, OSError and more for one broken file.
         except Exception as error:  # noqa: BLE001
             failures.append(f"Keras {generation}: {first_line(error)}")
@@ -83,6 +86,18 @@ def _read(path: Path, bundle: Bundle) -> Any:
     raise ArtefactUnreadable(path, "Keras", "; ".join(failures))
 
 
+@contextmanager
+def _in_small_letters(path: Path) -> Iterator[Path]:
+    """The file under a name whose suffix is in small letters: Keras knows no others."""
+    if path.suffix.islower():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, path.stem + path.suffix.lower())
+        link.symlink_to(path.resolve())
+        yield link
+
+
 def _tensors(specs: Any, names: list[str]) -> tuple[Tensor, ...]:
     return tuple(tensor(name, spec) for name, spec in zip(names, specs, strict=True))
 
@@ -90,7 +105,7 @@ def _tensors(specs: Any, names: list[str]) -> tuple[Tensor, ...]:
 def _config(path: Path) -> tuple[str, Any]:
     """The version of Keras that wrote the file, and the model's configuration."""
     try:
-        if path.suffix == ".keras":
+        if path.suffix.lower() == ".keras":
             with zipfile.ZipFile(path) as archive:
                 version = json.loads(archive.read("metadata.json")).get("keras_version", "3")
                 return version, json.loads(archive.read("config.json"))

@@ -155,6 +155,7 @@ def _fill(module: Any, bundle: Bundle, directory: Path) -> None:
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     expected = module.state_dict()
+    state |= _tied(state, expected)
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     shared = sorted(expected.keys() & state.keys())
     wrong = [f"{key} is {found}" for key in shared if (found := _misfit(state[key], expected[key]))]
@@ -167,6 +168,19 @@ def _fill(module: Any, bundle: Bundle, directory: Path) -> None:
     # A module may read what it saved by code of its own.
     except Exception as error:
         raise WeightsMismatch(files, bundle.factory or "", first_line(error)) from error
+
+
+def _tied(state: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """The values of names that share their tensor with one that is given: safetensors keeps one name of each."""
+    import torch
+
+    places = {
+        key: (tensor.data_ptr(), tensor.shape, tensor.stride())
+        for key, tensor in expected.items()
+        if isinstance(tensor, torch.Tensor) and not torch.nn.parameter.is_lazy(tensor) and tensor.data_ptr()
+    }
+    given = {place: state[key] for key, place in places.items() if key in state}
+    return {key: given[place] for key, place in places.items() if key not in state and place in given}
 
 
 def _misfit(value: Any, expected: Any) -> str:

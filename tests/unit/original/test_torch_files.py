@@ -34,6 +34,15 @@ class Extra(torch.nn.Linear):
 def extra():
     return Extra(4, 2)
 
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(4, 4, bias=False)
+        self.last = torch.nn.Linear(4, 4, bias=False)
+        self.last.weight = self.first.weight
+    def forward(self, x):
+        return self.last(self.first(x))
+
 def lazy():
     return torch.nn.LazyLinear(2)
 
@@ -52,6 +61,7 @@ def fill(factory, state):
 
 fill("extra", state | {"_extra_state": {"version": 1}})
 fill("lazy", state)
+fill("Tied", {"first.weight": torch.eye(4) * 2})
 fill("extra", state | {"_extra_state": {"version": 2}})
 fill("linear", {name: values.tolist() for name, values in state.items()})
 fill("linear", dict(enumerate(state.values())))
@@ -80,7 +90,7 @@ def test_weights_are_loaded_where_they_fit_and_a_sentence_says_where_they_do_not
     done = run_script(HEAD + WEIGHTS, "nets.py", NETS)
     *read, newer, lists, numbers = done.stdout.splitlines()
     misfit = "the weights in w.pth do not fit the module that 'nets.py:{}' builds: "
-    assert read == ["4.0 4.0", "4.0 4.0"], done.stderr
+    assert read == ["4.0 4.0", "4.0 4.0", "4.0 4.0 4.0 4.0"], done.stderr
     assert newer == misfit.format("extra") + "KeyError: 'of a newer version'"
     assert lists == misfit.format("linear") + "2 of another shape (bias is a list, expected [2], …)"
     assert numbers.endswith("w.pth: it holds a dict with names such as 0, expected a state dict")
