@@ -2,7 +2,8 @@
 
 Frameworks do not share a process well (thread pools, protobuf, memory that never returns), so each model gets one.
 Progress goes to standard output, one line a step; everything else that frameworks print goes to standard error.
-The verdict is WORK/result.json: either {"done": …} or {"error": {"class": …, "message": …}}.
+The verdict is WORK/result.json: {"done": …}, {"error": {"class": …, "message": …}}, or {"crash": …}, the first line of
+an error that nobody expected.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from python_backend.original.errors import first_line
 
 from .ending import end_with_parent
 from .errors import ConversionError, WorkerDied, by_name
@@ -77,6 +81,8 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
         how = f"was killed by signal {-code} (9 is most often a lack of memory)" if code < 0 else f"ended with {code}"
         raise WorkerDied(task.spec.name, how, log)
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "crash" in result:
+        raise WorkerDied(task.spec.name, f"stopped at an error ({result['crash']})", log)
     if "error" in result:
         raise _revived(result["error"])
     done: dict[str, Any] = result["done"]
@@ -114,6 +120,10 @@ def main(work: str, parent: str) -> int:
         verdict: dict[str, Any] = {"done": asdict(run(task.spec, directory, report, **task.more))}
     except ConversionError as error:
         verdict = {"error": {"class": type(error).__name__, "message": str(error)}}
+    # Frameworks, and code of the user's, raise what no list has, and may end the process.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        traceback.print_exc()
+        verdict = {"crash": first_line(error)}
     (directory / RESULT).write_text(json.dumps(verdict, indent=1), encoding="utf-8")
     return 0
 

@@ -13,6 +13,7 @@ from ..profiles import PROFILES
 from ..targets import TARGETS, known_targets
 from . import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
 from .preference import batch_range
+from .sampling import check_samples
 from .serving import ACCELERATORS, GPU_PRECISIONS
 
 __all__ = ["check"]
@@ -61,6 +62,7 @@ def check(spec: ModelSpec, path: Path) -> None:
         if folder and not PurePosixPath(folder).is_absolute():
             raise WrongValue(path, key, "an absolute path on the server, or left out", folder)
     _check_inputs(spec, path)
+    check_samples(spec, path)
     _check_outputs(spec, path)
 
 
@@ -145,7 +147,6 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
             raise WrongValue(
                 path, f"{key}.shape", 'a list that starts with "batch" (or max_batch_size = 0)', list(tensor.shape)
             )
-        _check_range(tensor.range, path, f"{key}.range", "[low, high)")
         for size in tensor.shape:
             if isinstance(size, int) and size < 1:
                 raise WrongValue(path, f"{key}.shape", "sizes of at least 1, or a name for a dynamic one", size)
@@ -153,12 +154,8 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
 
 def _check_outputs(spec: ModelSpec, path: Path) -> None:
     for number, tensor in enumerate(spec.outputs):
-        _check_range(tensor.range, path, f"outputs[{number}].range", "[low, high]")
-
-
-def _check_range(limits: tuple[float, float] | None, path: Path, key: str, form: str) -> None:
-    if limits and not limits[0] < limits[1]:
-        raise WrongValue(path, key, f"{form} with low < high", list(limits))
+        if tensor.range and not tensor.range[0] < tensor.range[1]:
+            raise WrongValue(path, f"outputs[{number}].range", "[low, high] with low < high", list(tensor.range))
 
 
 def _check_search(spec: ModelSpec, path: Path) -> None:

@@ -25,6 +25,8 @@ SUFFIXES = {
     ".ts": "torchscript",
     ".pt2": "exported_program",
 }
+# What it tells not to be a model by itself.
+_WEIGHTS = (".pth", ".bin", ".safetensors")
 
 
 def read_spec(
@@ -46,7 +48,7 @@ def read_spec(
     if not path.is_file():
         raise SpecMissing(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecUnreadable(path, str(error)) from error
     home = path.resolve().parent
@@ -143,8 +145,15 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
             raise WrongValue(path, "source.path", "left out where a factory builds the model", source.path)
         if not (source.factory or source.path):
             raise KeyMissing(path, "source.path", "give either path (a file or SavedModel folder) or factory")
-        suffix = Path(source.path).suffix.lower()
+        # The name of a folder may have a dot in it.
+        suffix = "" if (spec.folder / source.path).is_dir() else Path(source.path).suffix.lower()
         found = "torch_module" if source.factory else SUFFIXES.get(suffix, "" if suffix else "saved_model")
+        if suffix in _WEIGHTS:
+            expected = (
+                "left out where there are weights alone (give them as source.weights, and the source.factory that "
+                "builds their module)"
+            )
+            raise WrongValue(path, "source.path", expected, source.path)
         if not found:
             raise WrongValue(path, "source.path", f"a {', '.join(SUFFIXES)} file or a SavedModel folder", source.path)
     return replace(spec, source=replace(source, format=found))

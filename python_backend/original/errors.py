@@ -8,6 +8,7 @@ OriginalError
 ├── FactoryFailed       the factory was not found, raised, or gave no module
 ├── WeightsMismatch     the weights do not fit the module
 ├── SignatureMissing    a SavedModel has no such signature
+├── RankUnknown         an input may have any number of dimensions
 ├── RunFailed           the model, or its framework, raised while it computed
 └── DtypeUnknown        an output has a dtype that NumPy lacks
 """
@@ -15,9 +16,17 @@ OriginalError
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Colours of a terminal, and the name that TensorFlow gave to a function.
+_MARKUP = re.compile(r"\x1b\[[0-9;]*m|\{\{function_node \S+\}\} ?")
+_PREAMBLE = re.compile(
+    r"Graph execution error:|in user code:|Detected at node |<stack traces unavailable>"
+    r"|(\w+: )?Exception encountered when calling "
+)
 
 
 class OriginalError(Exception):
@@ -77,6 +86,16 @@ class SignatureMissing(OriginalError):
         super().__init__(f"{path} has no signature '{signature}' (it has: {listed}); set signature in [source]")
 
 
+class RankUnknown(OriginalError):
+    """An input does not tell how many dimensions it has, so that no request for it can be described."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"input '{name}' may have any number of dimensions, and has to have a fixed one to be served; give it a "
+            "shape, such as [None, 4], where the model is saved"
+        )
+
+
 class RunFailed(OriginalError):
     """The model, or its framework, raised while it computed."""
 
@@ -100,8 +119,8 @@ def run_failures() -> Iterator[None]:
         yield
     except OriginalError:
         raise
-    # A model is the user's code: whatever it raises is the news to pass on.
-    except Exception as error:
+    # A model is the user's code: whatever it raises is the news to pass on, and it is not to end the process.
+    except (Exception, SystemExit) as error:
         raise RunFailed(first_line(error)) from error
 
 
@@ -114,11 +133,33 @@ def not_unpickled(path: Path, framework: str, error: pickle.UnpicklingError) -> 
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error that says something, with its type: frameworks add pages of context below it."""
+    """The first line of an error that says something, with its type: frameworks add pages of context around it.
+
+    An error that says nothing itself is told by its cause.
+    """
     try:
         text = str(error)
     # A class of the user's may fail to tell of itself.
     except Exception:  # noqa: BLE001
         text = ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    name = type(error).__name__
+    lines = _MARKUP.sub("", text).splitlines()
+    said = next(_telling(lines), "")
+    # What follows are steps to take that are the same for every error.
+    if (not said or said.endswith("Next steps:")) and error.__cause__ not in (None, error):
+        return first_line(error.__cause__)
+    said = said or next((line.strip() for line in lines if line.strip()), "")
+    return f"{name}: {said.removeprefix(f'{name}: ')[:300]}" if said else name
+
+
+def _telling(lines: Iterable[str]) -> Iterator[str]:
+    """The lines that are neither TensorFlow's and Keras' preambles nor part of a traceback within the text."""
+    place: int | None = None
+    for line in filter(str.strip, lines):
+        said, indent = line.strip(), len(line) - len(line.lstrip())
+        # Below a place in a file stands its code, further in.
+        if place is not None and indent > place:
+            continue
+        place = indent if said.startswith('File "') else None
+        if place is None and not _PREAMBLE.match(said):
+            yield said

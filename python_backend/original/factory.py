@@ -23,8 +23,8 @@ def find_callable(reference: str, root: Path) -> Callable[..., Any]:
         found: Any = _load_file(root / place) if place.endswith(".py") else importlib.import_module(place)
         for part in attribute.split("."):
             found = getattr(found, part)
-    # Importing runs the user's code: whatever it raises is the news to pass on.
-    except Exception as error:
+    # Importing runs the user's code: whatever it raises is the news to pass on; a script may end the process.
+    except (Exception, SystemExit) as error:
         raise FactoryFailed(reference, f"cannot be imported: {first_line(error)}") from error
     if not callable(found):
         raise FactoryFailed(reference, f"is a {type(found).__name__}, not callable")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +49,13 @@ def refuse_lambdas(path: Path) -> None:
 
 
 def output_names(model: Any) -> list[str]:
-    """The names of a Keras model's outputs in `model.outputs`' order: layers' names, made unique."""
+    """The names of a Keras model's outputs in `model.outputs`' order: a dictionary's keys, else layers' names.
+
+    Both Keras and `tf.nest` flatten a dictionary in the order of its keys. Layers' names are made unique.
+    """
+    given = model.output
+    if isinstance(given, Mapping) and not any(isinstance(value, Mapping | list | tuple) for value in given.values()):
+        return sorted(given)
     names: list[str] = list(model.output_names)
     return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
 
@@ -60,16 +69,33 @@ def _read(path: Path, bundle: Bundle) -> Any:
     failures: list[str] = []
     for generation in order:
         try:
-            model = readers[generation](path, compile=False, safe_mode=not bundle.trust_code)
+            with _in_small_letters(path) as readable:
+                model = readers[generation](readable, compile=False, safe_mode=not bundle.trust_code)
         # Both raise ValueError, TypeError, KeyError, OSError and more for one broken file.
         except Exception as error:  # noqa: BLE001
             failures.append(f"Keras {generation}: {first_line(error)}")
             continue
         if not getattr(model, "inputs", None):
-            failures.append(f"Keras {generation}: the model was never built, so that its inputs are unknown")
+            failures.append(
+                f"Keras {generation}: the model was never built, so that its inputs are unknown; give it an Input, or "
+                "call it once, before it is saved"
+            )
             continue
-        return model
+        # A Sequential of Keras 3 tells its inputs and outputs, but not how they are nested and named.
+        return model if hasattr(model, "output_names") else keras.Model(model.inputs, model.outputs)
     raise ArtefactUnreadable(path, "Keras", "; ".join(failures))
+
+
+@contextmanager
+def _in_small_letters(path: Path) -> Iterator[Path]:
+    """The file under a name whose suffix is in small letters: Keras knows no others."""
+    if path.suffix.islower():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, path.stem + path.suffix.lower())
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def _tensors(specs: Any, names: list[str]) -> tuple[Tensor, ...]:
@@ -79,7 +105,7 @@ def _tensors(specs: Any, names: list[str]) -> tuple[Tensor, ...]:
 def _config(path: Path) -> tuple[str, Any]:
     """The version of Keras that wrote the file, and the model's configuration."""
     try:
-        if path.suffix == ".keras":
+        if path.suffix.lower() == ".keras":
             with zipfile.ZipFile(path) as archive:
                 version = json.loads(archive.read("metadata.json")).get("keras_version", "3")
                 return version, json.loads(archive.read("config.json"))

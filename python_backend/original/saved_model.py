@@ -8,11 +8,11 @@ from typing import Any
 from .bundle import Bundle, source_file
 from .errors import ArtefactUnreadable, SignatureMissing, first_line
 from .loading import Device
-from .tensorflow_runtime import TensorFlowModel, prepare, tensor
+from .tensorflow_runtime import TensorFlowModel, input_tensor, prepare, tensor
 
 
 def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
-    """Load the bundle's signature. Raises ArtefactUnreadable, SignatureMissing."""
+    """Load the bundle's signature. Raises ArtefactUnreadable, SignatureMissing, RankUnknown."""
     tf = prepare(device)
     path = source_file(directory, bundle.path or "")
     # SavedModels of Keras 2 name optimizer classes that only legacy Keras registers (seen: "no attribute 'add_slot'").
@@ -28,7 +28,7 @@ def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
     specs = signature.structured_input_signature[1]
     names = [t.name for t in bundle.inputs] or sorted(specs)
     results = signature.structured_outputs
-    inputs = bundle.inputs or tuple(tensor(name, specs[name]) for name in names)
+    inputs = bundle.inputs or tuple(input_tensor(name, specs[name]) for name in names)
     outputs = bundle.outputs or tuple(tensor(name, spec) for name, spec in sorted(results.items()))
     # Names stand in alphabetical order (TensorFlow's own order changes from run to run), renamed ones too.
     order = [t.name if t.name in results else own for t, own in zip(outputs, sorted(results), strict=True)]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Tensor
-from .errors import run_failures
+from .errors import RankUnknown, run_failures
 from .loading import Arrays, Device
 
 
@@ -53,6 +53,19 @@ class TensorFlowModel:
 
 
 def tensor(name: str, spec: Any) -> Tensor:
-    """The facts of a `tf.TensorSpec` or KerasTensor."""
+    """The facts of a `tf.TensorSpec` or KerasTensor. An output's shape is empty where it is only known once it runs."""
     dtype = getattr(spec.dtype, "name", spec.dtype)
-    return Tensor(name, str(dtype), tuple(None if size is None else int(size) for size in spec.shape))
+    shape = () if _any_rank(spec) else tuple(None if size is None else int(size) for size in spec.shape)
+    return Tensor(name, str(dtype), shape)
+
+
+def input_tensor(name: str, spec: Any) -> Tensor:
+    """The same for an input. Raises RankUnknown."""
+    if _any_rank(spec):
+        raise RankUnknown(name)
+    return tensor(name, spec)
+
+
+def _any_rank(spec: Any) -> bool:
+    # The shape of a KerasTensor is a tuple.
+    return getattr(spec.shape, "rank", 0) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class TorchModel:
             torch.backends.cuda.matmul.allow_tf32 = False
         self._torch = torch
         self._device = torch.device("cpu" if device.gpu is None else f"cuda:{device.gpu}")
-        self.inputs = bundle.inputs or _told(module)
+        self.inputs = bundle.inputs or _told(module, bundle)
         self.outputs = bundle.outputs
         self.native = module.to(self._device) if bundle.format != "exported_program" else module
         if bundle.format == "exported_program":
@@ -60,12 +61,22 @@ class TorchModel:
             return {name: self._array(name, value) for name, value in raw.items()}
 
 
-def _told(module: Any) -> tuple[Tensor, ...]:
-    """The inputs that an exported program tells of; a module and TorchScript tell of none."""
+def _told(module: Any, bundle: Bundle) -> tuple[Tensor, ...]:
+    """The inputs that an exported program tells of; a module and TorchScript tell of none. Raises ArtefactUnreadable.
+
+    Where an argument is no tensor, its value stands in the place of a name.
+    """
     signature = getattr(module, "graph_signature", None)
     if signature is None:
         return ()
     values = {node.name: node.meta["val"] for node in module.graph.nodes if node.op == "placeholder"}
+    for number, name in enumerate(signature.user_inputs, 1):
+        if not hasattr(values.get(name), "shape"):
+            cause = (
+                f"argument {number} of the program is {name}, and only tensors can be sent; export a module that takes "
+                "tensors alone"
+            )
+            raise ArtefactUnreadable(Path(bundle.path or ""), "Understudy", cause)
     return tuple(
         Tensor(
             name,
@@ -92,7 +103,20 @@ def _torchscript(bundle: Bundle, directory: Path) -> Any:
     try:
         return torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError) as error:
-        raise ArtefactUnreadable(path, "torch.jit", first_line(error)) from error
+        cause = (
+            "it is no TorchScript, but weights or a module that torch.save wrote; in [source] give a factory that "
+            "builds the module, and its state dict as weights"
+        )
+        raise ArtefactUnreadable(path, "torch.jit", cause if _saved(path) else first_line(error)) from error
+
+
+def _saved(path: Path) -> bool:
+    """Whether torch.save wrote the archive: torch.jit.save writes constants beside the pickle."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
+    return "data.pkl" in names and "constants.pkl" not in names
 
 
 def _exported_program(bundle: Bundle, directory: Path) -> Any:
@@ -106,8 +130,8 @@ def _from_factory(bundle: Bundle, directory: Path) -> Any:
     build = find_callable(factory, directory / SOURCE)
     try:
         module = build(**bundle.arguments)
-    # The factory is the user's code: whatever it raises is the news to pass on.
-    except Exception as error:
+    # The factory is the user's code: whatever it raises is the news to pass on; a script may end the process.
+    except (Exception, SystemExit) as error:
         raise FactoryFailed(factory, f"raised {first_line(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise FactoryFailed(factory, f"returned {type(module).__name__}, expected a torch.nn.Module")
@@ -125,17 +149,44 @@ def _fill(module: Any, bundle: Bundle, directory: Path) -> None:
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     expected = module.state_dict()
+    state |= _tied(state, expected)
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    wrong = [
-        f"{key} is {list(state[key].shape)}, expected {list(expected[key].shape)}"
-        for key in sorted(expected.keys() & state.keys())
-        if getattr(state[key], "shape", None) != expected[key].shape
-    ]
+    shared = sorted(expected.keys() & state.keys())
+    wrong = [f"{key} is {found}" for key in shared if (found := _misfit(state[key], expected[key]))]
     if missing or extra or wrong:
         groups = (("missing", missing), ("unexpected", extra), ("of another shape", wrong))
         told = "; ".join(f"{len(keys)} {what} ({keys[0]}{', …' if keys[1:] else ''})" for what, keys in groups if keys)
         raise WeightsMismatch(files, bundle.factory or "", told)
-    module.load_state_dict(state)
+    try:
+        module.load_state_dict(state)
+    # A module may read what it saved by code of its own.
+    except Exception as error:
+        raise WeightsMismatch(files, bundle.factory or "", first_line(error)) from error
+
+
+def _tied(state: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """The values of names that share their tensor with one that is given: safetensors keeps one name of each."""
+    import torch
+
+    places = {
+        key: (tensor.data_ptr(), tensor.shape, tensor.stride())
+        for key, tensor in expected.items()
+        if isinstance(tensor, torch.Tensor) and not torch.nn.parameter.is_lazy(tensor) and tensor.data_ptr()
+    }
+    given = {place: state[key] for key, place in places.items() if key in state}
+    return {key: given[place] for key, place in places.items() if key not in state and place in given}
+
+
+def _misfit(value: Any, expected: Any) -> str:
+    """What is wrong with a value of a state dict; nothing where no shape is expected: extra state, lazy layers."""
+    import torch
+
+    if not isinstance(expected, torch.Tensor) or torch.nn.parameter.is_lazy(expected):
+        return ""
+    if isinstance(value, torch.Tensor) and value.shape == expected.shape:
+        return ""
+    found = list(value.shape) if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+    return f"{found}, expected {list(expected.shape)}"
 
 
 def _read_state(path: Path, trust_code: bool) -> dict[str, Any]:
@@ -156,4 +207,6 @@ def _read_state(path: Path, trust_code: bool) -> dict[str, Any]:
             state = state[key]
     if not isinstance(state, dict):
         raise ArtefactUnreadable(path, "torch", f"it holds a {type(state).__name__}, expected a state dict")
+    if odd := [key for key in state if not isinstance(key, str)]:
+        raise ArtefactUnreadable(path, "torch", f"it holds a dict with names such as {odd[0]}, expected a state dict")
     return state

@@ -32,7 +32,7 @@ def test_a_keras_file(made, tmp_path):
         ("picture", "float32", ("batch", 16, 16, 3)),
         ("words", "int32", ("batch", "words_1")),
     ]
-    assert [o["name"] for o in info["outputs"]] == ["verdict", "per_word"]
+    assert [o["name"] for o in info["outputs"]] == ["per_word", "verdict"]
 
 
 def test_a_saved_model_with_a_shape_for_its_only_input(made, tmp_path):

@@ -50,7 +50,7 @@ def repository(folders, tmp_path_factory):
     """A repository that each folder was published to, by the command of the README."""
     root = tmp_path_factory.mktemp("own") / "repository"
     for name, folder in folders.items():
-        # Six servers to measure on would take two minutes: test_arrangements.py has one. Six searches, three more.
+        # A server each to measure on would take two minutes: test_arrangements.py has one. A search each, three more.
         shorter = ["NO_REHEARSAL=1", *([] if name in SEARCHED else ["SEARCH=off"])]
         done = subprocess.run(
             ["make", "--silent", "convert", f"MODEL={folder}", f"REPOSITORY={root}", *shorter],
@@ -76,7 +76,7 @@ def input_facts_of(root, name):
 
 
 def test_every_format_is_there():
-    assert len(SOURCES) == 6
+    assert len(SOURCES) == 7
     for source in SOURCES:
         assert len([line for line in (source / "model.toml").read_text().splitlines() if line.strip()]) <= 8
 

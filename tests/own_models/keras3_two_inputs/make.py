@@ -1,4 +1,4 @@
-"""A Keras 3 model with two inputs of different dtypes and two outputs, one of them with a dynamic dimension."""
+"""A Keras 3 model with two inputs of different dtypes and two outputs by name, one of them with a dynamic dimension."""
 
 import keras
 from keras import layers
@@ -10,6 +10,6 @@ seen = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(pi
 embedded = layers.Embedding(50, 8)(words)
 read = layers.GlobalAveragePooling1D()(embedded)
 joined = layers.Concatenate()([seen, read])
-verdict = layers.Dense(4, activation="softmax", name="verdict")(joined)
-per_word = layers.Dense(2, name="per_word")(embedded)
-keras.Model([picture, words], [verdict, per_word]).save("net.keras")
+verdict = layers.Dense(4, activation="softmax")(joined)
+per_word = layers.Dense(2)(embedded)
+keras.Model([picture, words], {"verdict": verdict, "per_word": per_word}).save("net.keras")

@@ -116,11 +116,29 @@ def test_nothing_to_convert_is_said(tmp_path, monkeypatch, capsys):
     assert "no model given, and no model.toml below models/" in capsys.readouterr().err
 
 
-def test_a_worker_without_a_verdict_is_named_with_its_log(spec, tmp_path):
+def test_whatever_a_worker_did_not_expect_is_told_with_its_log(spec, tmp_path):
     """A task that there is not: the worker ends with a traceback in its log."""
-    with pytest.raises(WorkerDied, match=r"ended with 1; its output is in .*log"):
-        run_worker(Task("build", "no_such_function", spec), tmp_path / "work", tmp_path / "log", lambda _: None)
-    assert "AttributeError" in (tmp_path / "log").read_text()
+    sentence = r"stopped at an error \(AttributeError: module .* has no attribute 'no_such'\); its output is in .*log"
+    with pytest.raises(WorkerDied, match=sentence):
+        run_worker(Task("build", "no_such", spec), tmp_path / "work", tmp_path / "log", lambda _: None)
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+class Leaves:
+    """A task whose process ends while it reads it."""
+
+    gpu = False
+
+    def __init__(self, spec):
+        self.spec = spec
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_a_worker_without_a_verdict_is_named_with_its_log(spec, tmp_path):
+    with pytest.raises(WorkerDied, match=r"ended with 3; its output is in .*log"):
+        run_worker(Leaves(spec), tmp_path / "work", tmp_path / "log", lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,15 @@ def test_the_artefacts_name_tells_its_format(tmp_path, path, kind):
     assert spec.source.format == kind
 
 
+def test_a_folder_with_a_dot_in_its_name_is_a_saved_model(tmp_path):
+    (tmp_path / "net.v1.0").mkdir()
+    assert write(tmp_path, '[source]\npath = "net.v1.0"\n').source.format == "saved_model"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_spec(tmp_path):
+    assert write(tmp_path, '\ufeff[source]\npath = "net.keras"\n').source.path == "net.keras"
+
+
 def test_a_spec_of_two_lines_has_a_default_for_everything_else(tmp_path):
     spec = write(tmp_path / "speech", '[source]\npath = "net.keras"\n')
     assert spec.name == "speech"

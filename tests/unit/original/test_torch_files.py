@@ -1,0 +1,122 @@
+"""Files of PyTorch as torch itself writes them: weights that are odd and fit, and what does not fit in a sentence."""
+
+HEAD = """
+import sys
+from pathlib import Path
+import torch
+from python_backend.original.bundle import Bundle, Tensor
+from python_backend.original.errors import OriginalError
+from python_backend.original.loading import Device, load
+
+directory = Path(sys.argv[1])
+X = (Tensor("x", "float32", (None, 4)),)
+
+def tell(**facts):
+    Bundle(**facts).write(directory)
+    try:
+        model = load(directory, Device())
+    except OriginalError as error:
+        print(error)
+        return
+    print(*model.run({"x": torch.ones(1, 4).numpy()})["output"][0])
+"""
+NETS = """
+import sys
+import torch
+
+class Extra(torch.nn.Linear):
+    def get_extra_state(self):
+        return {"version": 1}
+    def set_extra_state(self, state):
+        if state["version"] > 1:
+            raise KeyError("of a newer version")
+
+def extra():
+    return Extra(4, 2)
+
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(4, 4, bias=False)
+        self.last = torch.nn.Linear(4, 4, bias=False)
+        self.last.weight = self.first.weight
+    def forward(self, x):
+        return self.last(self.first(x))
+
+def lazy():
+    return torch.nn.LazyLinear(2)
+
+def linear():
+    return torch.nn.Linear(4, 2)
+
+def leave():
+    sys.exit("please set MODEL_HOME")
+"""
+WEIGHTS = """
+state = {"weight": torch.ones(2, 4), "bias": torch.zeros(2)}
+
+def fill(factory, state):
+    torch.save(state, directory / "source" / "w.pth")
+    tell(format="torch_module", factory=f"nets.py:{factory}", weights=("w.pth",), inputs=X)
+
+fill("extra", state | {"_extra_state": {"version": 1}})
+fill("lazy", state)
+fill("Tied", {"first.weight": torch.eye(4) * 2})
+fill("extra", state | {"_extra_state": {"version": 2}})
+fill("linear", {name: values.tolist() for name, values in state.items()})
+fill("linear", dict(enumerate(state.values())))
+"""
+PROGRAMS = """
+class Scaled(torch.nn.Module):
+    def forward(self, x, factor=None):
+        return x * 2 if factor is None else x * factor
+
+for factor in (None, 3):
+    program = torch.export.export(Scaled(), (torch.ones(1, 4), factor))
+    torch.export.save(program, directory / "source" / "net.pt2")
+    tell(format="exported_program", path="net.pt2")
+"""
+NO_SCRIPT = """
+module = torch.nn.Linear(4, 2)
+for saved in (module.state_dict(), module):
+    torch.save(saved, directory / "source" / "net.pt")
+    tell(format="torchscript", path="net.pt", inputs=X)
+(directory / "source" / "net.pt").write_bytes(b"no archive")
+tell(format="torchscript", path="net.pt", inputs=X)
+"""
+
+
+def test_weights_are_loaded_where_they_fit_and_a_sentence_says_where_they_do_not(run_script):
+    done = run_script(HEAD + WEIGHTS, "nets.py", NETS)
+    *read, newer, lists, numbers = done.stdout.splitlines()
+    misfit = "the weights in w.pth do not fit the module that 'nets.py:{}' builds: "
+    assert read == ["4.0 4.0", "4.0 4.0", "4.0 4.0 4.0 4.0"], done.stderr
+    assert newer == misfit.format("extra") + "KeyError: 'of a newer version'"
+    assert lists == misfit.format("linear") + "2 of another shape (bias is a list, expected [2], …)"
+    assert numbers.endswith("w.pth: it holds a dict with names such as 0, expected a state dict")
+
+
+def test_an_argument_of_an_exported_program_that_is_no_tensor_is_named(run_script):
+    done = run_script(HEAD + PROGRAMS, "nets.py", NETS)
+    sentence = (
+        "Understudy cannot read net.pt2: argument 2 of the program is {}, and only tensors can be sent; "
+        "export a module that takes tensors alone"
+    )
+    assert done.stdout.splitlines() == [sentence.format("None"), sentence.format("3")], done.stderr
+
+
+def test_a_factory_that_ends_the_process_has_failed(run_script):
+    script = HEAD + 'tell(format="torch_module", factory="nets.py:leave", inputs=X)'
+    done = run_script(script, "nets.py", NETS)
+    assert done.stdout == "factory 'nets.py:leave': raised SystemExit: please set MODEL_HOME\n", done.stderr
+
+
+def test_weights_and_pickled_modules_are_no_torchscript_and_not_called_corrupted(run_script):
+    done = run_script(HEAD + NO_SCRIPT, "nets.py", NETS)
+    *saved, broken = done.stdout.splitlines()
+    sentence = (
+        "net.pt: it is no TorchScript, but weights or a module that torch.save wrote; in [source] give a factory that "
+        "builds the module, and its state dict as weights"
+    )
+    assert [line.rpartition("/")[2] for line in saved] == [sentence, sentence], done.stderr
+    assert "no TorchScript" not in broken
