@@ -17,6 +17,7 @@ from .errors import (
     CodeNotTrusted,
     DtypeUnknown,
     FactoryFailed,
+    RunFailed,
     WeightsMismatch,
     first_line,
     run_failures,
@@ -46,6 +47,9 @@ class TorchModel:
             self._call = self.native.eval()
 
     def _array(self, name: str, value: Any) -> NDArray[Any]:
+        if not isinstance(value, self._torch.Tensor):
+            what = f"output '{name}' is of class {type(value).__name__}, not a tensor"
+            raise RunFailed(f"{what}; return a tensor, or a tuple, list or dictionary of tensors")
         if value.dtype == self._torch.bfloat16:
             raise DtypeUnknown(name, "bfloat16")
         return np.asarray(value.cpu().numpy())
