@@ -16,6 +16,7 @@ from .errors import (
     ArtefactUnreadable,
     DtypeUnknown,
     FactoryFailed,
+    RunFailed,
     WeightsMismatch,
     first_line,
     not_unpickled,
@@ -47,6 +48,9 @@ class TorchModel:
             self._call = self.native.eval()
 
     def _array(self, name: str, value: Any) -> NDArray[Any]:
+        if not isinstance(value, self._torch.Tensor):
+            what = f"output '{name}' is of class {type(value).__name__}, not a tensor"
+            raise RunFailed(f"{what}; return a tensor, or a tuple, list or dictionary of tensors")
         if value.dtype == self._torch.bfloat16:
             raise DtypeUnknown(name, "bfloat16")
         return np.asarray(value.cpu().numpy())

@@ -14,11 +14,9 @@ X = (Tensor("x", "float32", (None, 4)),)
 def tell(**facts):
     Bundle(**facts).write(directory)
     try:
-        model = load(directory, Device())
+        print(*load(directory, Device()).run({"x": torch.ones(1, 4).numpy()})["output"][0])
     except OriginalError as error:
         print(error)
-        return
-    print(*model.run({"x": torch.ones(1, 4).numpy()})["output"][0])
 """
 NETS = """
 import sys
@@ -48,6 +46,10 @@ def lazy():
 
 def linear():
     return torch.nn.Linear(4, 2)
+
+class Versioned(torch.nn.Module):
+    def forward(self, x):
+        return {"output": x, "version": "v1"}
 
 def leave():
     sys.exit("please set MODEL_HOME")
@@ -120,3 +122,12 @@ def test_weights_and_pickled_modules_are_no_torchscript_and_not_called_corrupted
     )
     assert [line.rpartition("/")[2] for line in saved] == [sentence, sentence], done.stderr
     assert "no TorchScript" not in broken
+
+
+def test_an_output_that_is_no_tensor_is_named(run_script):
+    script = HEAD + 'tell(format="torch_module", factory="nets.py:Versioned", inputs=X)'
+    done = run_script(script, "nets.py", NETS)
+    sentence = (
+        "output 'version' is of class str, not a tensor; return a tensor, or a tuple, list or dictionary of tensors\n"
+    )
+    assert done.stdout == f"the original model failed: {sentence}", done.stderr
