@@ -72,6 +72,14 @@ def test_outputs_keep_their_names_unless_the_spec_sets_them(spec):
         output_names(named, (), ["a"])
 
 
+def test_an_output_that_is_named_as_another_one_is_refused(spec):
+    renamed = replace(spec, outputs=(OutputSpec("a"), OutputSpec("second")))
+    assert output_names(renamed, (), ["a", "b"]) == ("a", "second")
+    swapped = replace(spec, outputs=(OutputSpec("b"), OutputSpec("second")))
+    with pytest.raises(NameMismatch, match="names the outputs b, second, but the model has a, b"):
+        output_names(swapped, (), ["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
