@@ -19,12 +19,15 @@ def other_sizes(subject: Subject, sample: Batch) -> Batch | None:
 
     Spec's own samples have one size as a rule, and a graph that holds at that one may hold at no other.
     """
+    dynamic = sizes_of(subject.inputs, sample).keys() - ({BATCH} if subject.batched else set())
+    if not dynamic:
+        return None
     numbers = range(len(subject.spec.batch_sizes) if subject.batched else 2)
     seen = [sizes_of(subject.inputs, subject.make(1, number)) for number in numbers]
     alike = {
         name: max(1, size // 2) if size != 1 else 2
         for name, size in seen[0].items()
-        if {sizes[name] for sizes in seen} == {size} and not (name == BATCH and subject.batched) and size
+        if name in dynamic and {sizes[name] for sizes in seen} == {size} and size
     }
     return resized(subject.inputs, sample, alike) if alike else None
 

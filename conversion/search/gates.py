@@ -47,9 +47,8 @@ class Gates:
         They lie past what an exporter says its graph holds for: who asks for them gets no other error.
         """
         subject = self._subject
-        sample = subject.make(2 if subject.batched else 1, 0)
         for sizes in beyond:
-            batch = resized(subject.inputs, sample, sizes)
+            batch = resized(subject.inputs, subject.trace_batch, sizes)
             # Past a bound of its own the original has no answer that a twin could miss.
             with contextlib.suppress(ArtefactError):
                 self._cases.append(Case(batch, subject.run(batch), "past a bound of the export"))
