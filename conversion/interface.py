@@ -92,12 +92,14 @@ def output_names(spec: ModelSpec, inputs: Sequence[Facts], found: Sequence[str])
     Raises NameMismatch, and NameTaken where an output would be called as an input or as the hybrid's own output.
     """
     named = [output.name for output in spec.outputs]
-    if named and set(named) != set(found):
+    if not named or set(named) == set(found):
+        names = tuple(found)
+    else:
         # Other names are given by place: a name of the model's own in another place would be that of other values.
         moved = any(name in found and own != name for name, own in zip(named, found, strict=False))
         if moved or len(named) != len(found):
             raise NameMismatch("outputs", named, found)
-    names = tuple(found) if not named or set(named) == set(found) else tuple(named)
+        names = tuple(named)
     taken = {fact.name: "has the name of an input" for fact in inputs} | {SERVED_BY: "is the hybrid's own"}
     for name in names:
         if name in taken:

@@ -62,8 +62,9 @@ def loosen(model: onnx.ModelProto, answers: Iterable[Mapping[str, tuple[int, ...
     for value in model.graph.output:
         shapes = {shape[value.name] for shape in answers if value.name in shape}
         tensor = value.type.tensor_type
-        if not tensor.HasField("shape"):
-            for _ in range(len(next(iter(shapes)))) if len({len(shape) for shape in shapes}) == 1 else ():
+        ranks = {len(shape) for shape in shapes}
+        if not tensor.HasField("shape") and len(ranks) == 1:
+            for _ in range(ranks.pop()):
                 tensor.shape.dim.add()
         for axis, dim in enumerate(tensor.shape.dim):
             if batched and axis == 0:
