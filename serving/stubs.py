@@ -151,14 +151,16 @@ def end_orphans(proc: Path = Path("/proc")) -> list[int]:
 def _is_orphan(process: Path) -> bool:
     """Whether it belongs to a server of ours, whose number it was told when it was started, and has lost it.
 
-    In a container that number is the container's own.
+    In a container that number is the container's own. A server whose first thread has ended is lost, too: it keeps its
+    children until the last one of its threads has, which takes a moment where it was killed.
     """
     binary, *told = _read(process / "cmdline").decode(errors="replace").split("\0")
     parent = _stat(process)[1:2]
     if not in_run_directory(binary) or len(told) <= _SERVER or not parent:
         return False
     proc, pid = process.parent, process.name
-    return told[_SERVER].encode() != parent[0] and namespace("pid", proc, pid) == namespace("pid", proc)
+    lost = told[_SERVER].encode() != parent[0] or _stat(proc / parent[0].decode())[:1] == [b"Z"]
+    return lost and namespace("pid", proc, pid) == namespace("pid", proc)
 
 
 def _stat(process: Path) -> list[bytes]:

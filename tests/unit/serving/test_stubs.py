@@ -35,10 +35,21 @@ def test_a_process_that_lost_its_server_is_ended(stub) -> None:
     assert process.wait(10) == -9
 
 
+def test_a_killed_server_of_which_threads_still_end_has_lost_its_processes(stub) -> None:
+    process, told = stub
+    proc = told(40, "pid:[1]")
+    (proc / "40").mkdir()
+    (proc / "40" / "stat").write_text("40 (tritonserver) Z 1 1 1")
+    assert end_orphans(proc) == [process.pid]
+
+
 @pytest.mark.parametrize(
     ("parent", "namespace"), [(40, "pid:[1]"), (4040, "pid:[2]")], ids=["its server's child", "a container's"]
 )
 def test_a_process_that_has_its_server_is_left_alone(stub, parent: int, namespace: str) -> None:
     process, told = stub
-    assert end_orphans(told(parent, namespace)) == []
+    proc = told(parent, namespace)
+    (proc / "40").mkdir()
+    (proc / "40" / "stat").write_text("40 (tritonserver) S 1 1 1")
+    assert end_orphans(proc) == []
     assert process.poll() is None
