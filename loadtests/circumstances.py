@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.command import available_cores
+from python_backend.limits import available_cores
 
 
 def machine(proc: Path = Path("/proc")) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serving.limits import cpu_quota
 from serving.locate import Installation, PythonRuntime
 from serving.ports import LOOPBACK
 from serving.shared_memory import MIB
@@ -100,9 +98,3 @@ def server_environment(
 
 def _joined(first: Sequence[str], rest: str) -> str:
     return ":".join([*first, *(part for part in rest.split(":") if part)])
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity, or the quota of its cgroups where that is less. At least 1."""
-    cores, quota = len(os.sched_getaffinity(0)), cpu_quota()
-    return cores if quota is None else max(1, min(cores, int(quota)))

@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from python_backend.limits import available_cores, available_memory
 from serving import gpu
-from serving.command import available_cores
 from serving.elf import missing_libraries
 from serving.errors import NoRunDirectory, PortTaken, PythonNotSuitable, TritonNotFound
-from serving.limits import available_memory
 from serving.locate import PROJECT, find_installation, find_python
 from serving.ports import choose
 from serving.run_directory import complaint, find_place, run_places

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from python_backend.limits import available_cores
 from serving import gpu as gpu_of_machine
-from serving.command import available_cores, loaded_ahead, server_arguments, server_environment
+from serving.command import loaded_ahead, server_arguments, server_environment
 from serving.errors import PortTaken, ServerFailed
 from serving.layout import lay_out_backends, plain_path
 from serving.loads import Together, wait_for

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from python_backend.limits import available_memory
 from serving.errors import NoSharedMemory
-from serving.limits import available_memory
 from serving.namespaces import namespace
 
 # "python" is the name in the middle for Python models; a Python-based backend, as the stand-in, puts in its own.

@@ -65,8 +65,7 @@ def machine_of(arguments: argparse.Namespace) -> Machine | None:
 
 def here() -> Machine:
     """This machine."""
-    from serving.command import available_cores
-    from serving.limits import available_memory
+    from python_backend.limits import available_cores, available_memory
 
     return Machine(rehearsal_server, available_cores(), available_memory)
 

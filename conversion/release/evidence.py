@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from python_backend.onnxruntime.threads import available_cores
+from python_backend.limits import available_cores
 
 from ..errors import PublishError
 from ..spec import ModelSpec, ToleranceSpec

@@ -23,7 +23,7 @@ from loadtests.load.watching import Watching
 from loadtests.questions import NoQuestions, from_release
 from loadtests.rivals import FASTAPI, IN_PROCESS
 from loadtests.rivals.running import RivalFailed, fastapi_server
-from serving.command import available_cores
+from python_backend.limits import available_cores
 from serving.ports import LOOPBACK, choose
 
 _LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"

@@ -19,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from loadtests.rivals.session import open_session
-from serving.command import available_cores
+from python_backend.limits import available_cores
 
 _DTYPES = {
     "tensor(float)": np.float32,

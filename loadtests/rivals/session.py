@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from python_backend.limits import available_cores
 from serving import gpu
-from serving.command import available_cores
 
 
 def calls_for(users: int) -> int:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .limits import available_cores
 from .runner import Array
-from .threads import available_cores
 
 __all__ = ["DeviceCopy"]
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         features,
         graph,
         integrity,
+        limits,
         padding,
         rows,
         runner,
@@ -65,6 +66,7 @@ else:
         features,
         graph,
         integrity,
+        limits,
         padding,
         rows,
         runner,
@@ -119,7 +121,7 @@ class TritonPythonModel:
         features.refuse_missing_features(config)
         version = Path(args["model_repository"]) / args["model_version"]
         path = graph.find_graph(version, config.get("default_model_filename") or "")
-        count = options.intra_op_threads or threads.default_threads(config, threads.available_cores())
+        count = options.intra_op_threads or threads.default_threads(config, limits.available_cores())
         opened = session.open_session(path, options, providers, count)
         signature = graph.read_graph(opened)
         validate.validate(config, signature)

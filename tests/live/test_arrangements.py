@@ -9,7 +9,7 @@ import pytest
 
 from conversion.arrangements.arrangement import in_words
 from conversion.release.pbtxt import read_config
-from serving.command import available_cores
+from python_backend.limits import available_cores
 
 NET = """
 import torch

@@ -1,14 +1,12 @@
 """Session settings, providers and threads out of a configuration."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from python_backend.onnxruntime.errors import SettingRefused
 from python_backend.onnxruntime.settings import CPU, SHRINKAGE, Provider, Settings, read_providers, read_settings
-from python_backend.onnxruntime.threads import available_cores, default_threads
+from python_backend.onnxruntime.threads import default_threads
 
 
 def config(level: int | None = None, accelerators: Any = None, **parameters: str) -> dict[str, Any]:
@@ -153,21 +151,3 @@ def test_tensorrt_comes_before_cuda_under_onnx_runtimes_names() -> None:
 )
 def test_instances_times_threads_stay_within_the_cores(groups: list[dict[str, Any]], cores: int, threads: int) -> None:
     assert default_threads({"instance_group": groups}, cores) == threads
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({}, None),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu.max": "100000 100000"}, 1),
-        ({"cpu.max": "10000 100000"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
-    ],
-)
-def test_cores_are_those_that_the_cgroup_allows(tmp_path: Path, files: dict[str, str], cores: int | None) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    assert available_cores(tmp_path) == (cores or len(os.sched_getaffinity(0)))

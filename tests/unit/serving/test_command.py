@@ -1,11 +1,8 @@
 """What tritonserver is started with."""
 
-import os
 from pathlib import Path
 
-import pytest
-
-from serving.command import available_cores, server_arguments, server_environment
+from serving.command import server_arguments, server_environment
 from serving.locate import Installation, PythonRuntime
 
 INSTALLATION = Installation(
@@ -76,9 +73,3 @@ def test_a_thread_count_that_is_set_stays_and_a_python_home_goes() -> None:
     assert int(made["MALLOC_MMAP_THRESHOLD_"]) >= 1 << 20, "a request's tensor is not mapped anew each time"
     assert not {"PYTHONHOME", "PYTHONPATH"} & set(made)
     assert given["PYTHONHOME"] == "/elsewhere", "the caller's own stays as it was"
-
-
-@pytest.mark.parametrize(("quota", "cores"), [(None, None), (0.5, 1), (1.5, 1), (1e6, None)])
-def test_cores_are_those_that_the_cgroup_allows(quota: float | None, cores: int | None, monkeypatch) -> None:
-    monkeypatch.setattr("serving.command.cpu_quota", lambda: quota)
-    assert available_cores() == (cores or len(os.sched_getaffinity(0)))

@@ -1,11 +1,12 @@
 """What control groups leave to a process: files as the kernel has them, version 2 and 1."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from python_backend.limits import available_cores, available_memory, cpu_quota, memory_left
 from serving import doctor
-from serving.limits import available_memory, cpu_quota, memory_left
 from serving.shared_memory import free_bytes
 
 MIB = 1 << 20
@@ -48,6 +49,14 @@ def tree(tmp_path: Path, files: dict[str, object]) -> Path:
 )
 def test_the_least_quota_counts(tmp_path: Path, own: Path, files: dict[str, object], cores: float | None) -> None:
     assert cpu_quota(tree(tmp_path, files), own) == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("max", None), (10000, 1), (150000, 1), (10**11, None)])
+def test_cores_are_whole_ones_and_no_more_than_there_are(
+    tmp_path: Path, own: Path, quota: object, cores: int | None
+) -> None:
+    cgroup = tree(tmp_path, {"cpu.max": f"{quota} 100000"})
+    assert available_cores(cgroup, own) == (cores or len(os.sched_getaffinity(0)))
 
 
 @pytest.mark.parametrize(

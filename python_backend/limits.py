@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["available_memory", "cpu_quota", "memory_left"]
+__all__ = ["available_cores", "available_memory", "cpu_quota", "memory_left"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
+
+
+def available_cores(cgroup: Path = _CGROUP, own: Path = _OWN) -> int:
+    """Cores that this process may use: its affinity, or the quota of its groups where that is less. At least 1."""
+    cores, quota = len(os.sched_getaffinity(0)), cpu_quota(cgroup, own)
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def cpu_quota(cgroup: Path = _CGROUP, own: Path = _OWN) -> float | None:
