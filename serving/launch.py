@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import shutil
@@ -24,6 +25,7 @@ from serving.process import ServerProcess
 from serving.repository import ServedModel, processes_of
 from serving.run_directory import make_run_directory, sweep_run_directories
 from serving.shared_memory import free_bytes, region_bytes, sweep_orphans
+from serving.state import refuse_another
 from serving.stubs import Stubs, end_orphans
 
 _TAIL_LINES = 15
@@ -123,6 +125,23 @@ def launch(order: Order) -> Launched:
         _sweep()
         raise
     return Launched(process, ports, log_path, run_directory, installation.embedded)
+
+
+def make_way(order: Order, state_path: Path | None) -> None:
+    """Refuse what is another server's, then keep the log of the one before. Raises StateTaken, PortTaken."""
+    if state_path is not None:
+        refuse_another(state_path)
+    choose(order.ports)
+    if order.log_path is not None:
+        put_aside(order.log_path)
+
+
+def put_aside(log: Path) -> None:
+    """Keep a log under another name: it may be all that tells how a server ended."""
+    # A folder that may not be written to is told of when the log is opened. Links are /dev/stdout and the like.
+    with contextlib.suppress(OSError):
+        if log.is_file() and not log.is_symlink():
+            log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _sweep() -> None:

@@ -12,12 +12,12 @@ from types import TracebackType
 
 from serving.control import ModelControl
 from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable, StateNotWritten, StateTaken
-from serving.launch import Launched, Order, launch
+from serving.launch import Launched, Order, launch, make_way, put_aside
 from serving.loads import wait_for
 from serving.ports import LOOPBACK
 from serving.repository import ServedModel, load_stages, read_repository
 from serving.shared_memory import MIB
-from serving.state import RunningServer, clear_state, refuse_another, started_ticks, write_state
+from serving.state import RunningServer, clear_state, started_ticks, write_state
 from serving.stubs import Stubs
 
 _KILL_AFTER_DRAIN_S = 5.0
@@ -31,9 +31,10 @@ class TritonServer:
     twins load before the hybrids that call them. With `strict` a model that does not load ends the start; without, it
     is kept in `failures` (name to the server's reason) and the others serve. With `state_path` the addresses are
     written there while it runs; a restart that cannot write them serves all the same, and keeps the sentence about it
-    in `untold`. The log is at `log_path`; None keeps one for as long as the server runs. Each instance
-    of a Python model takes `shm_region_mib` of shared memory and grows by as much; None takes what suits this machine.
-    `extra_arguments` go to tritonserver as they are. The server ends with this process, however this process ends.
+    in `untold`. The log is at `log_path`, and the one that was there is kept beside it, with ".1" added to its name;
+    None keeps one for as long as the server runs. Each instance of a Python model takes `shm_region_mib` of shared
+    memory and grows by as much; None takes what suits this machine. `extra_arguments` go to tritonserver as they are.
+    The server ends with this process, however this process ends.
     """
 
     def __init__(
@@ -117,8 +118,8 @@ class TritonServer:
         ServerFailed with the end of the log; LoadFailed with the server's reason. No process is left behind by any.
         """
         stages = self._stages()
-        if self._state_path is not None and not self._restarts:
-            refuse_another(self._state_path)
+        if not self._restarts:
+            make_way(self._order, self._state_path)
         try:
             self._start(stages, idle_ends=True)
         except LoadHangs:
@@ -165,13 +166,12 @@ class TritonServer:
     def restart(self, load: Sequence[str] | None = None) -> None:
         """Start again after the server has ended by itself: on the same ports, with these models as far as they load.
 
-        None loads what the first start loaded. The log of the server that ended is kept beside the new one, with ".1"
-        added to its name. Raises as `start`.
+        None loads what the first start loaded. The log of the server that ended is kept, as at a start. Raises as
+        `start`.
         """
         launched = self._running()
         self.stop()
-        with contextlib.suppress(FileNotFoundError):
-            launched.log_path.replace(launched.log_path.with_name(f"{launched.log_path.name}.1"))
+        put_aside(launched.log_path)
         self._order = replace(self._order, ports=dict(launched.ports))
         self._load = self._load if load is None else list(load)
         self._strict = False

@@ -95,6 +95,8 @@ def children(pid: int) -> list[int]:
 
 def test_serves_what_is_in_the_repository_and_leaves_nothing_behind(repository: Path, tmp_path: Path) -> None:
     log, state = tmp_path / "logs" / "triton.log", tmp_path / "server.json"
+    log.parent.mkdir()
+    log.write_text("how the server before ended")
     with TritonServer(repository, log_path=log, state_path=state) as server:
         assert infer(server.grpc_url, 0.0) == 0.0
         running = read_state(state)
@@ -106,6 +108,7 @@ def test_serves_what_is_in_the_repository_and_leaves_nothing_behind(repository: 
     assert not mine & regions()
     assert read_state(state) is None
     assert "successfully loaded 'echo'" in log.read_text()
+    assert log.with_name("triton.log.1").read_text() == "how the server before ended"
 
 
 def test_listens_on_loopback_alone(triton) -> None:

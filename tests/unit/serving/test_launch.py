@@ -1,14 +1,28 @@
-"""What a failed start quotes."""
+"""What a start keeps of the one before, and what a failed one quotes."""
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from serving.errors import NoSharedMemory, ServerFailed
-from serving.launch import Launched, Order, _spawn, launch
+from serving.errors import NoSharedMemory, PortTaken, ServerFailed
+from serving.launch import Launched, Order, _spawn, launch, make_way, put_aside
 from serving.process import ServerProcess
 from serving.repository import ServedModel
 from serving.shared_memory import MIB
+
+ORDER = Order(
+    repository=Path("absent"),
+    ports={"http": None, "grpc": None, "metrics": None},
+    log_path=None,
+    start_timeout_s=1.0,
+    drain_s=1,
+    regions=None,
+    extra_arguments=(),
+    environ={},
+    load_timeout_s=1.0,
+)
 
 
 def tail(log: Path) -> list[str]:
@@ -55,18 +69,34 @@ def test_models_that_shared_memory_has_no_room_for_are_not_started(
     monkeypatch.setattr("serving.launch.free_bytes", lambda: 11 * MIB)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    order = Order(
+    order = replace(
+        ORDER,
         repository=tmp_path,
-        ports={"http": None, "grpc": None, "metrics": None},
-        log_path=None,
-        start_timeout_s=1.0,
-        drain_s=1,
-        regions=None,
-        extra_arguments=(),
         environ={"UNDERSTUDY_TRITON": str(tmp_path)},
-        load_timeout_s=1.0,
         models=[ServedModel(name, "onnxruntime", (), 4) for name in "abc"],
     )
     with pytest.raises(NoSharedMemory, match=r"12 processes.*11 MiB are free"):
         launch(order)
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_log_of_which_the_ports_are_taken_is_left_as_it_is(tmp_path: Path) -> None:
+    """Its server still writes it."""
+    log = tmp_path / "triton.log"
+    log.write_text("running")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        order = replace(ORDER, log_path=log, ports={"http": held.getsockname()[1]})
+        with pytest.raises(PortTaken):
+            make_way(order, None)
+    assert log.read_text() == "running"
+
+
+def test_a_link_is_not_put_aside(tmp_path: Path) -> None:
+    """It is /dev/stdout or the like, which others write to."""
+    link, log = tmp_path / "stdout", tmp_path / "file"
+    log.touch()
+    link.symlink_to(log)
+    put_aside(link)
+    assert link.is_symlink()
