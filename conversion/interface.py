@@ -59,6 +59,7 @@ def input_facts(spec: ModelSpec, told: Sequence[Tensor]) -> tuple[Facts, ...]:
             raise FixedDimension(fact.name, BATCH, fact.shape)
         if fact.dtype not in DTYPES:
             raise UnsupportedDtype(fact.name, fact.dtype, DTYPES)
+    _refuse_unknown("inputs", spec.serving.allow_non_finite_inputs, [fact.name for fact in facts])
     return facts
 
 
@@ -104,4 +105,10 @@ def output_names(spec: ModelSpec, inputs: Sequence[Facts], found: Sequence[str])
     for name in names:
         if name in taken:
             raise NameTaken(name, taken[name])
+    _refuse_unknown("outputs", spec.serving.allow_non_finite_outputs, names)
     return names
+
+
+def _refuse_unknown(kind: str, named: Sequence[str], found: Sequence[str]) -> None:
+    if not set(named) <= set(found):
+        raise NameMismatch(kind, named, found, place=f" in allow_non_finite_{kind}")

@@ -93,9 +93,9 @@ class UnsupportedGraph(Unsupported):
 class NameMismatch(Unsupported):
     """The spec names tensors that the model does not have."""
 
-    def __init__(self, kind: str, named: Iterable[str], found: Iterable[str]) -> None:
+    def __init__(self, kind: str, named: Iterable[str], found: Iterable[str], *, place: str = "") -> None:
         super().__init__(
-            f"model.toml names the {kind} {', '.join(named)}, but the model has {', '.join(found)}; "
+            f"model.toml names the {kind} {', '.join(named)}{place}, but the model has {', '.join(found)}; "
             "correct the names or leave them out"
         )
 

@@ -80,6 +80,17 @@ def test_an_output_that_is_named_as_another_one_is_refused(spec):
         output_names(swapped, (), ["a", "b"])
 
 
+def test_values_that_may_not_be_finite_are_those_of_tensors_that_there_are(spec):
+    """Told here, and not by what serves it, after the whole search."""
+    allowed = replace(spec, serving=ServingSpec(allow_non_finite_inputs=("image",), allow_non_finite_outputs=("a",)))
+    assert output_names(allowed, input_facts(allowed, TOLD), ["a"]) == ("a",)
+    with pytest.raises(NameMismatch, match="names the outputs a in allow_non_finite_outputs, but the model has b"):
+        output_names(allowed, (), ["b"])
+    other = [Tensor("picture", "float32", (None, 3))]
+    with pytest.raises(NameMismatch, match="names the inputs image in allow_non_finite_inputs, but the model has pic"):
+        input_facts(allowed, other)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
