@@ -20,7 +20,7 @@ FATES = {
     "refused": "the target server could not serve it",
     "parity": "an output differs from the original's by more than the tolerance",
     "accuracy": "it loses more accuracy than the spec allows",
-    "slower": "it holds, and another one is faster, or as fast in less memory",
+    "slower": "it holds, and another one is faster, or takes less memory for little time",
     "skipped": "it was not tried, or not raced: it could not win, time was up, or the search was off",
     CHOSEN: "it holds, and is the fastest that does",
 }
