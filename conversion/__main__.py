@@ -15,7 +15,7 @@ from types import ModuleType
 
 from .ending import ends_at_once, interruptible
 
-_INTERRUPTED = "interrupted; nothing was published, what was served before still is"
+_INTERRUPTED = "interrupted; nothing more was published, and what is served stays so"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

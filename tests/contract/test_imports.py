@@ -99,6 +99,19 @@ def room_of(module):
 
 
 MODULES = dict(modules())
+TABLE = [
+    line.split("|")[1:3]
+    for line in (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    if line.startswith("| `")
+]
+
+
+@pytest.mark.parametrize("importer", [importer for importer in ALLOWED if importer != "demo"])
+def test_the_page_says_what_may_be_imported(importer):
+    """A module's row adds to that of its package. Of the demo the page says that it may import all."""
+    names = {f"`{importer}`", f"`{importer.split('.')[0]}.*`"}
+    told = [what for who, what in TABLE if any(name in who for name in names)]
+    assert [allowed for allowed in ALLOWED[importer] if not any(f"`{allowed}" in what for what in told)] == []
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -218,7 +218,7 @@ def test_an_interrupt_ends_with_130_and_leaves_no_process_and_no_release(tmp_pat
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert err == "interrupted; nothing was published, what was served before still is\n"
+    assert err == "interrupted; nothing more was published, and what is served stays so\n"
     assert out == ""
     assert list((tmp_path / "repository").iterdir()) == []
     # The worker of the same session is gone as well.

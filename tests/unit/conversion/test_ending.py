@@ -69,7 +69,7 @@ def test_a_signal_in_the_middle_of_a_rollback_is_undone(repository, number):
         process.send_signal(signal.SIGHUP)
         _, error = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert error.splitlines()[-1] == "interrupted; nothing was published, what was served before still is"
+    assert error.splitlines()[-1] == "interrupted; nothing more was published, and what is served stays so"
     assert {pins(path) for path in repository.root.glob("*/config.pbtxt")} == {(2,)}
     assert not list(repository.root.parent.glob(".repository-staging/journal/*"))
 
@@ -94,7 +94,7 @@ def test_a_signal_while_it_starts_is_a_sentence_too(number, module):
     with started(STARTING, int(number), module) as process:
         _, error = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert error == "interrupted; nothing was published, what was served before still is\n"
+    assert error == "interrupted; nothing more was published, and what is served stays so\n"
 
 
 HANGING = """
