@@ -1,4 +1,4 @@
-"""`load`, `unload`, `switch`, `status`: the models of a running server."""
+"""`load`, `unload`, `reload`, `switch`, `status`: the models of a running server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     for name, run, text in (
         ("load", _load, "load a model, or the versions that its config.pbtxt pins now"),
         ("unload", _unload, "drop a model, after its requests in flight"),
+        ("reload", _reload, "unload and load: the only way back for a model whose process died, or hangs"),
         ("switch", _switch, "serve what a model's configurations pin now: ONNX twin, hybrid, then original"),
     ):
         command = add_command(commands, name, run, text)
@@ -29,8 +30,10 @@ def add(commands: Commands) -> None:
 
 def _load(arguments: argparse.Namespace) -> int:
     with control(arguments) as server:
+        before = server.ready(arguments.name)
         server.load(arguments.name)
-    say(f"loaded {arguments.name}")
+    hint = "; it was before, so where it does not answer, `reload` it" if before else ""
+    say(f"loaded {arguments.name}{hint}")
     return 0
 
 
@@ -38,6 +41,13 @@ def _unload(arguments: argparse.Namespace) -> int:
     with control(arguments) as server:
         server.unload(arguments.name)
     say(f"unloaded {arguments.name}")
+    return 0
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    with control(arguments) as server:
+        server.reload(arguments.name)
+    say(f"unloaded and loaded {arguments.name}")
     return 0
 
 

@@ -348,7 +348,13 @@ def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, 
 
         assert run("unload", "echo").returncode == 0
         assert "UNAVAILABLE" in run("status").stdout
-        assert run("load", "echo").returncode == 0
+        assert run("load", "echo").stderr == "loaded echo\n"
+        assert "answers in" in run("status", "--probe").stdout
+        stubs = {pid for pid in working_on(repository) if "python_b" in Path(f"/proc/{pid}/comm").read_text()}
+        assert "loaded echo; it was before, so where it does not answer, `reload` it" in run("load", "echo").stderr
+        assert stubs <= set(working_on(repository))
+        assert run("reload", "echo").returncode == 0
+        assert not stubs & set(working_on(repository))
         assert "answers in" in run("status", "--probe").stdout
         assert run("load", "nope").returncode == 6
 

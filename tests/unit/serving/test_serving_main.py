@@ -36,7 +36,7 @@ def test_every_command_and_option_has_help_and_the_exit_codes_are_told() -> None
         assert parser.description
         assert all(action.help for action in parser._actions)
         assert "exit codes:" in parser.format_help()
-    assert names == ["serve", "watch", "load", "unload", "switch", "status"]
+    assert names == ["serve", "watch", "load", "unload", "reload", "switch", "status"]
 
 
 def test_the_exit_codes_told_are_those_of_the_errors() -> None:
