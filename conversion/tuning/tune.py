@@ -64,7 +64,7 @@ def tune(
     trial = Trial(subject, wanted.load, where, work, report)
     try:
         best, steps = served, []
-        for step in walk(room.nearest(served), room, wanted.p99_ms, trial.measure):
+        for step in walk(room.nearest(served), room, wanted.p99_ms, trial.measure, trial.fits):
             best = step.best
             steps.append({"varied": step.varied, "runs": [_facts(run, wanted.p99_ms) for run in step.runs]})
         others = dict.fromkeys((best, served, default))
