@@ -81,3 +81,11 @@ def test_where_the_best_is_what_is_served_it_is_not_compared_with_itself(run, tm
     assert "of what is served" not in told
     assert "\n  1.50 times the answers a second of the default (1.40 to 1.60)" in told
     assert "the best that was tried" not in (tmp_path / "build" / "tune" / "net.html").read_text()
+
+
+def test_what_is_not_published_is_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "model.toml").write_text('name = "net"\n' + SPEC)
+    monkeypatch.setattr(tune, "here", lambda: None)
+    where = ["--repository", str(tmp_path / "none"), "--build", str(tmp_path / "build")]
+    assert main(["tune", str(tmp_path), *where]) == 9
+    assert capsys.readouterr().err == f"error: {tmp_path}/none serves no release of 'net'; publish it with convert\n"
