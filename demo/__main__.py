@@ -165,7 +165,7 @@ def compare(name: str, twin: Prediction, original: Prediction, failures: list[st
     case = Case({"rows": np.zeros(len(original.served_by_rows))}, dict(original.outputs))
     found = Parity(tuple(compare_values(case, dict(twin.outputs), tolerance_of(evidence))))
     failures += [f"{name}: the twin is not its original: {failure}" for failure in found.failures]
-    worst = max(figures["max_abs"] for figures in found.by_output().values())
+    worst = max((c.max_abs for c in found.comparisons if c.max_abs is not None), default=float("nan"))
     say(f"     the same result, worst difference to the twin's {worst:.2g}")
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..spec.serving import ServingSpec
 
-__all__ = ["Arrangement", "arrangements", "default_arrangement", "fixed", "hybrid_counts", "in_words"]
+__all__ = ["MOST_INSTANCES", "Arrangement", "arrangements", "default_arrangement", "fixed", "hybrid_counts", "in_words"]
 
 _INSTANCES, _THREADS = 2, 1
 # Each instance holds the model once more; beyond these a machine with more cores gives each of them more threads.
-_MOST_INSTANCES = 8
+MOST_INSTANCES = 8
 # Rows that the hybrid joins where the twin's own batching is off: larger calls gain a CPU little, and all wait longer.
 _JOINED_ROWS = 4
 # A process of the hybrid is Python: it hands on what one core can. The twin needs the others.
@@ -185,7 +185,7 @@ def _shapes(serving: ServingSpec, cores: int) -> list[tuple[int, int]]:
     instances, threads = serving.instances, serving.threads
     if instances is not None:
         return [(instances, each) for each in ((threads,) if threads else (_THREADS, max(1, cores // instances)))]
-    room = max(1, min(cores // (threads or 1), _MOST_INSTANCES))
+    room = max(1, min(cores // (threads or 1), MOST_INSTANCES))
     return [
         (min(_INSTANCES, room), threads or _THREADS),
         (room, threads or max(1, cores // room)),

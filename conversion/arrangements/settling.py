@@ -134,10 +134,16 @@ def refuse_too_much(twin: Path, wanted: Sequence[Arrangement], free: float) -> N
 
     `free` is the bytes of memory that can be had without swapping.
     """
+    if reason := too_much(twin, wanted, free):
+        raise RehearsalImpossible(reason)
+
+
+def too_much(twin: Path, wanted: Sequence[Arrangement], free: float) -> str:
+    """Why they cannot be loaded at once, "" where they can."""
     twins = {one.twin for one in wanted}
     processes = sum(one.instances for one in twins) + sum(one.hybrid_instances for one in wanted)
     if processes > _MOST_PROCESSES:
-        raise RehearsalImpossible(
+        return (
             f"{processes} processes at once are more than the {_MOST_PROCESSES} that shared memory is divided among; "
             "fix hybrid_instances together with instances, threads and dynamic_batching"
         )
@@ -145,10 +151,11 @@ def refuse_too_much(twin: Path, wanted: Sequence[Arrangement], free: float) -> N
     held = sum(path.stat().st_size for path in twin.rglob("*") if path.is_file())
     needed = instances * (_INSTANCE_BYTES + _TIMES_HELD * held)
     if needed > free / 2:
-        raise RehearsalImpossible(
+        return (
             f"{instances} instances at once could take {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are available; "
             "half of that is left to others"
         )
+    return ""
 
 
 def _facts(figures: Figures) -> dict[str, Any]:

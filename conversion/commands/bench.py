@@ -5,12 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
+from ..errors import ConversionError
 from ..measuring.bench_table import bench, table, write
 from ..profiles import PROFILES
 from ..publishing.repository import Repository
 from ..spec.reader import read_spec
-from .shared import Commands, add_command, folders, progress, with_build, with_folders, with_progress, with_repository
+from .shared import (
+    Commands,
+    add_command,
+    fail,
+    folders,
+    progress,
+    with_build,
+    with_folders,
+    with_progress,
+    with_repository,
+)
 
 __all__ = ["add"]
 
@@ -29,19 +41,28 @@ def add(commands: Commands) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    entries = {}
-    for folder in folders(arguments):
-        spec = read_spec(folder)
-        entries[spec.name] = bench(
-            spec,
-            Repository(arguments.repository.resolve()),
-            build_folder=arguments.build.resolve(),
-            sizes=arguments.batch_sizes,
-            profile=arguments.profile,
-            report=progress(spec.name, arguments),
-        )
-    if not entries:
-        return 2
-    write(entries, arguments.output, arguments.profile, ["python", "-m", "conversion", *sys.argv[1:]])
-    print(table(entries))
-    return 0
+    chosen = folders(arguments)
+    entries: dict[str, dict[str, Any]] = {}
+    first = 0 if chosen else 2
+    for folder in chosen:
+        name = folder.resolve().name
+        try:
+            spec = read_spec(folder)
+            entries[spec.name] = bench(
+                spec,
+                Repository(arguments.repository.resolve()),
+                build_folder=arguments.build.resolve(),
+                sizes=arguments.batch_sizes,
+                profile=arguments.profile,
+                report=progress(spec.name, arguments),
+            )
+        # One that fails must not cost what was measured of the others.
+        except (ConversionError, OSError) as error:
+            code = fail(error, f"{name} was not measured: ")
+            first = first or code
+            continue
+        # After each: whoever interrupts the next one keeps it.
+        write(entries, arguments.output, arguments.profile, ["python", "-m", "conversion", *sys.argv[1:]])
+    if entries:
+        print(table(entries))
+    return first

@@ -11,10 +11,12 @@ from typing import Any
 from pages.figures import cores
 
 from ..arrangements.arrangement import in_words
+from ..errors import SpecError
 from ..publishing.repository import Repository
 from ..spec.reader import SPEC_FILE, read_spec
+from ..spec.serving import TunedSpec
 from ..tuning.page import tuned_page
-from ..tuning.section import write_section
+from ..tuning.section import section, write_section
 from ..tuning.trial import Load
 from ..tuning.tune import Wanted, section_of, tune
 from .live_server import here
@@ -75,21 +77,27 @@ def _tune(arguments: argparse.Namespace) -> int:
             work=arguments.build.resolve() / "work" / f"tune-{spec.name}",
             report=progress(spec.name, arguments),
         )
-        section = section_of(found)
-        if section is not None and not arguments.dry_run:
-            path = folder if folder.suffix == ".toml" else folder / SPEC_FILE
-            on = found["machine"]
-            told = cores(on["cores"], on["usable_cores"])
-            write_section(path, section, f"by `make tune`, {found['date'][:10]}, {on['processor']}, {told}")
-        page = _write(found, arguments.build / "tune", section is not None)
-        print(_told(found, section is not None, page))
-        if section is not None:
-            note(
-                f"`make convert MODEL={folder}` publishes it"
-                if not arguments.dry_run
-                else "model.toml was left as it is"
-            )
+        tuned = section_of(found)
+        page = _write(found, arguments.build / "tune", tuned is not None)
+        print(_told(found, tuned is not None, page), flush=True)
+        if tuned is not None and arguments.dry_run:
+            note("model.toml was left as it is")
+        elif tuned is not None:
+            _write_section(folder, tuned, found)
+            note(f"`make convert MODEL={folder}` publishes it")
     return 0 if chosen else 2
+
+
+def _write_section(folder: Path, tuned: TunedSpec, found: Mapping[str, Any]) -> None:
+    """Into model.toml; what cannot be written there is said. Raises SpecError, OSError."""
+    path, on = folder if folder.suffix == ".toml" else folder / SPEC_FILE, found["machine"]
+    told = cores(on["cores"], on["usable_cores"])
+    comment = f"by `make tune`, {found['date'][:10]}, {on['processor']}, {told}"
+    try:
+        write_section(path, tuned, comment)
+    except (SpecError, OSError):
+        note(f"{path} was left as it is; what was to stand at its end:\n{section(tuned, comment)}")
+        raise
 
 
 def _write(found: Mapping[str, Any], folder: Path, better: bool) -> Path:
@@ -102,17 +110,22 @@ def _write(found: Mapping[str, Any], folder: Path, better: bool) -> Path:
 
 def _told(found: Mapping[str, Any], better: bool, page: Path) -> str:
     best, limit = in_words(found["best"]), f"{found['p99_ms']:g} ms"
+    gains, whose = {"what is served": found["gain"], "the default": found["gain_over_default"]}, ""
     if not found["within"]:
         first = f"{found['name']}: no way to serve it keeps p99 within {limit}; {best} comes nearest"
     elif better:
         first = f"{found['name']}: best served with {best}"
     else:
-        first = f"{found['name']}: what is served is as good as any: {best}"
+        first = f"{found['name']}: what is served is as good as any: {in_words(found['served'])}"
+        if found["best"] == found["served"]:
+            del gains["what is served"]
+        else:
+            whose = f"{best}: "
     lines = [first]
-    for key, name in (("gain", "what is served"), ("gain_over_default", "the default")):
-        if gain := found[key]:
+    for name, gain in gains.items():
+        if gain:
             lines.append(
-                f"  {gain['median']:.2f} times the answers a second of {name}"
+                f"  {whose}{gain['median']:.2f} times the answers a second of {name}"
                 f" ({gain['low']:.2f} to {gain['high']:.2f}), p99 within {limit}"
             )
     lines.append(f"  {found['runs']} runs; all of them in {page}")

@@ -27,6 +27,7 @@ ConversionError                        exit code
 ├── PublishError                               9   the repository could not be written or switched
 │   ├── RepositoryLocked
 │   ├── InterfaceChanged
+│   ├── NothingServed
 │   ├── ReleaseUnknown
 │   ├── ReleaseBroken
 │   ├── ReleaseRefused
@@ -77,6 +78,7 @@ from .release import (
     AnswersDiffer,
     InterfaceChanged,
     ModelForeign,
+    NothingServed,
     PreflightFailed,
     PublishError,
     RehearsalImpossible,
@@ -120,6 +122,7 @@ __all__ = [
     "ModelForeign",
     "NameMismatch",
     "NameTaken",
+    "NothingServed",
     "OutputsCollide",
     "ParityBroken",
     "PreflightFailed",

@@ -31,6 +31,13 @@ class InterfaceChanged(PublishError):
         )
 
 
+class NothingServed(PublishError):
+    """No release of a model is served, so that there is nothing to look at."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        super().__init__(f"{root} serves no release of '{name}'; publish it with convert")
+
+
 class ReleaseUnknown(PublishError):
     """No such release in the repository."""
 

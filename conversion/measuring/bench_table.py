@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import ReleaseUnknown
+from ..errors import NothingServed
 from ..profiles import profile_for
 from ..publishing.repository import Repository
 from ..release.evidence import EVIDENCE, evidence_at, machine, precision_of, speeds
@@ -31,7 +31,7 @@ def bench(
     """Measure the served release of `spec`; gives its entry of bench.json. Raises a subclass of ConversionError."""
     version = repository.served(spec.name)
     if version is None:
-        raise ReleaseUnknown(spec.name, None, [])
+        raise NothingServed(repository.root, spec.name)
     with evidence_at(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE) as evidence:
         chosen = evidence["search"]["chosen"]
         proved = {"precision": precision_of(evidence), "operators": tuple(evidence["graph"]["operators"])}

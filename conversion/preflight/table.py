@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import ConversionError, PreflightFailed, PublishError
+from ..errors import ConversionError, NothingServed, PreflightFailed
 from ..publishing.repository import Repository
 from ..targets import TARGETS
 from .environments import Environments
@@ -78,7 +78,7 @@ def _rows(
 ) -> list[Row]:
     version = repository.served(name)
     if version is None:
-        raise PublishError(f"{repository.root} serves no release of '{name}'; publish it with convert")
+        raise NothingServed(repository.root, name)
     candidate = published(repository, name, version)
     rows = []
     for target in [TARGETS[key] for key in targets] or [target_of(repository, name, version)]:

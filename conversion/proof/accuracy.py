@@ -237,10 +237,15 @@ def _from_function(spec: ModelSpec, wanted: AccuracySpec) -> Batch:
         raise ArtefactError(f"{spec.name}: accuracy.generator '{wanted.generator}': {first_line(error)}") from error
 
 
+def _right(found: NDArray[np.int64], labels: NDArray[Any]) -> NDArray[np.float64]:
+    # Labels may be -1 for what nobody knows: a row without a class is not right there either.
+    return np.asarray((found == labels) & (found >= 0), np.float64)
+
+
 def _score(spec: ModelSpec) -> Score:
     wanted = spec.accuracy
     if wanted.metric in ("", TOP1):
-        return lambda answer, labels: np.asarray(classes(answer, wanted.output) == labels, np.float64)
+        return lambda answer, labels: _right(classes(answer, wanted.output), labels)
     try:
         return find_callable(wanted.metric, spec.folder)
     except OriginalError as error:

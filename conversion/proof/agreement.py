@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from python_backend.strings import as_bytes
+
 from ..errors import ArtefactError
 
 __all__ = ["agreement", "classes", "cosine"]
@@ -25,25 +27,27 @@ def agreement(original: Answer, twin: Answer, output: str) -> NDArray[np.float64
     """1 for each row for which both name the same class, else 0: float64 [rows].
 
     Where no output has classes, a row agrees if every float output is within 4.5 % of the original's length and every
-    other output is equal. Raises ArtefactError where `output` is named and has no classes.
+    other output is equal. In any case it does not where a float output is NaN or infinite and the original's is not, or
+    the reverse. Raises ArtefactError where `output` is named and has no classes.
     """
+    same = _alike_beyond_numbers(original, twin)
     if output or _class_output(original):
-        return np.asarray(classes(original, output) == classes(twin, output), np.float64)
-    same = np.ones(_rows(original), np.bool_)
+        return np.asarray(same & (classes(original, output) == classes(twin, output)), np.float64)
     for name, expected in original.items():
         if expected.dtype.kind == "f":
             a, b = _vectors(expected), _vectors(twin[name])
             allowed = _NEARLY_THE_SAME * np.linalg.norm(a, axis=1) + _ROUNDING * np.sqrt(a.shape[1])
             same &= np.linalg.norm(a - b, axis=1) <= allowed
         else:
-            same &= (expected == twin[name]).reshape(len(expected), -1).all(axis=1)
+            same &= (_comparable(expected) == _comparable(twin[name])).reshape(len(expected), -1).all(axis=1)
     return np.asarray(same, np.float64)
 
 
 def classes(answer: Answer, output: str) -> NDArray[np.int64]:
     """The class with the largest score for each row, int64 [rows], of `output` or else of the first that has classes.
 
-    Classes are the one dimension beside the rows that is larger than 1. Raises ArtefactError where there is none.
+    -1 where a score is NaN: none is the largest then. Classes are the one dimension beside the rows that is larger than
+    1. Raises ArtefactError where there is none.
     """
     name = output or _class_output(answer)
     if name not in answer or not _has_classes(answer[name]):
@@ -53,12 +57,16 @@ def classes(answer: Answer, output: str) -> NDArray[np.int64]:
             f"accuracy needs scores of classes, [rows, 2 or more], and {found}; name another one in accuracy.output or "
             f"give a function as accuracy.metric; the outputs are {shapes}"
         )
-    return np.asarray(answer[name].reshape(len(answer[name]), -1).argmax(axis=1), np.int64)
+    scores = answer[name].reshape(len(answer[name]), -1)
+    return np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1)).astype(np.int64)
 
 
 def cosine(original: Answer, twin: Answer) -> NDArray[np.float64]:
-    """The least cosine similarity of a row's float outputs: float64 [rows], 1 where both are zero, 0 where one is."""
-    least = np.ones(_rows(original))
+    """The least cosine similarity of a row's float outputs: float64 [rows], 1 where both are zero, 0 where one is.
+
+    0 as well where one is NaN or infinite and the other is not.
+    """
+    least = _alike_beyond_numbers(original, twin).astype(np.float64)
     for name, expected in original.items():
         if expected.dtype.kind != "f":
             continue
@@ -82,6 +90,23 @@ def _rows(answer: Answer) -> int:
     return len(next(iter(answer.values())))
 
 
+def _alike_beyond_numbers(original: Answer, twin: Answer) -> NDArray[np.bool_]:
+    """Whether the float outputs of each row are NaN, infinity and minus infinity in the same places: bool [rows]."""
+    alike = np.ones(_rows(original), np.bool_)
+    for name, expected in original.items():
+        if expected.dtype.kind == "f":
+            a, b = (np.where(np.isfinite(array), 0, array).reshape(len(array), -1) for array in (expected, twin[name]))
+            alike &= ((a == b) | (np.isnan(a) & np.isnan(b))).all(axis=1)
+    return alike
+
+
 def _vectors(array: NDArray[Any]) -> NDArray[np.float64]:
-    """One vector for each row: float64 [rows, values]. What is not finite is left to parity and counts as zero."""
+    """One vector for each row: float64 [rows, values]. What is not finite counts as zero: it is compared by itself."""
     return np.nan_to_num(array.reshape(len(array), -1).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _comparable(array: NDArray[Any]) -> NDArray[Any]:
+    """The same; strings as bytes, of which TensorFlow's are made and ONNX Runtime's are not."""
+    if array.dtype.kind not in "OSU":
+        return array
+    return np.array([as_bytes(value) for value in array.flat], object).reshape(array.shape)

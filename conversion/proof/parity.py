@@ -72,6 +72,13 @@ class Comparison:
     worst: float | None = None
     failure: str | None = None
 
+    @property
+    def used(self) -> float:
+        """The share of the tolerance that was used; infinite where it fails for what no share tells: NaN, a shape."""
+        if self.failure and (self.worst is None or self.worst <= 1):
+            return math.inf
+        return self.worst or 0.0
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -87,16 +94,24 @@ class Parity:
     @property
     def worst(self) -> float:
         """The largest share of the tolerance that any output used; infinite where one could not be compared."""
-        return max((c.worst if c.worst is not None else math.inf if c.failure else 0.0) for c in self.comparisons)
+        return max(comparison.used for comparison in self.comparisons)
 
-    def by_output(self) -> dict[str, dict[str, float]]:
-        """For each output the largest differences over all cases; `worst` is the share of the tolerance used."""
-        outputs: dict[str, dict[str, float]] = {}
+    def by_output(self) -> dict[str, dict[str, float | None]]:
+        """For each output the largest differences over all cases; `worst` is the share of the tolerance used.
+
+        None where no case has one to tell; `worst` also where an output fails in a case for what no share tells.
+        """
+        outputs: dict[str, list[Comparison]] = {}
         for comparison in self.comparisons:
-            worst = outputs.setdefault(comparison.output, {"max_abs": 0.0, "max_rel": 0.0, "worst": 0.0})
-            for key in worst:
-                worst[key] = max(worst[key], getattr(comparison, key) or 0.0)
-        return outputs
+            outputs.setdefault(comparison.output, []).append(comparison)
+        return {
+            name: {
+                "max_abs": max((c.max_abs for c in found if c.max_abs is not None), default=None),
+                "max_rel": max((c.max_rel for c in found if c.max_rel is not None), default=None),
+                "worst": worst if math.isfinite(worst := max(c.used for c in found)) else None,
+            }
+            for name, found in outputs.items()
+        }
 
 
 class Twin:

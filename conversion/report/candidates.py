@@ -29,7 +29,8 @@ class Entry:
     """One candidate: its facts as the evidence has them, and what the table makes of them.
 
     `used` is the largest share of the tolerance over all outputs, `loss` the part of the accuracy that it loses; both
-    None where they were not measured. `times` has a place for each batch size of the search.
+    None where they were not measured, `used` also where an output could not be compared. `times` has a place for each
+    batch size of the search.
     """
 
     letter: str
@@ -78,10 +79,15 @@ def _entry(letter: str, candidate: Mapping[str, Any], sizes: Sequence[str]) -> E
     return Entry(
         letter,
         candidate,
-        used=max((worst["worst"] for worst in parity.values()), default=None) if parity is not None else None,
+        used=_used(parity or {}),
         loss=None if accuracy is None else accuracy["loss"],
         times={size: _time(candidate, size) for size in sizes},
     )
+
+
+def _used(parity: Mapping[str, Mapping[str, Any]]) -> float | None:
+    shares = [output["worst"] for output in parity.values()]
+    return None if None in shares else max(shares, default=None)
 
 
 def _time(candidate: Mapping[str, Any], size: str) -> Time | None:

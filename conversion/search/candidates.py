@@ -92,6 +92,11 @@ class Trial:
             self.fate, self.reason = fate, reason
         return self
 
+    def taken_back(self) -> Trial:
+        """It may win again: those that it lost to are out."""
+        self.fate = self.reason = ""
+        return self
+
     def facts(self) -> dict[str, Any]:
         """The trial as plain data, for the evidence: comparisons condensed to the worst of each output."""
         return {

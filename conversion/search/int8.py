@@ -66,7 +66,7 @@ class Int8Search:
 
     def _with_layers_kept(self, faster: Faster, in_time: InTime) -> Iterator[Trial]:
         """Keep the layers that cost most in float: one, two, four, … of them."""
-        ranked = self._ranked_layers()
+        ranked = self._ranked_layers(in_time)
         count = 1
         while count <= len(ranked) // 2 and in_time():
             trial = self._trial(CALIBRATIONS[0], tuple(ranked[:count]))
@@ -102,11 +102,13 @@ class Int8Search:
             return trial.end("failed", first_line(error))
         return self._gates.save(trial, graph)
 
-    def _ranked_layers(self) -> list[str]:
-        """The layers by what quantising each one alone does to the outputs, the worst first."""
+    def _ranked_layers(self, in_time: InTime) -> list[str]:
+        """The layers by what quantising each one alone does to the outputs, the worst first; none once time is up."""
         quantiser = self._made_by()
         harm = {}
         for layer in quantiser.layers:
+            if not in_time():
+                return []
             target = self._folder / "one-layer.onnx"
             try:
                 quantiser.quantise(CALIBRATIONS[0], (), target, only=layer)

@@ -66,7 +66,7 @@ class Search:
         finalists = self._quick_race(floats)
         if self._wanted.level != "off":
             finalists += self._fewer_bits(finalists[0])
-        finalists = [trial for trial in finalists if self._weighed(trial).alive]
+        finalists = [trial for trial in finalists if self._weighed(trial).alive] or self._left_behind(floats)
         if not finalists:
             self._raise_nearest()
         finalists = self._ranked(finalists)
@@ -90,6 +90,14 @@ class Search:
             if share < _HOPELESS or ranked.index(trial) >= _FLOATS:
                 trial.end("slower", f"{share:.2f} times as fast as {ranked[0].name} in the first race")
         return [trial for trial in ranked if trial.alive]
+
+    def _left_behind(self, trials: list[Trial]) -> list[Trial]:
+        """The fastest of those that the first race left behind and that is accurate enough, where no finalist is."""
+        slower = [trial for trial in trials if trial.fate == "slower"]
+        for trial in sorted(slower, key=lambda trial: self._objective(trial.quick), reverse=True):
+            if self._weighed(trial.taken_back()).alive:
+                return [trial]
+        return []
 
     def _fewer_bits(self, best: Trial) -> list[Trial]:
         """The twins of fewer bits than 32 that hold, and are faster than the best float graph."""

@@ -2,40 +2,74 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from ..errors import WrongValue
+from ..errors import SpecUnreadable, WrongValue
 from ..release.pbtxt import replace_file, unfinished
 from ..spec.serving import TunedSpec
 
-__all__ = ["write_section"]
+__all__ = ["section", "write_section"]
 
+_HEADER = r"""[ \t]*\[[ \t]*(?:serving|"serving"|'serving')[ \t]*\.[ \t]*(?:tuned|"tuned"|'tuned')[ \t]*\]"""
 # Up to the next table, or the end.
-_SECTION = re.compile(r"\n*^\[serving\.tuned\][^\n]*\n?((?:(?![ \t]*\[)[^\n]*\n?)*)", re.MULTILINE)
+_SECTION = re.compile(rf"\n*^{_HEADER}[^\n]*\n?((?:(?![ \t]*\[)[^\n]*\n?)*)", re.MULTILINE)
+
+
+def section(tuned: TunedSpec, comment: str) -> str:
+    """The section, as it stands in a file."""
+    lines = [f"{field.name} = {_toml(getattr(tuned, field.name))}" for field in fields(tuned)]
+    return "\n".join([f"[serving.tuned]  # {comment}", *lines, ""])
 
 
 def write_section(path: Path, tuned: TunedSpec, comment: str) -> None:
-    """Write it in one step; all else stays as it is. Raises WrongValue where it cannot stand there, OSError."""
-    text = path.read_text(encoding="utf-8")
-    lines = [f"{field.name} = {_toml(getattr(tuned, field.name))}" for field in fields(tuned)]
-    rest = _SECTION.sub(_comments, text).rstrip("\n")
-    made = "\n".join([rest, "", f"[serving.tuned]  # {comment}", *lines, ""])
+    """Write it in one step; all else stays as it is, the kind of its line ends too.
+
+    Raises WrongValue where it cannot stand there, SpecUnreadable, OSError.
+    """
+    content = path.read_bytes()
     try:
-        tomllib.loads(made)
-    except tomllib.TOMLDecodeError as error:
-        raise WrongValue(
-            path, "serving", "a table [serving], so that [serving.tuned] can follow", str(error)
-        ) from error
+        text = content.decode("utf-8-sig")
+        before = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecUnreadable(path, str(error)) from error
+    carriage = 0 < text.count("\n") == text.count("\r\n")
+    text = text.replace("\r\n", "\n") if carriage else text
+    made = _with_section(path, text, before, section(tuned, comment))
+    made = made.replace("\n", "\r\n") if carriage else made
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
     mode = path.stat().st_mode
     try:
-        replace_file(made.encode(), path)
+        replace_file(mark + made.encode(), path)
         path.chmod(mode)
     except BaseException:
         unfinished(path).unlink(missing_ok=True)
         raise
+
+
+def _with_section(path: Path, text: str, before: Mapping[str, Any], made: str) -> str:
+    """The text of the file with the section at its end. Raises WrongValue."""
+    serving = before.get("serving", {})
+    older = "tuned" in serving
+    # In a text without one, what looks like it is part of a string.
+    rest = _SECTION.sub(_comments, text) if older else text
+    whole = "\n".join([rest.rstrip("\n"), "", made])
+    wanted = {**before, "serving": {**serving, **tomllib.loads(made)["serving"]}}
+    try:
+        found = tomllib.loads(whole)
+    except tomllib.TOMLDecodeError:
+        found = None
+    if found != wanted:
+        if older:
+            expected = "a table with a header of its own, [serving.tuned], so that another can take its place"
+            raise WrongValue(path, "serving.tuned", expected, serving["tuned"])
+        raise WrongValue(path, "serving", "a table [serving], so that [serving.tuned] can follow", serving)
+    return whole
 
 
 def _comments(section: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..arrangements.arrangement import Arrangement, in_words
 from ..arrangements.callers import Callers, Window, callers
 from ..arrangements.measuring import lay_out
-from ..arrangements.settling import Machine, first_row, refuse_too_much
+from ..arrangements.settling import Machine, first_row, refuse_too_much, too_much
 from ..errors import ReleaseRefused
 from ..interface import Facts
 from ..measuring.timing import in_turn
@@ -56,6 +56,10 @@ class Trial:
         self._scratch = scratch
         self._report = report
         self.runs = 0
+
+    def fits(self, wanted: Sequence[Arrangement]) -> bool:
+        """Whether this machine can serve all of them at once."""
+        return not too_much(self._subject.twin, wanted, self._machine.free())
 
     def measure(self, name: str, wanted: Sequence[Arrangement], rounds: int = 0) -> list[Run]:
         """A run for each, in their order; they take turns in every round.

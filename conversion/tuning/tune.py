@@ -12,7 +12,7 @@ from typing import Any
 from ..arrangements.arrangement import Arrangement, default_arrangement
 from ..arrangements.choice import MARGIN
 from ..arrangements.settling import Machine
-from ..errors import ReleaseUnknown
+from ..errors import NothingServed
 from ..interface import facts_of
 from ..publishing.repository import Repository
 from ..release.evidence import EVIDENCE, evidence_at, machine, precision_of
@@ -49,11 +49,11 @@ def tune(
 
     `spec` is what model.toml says without its tuning; `work` is a folder for this alone, gone afterwards.
 
-    Raises ReleaseUnknown where nothing is published, RehearsalImpossible, ReleaseRefused.
+    Raises NothingServed, RehearsalImpossible, ReleaseRefused.
     """
     version = repository.served(spec.name)
     if version is None:
-        raise ReleaseUnknown(spec.name, None, [])
+        raise NothingServed(repository.root, spec.name)
     folders = {role: repository.release_folder(spec.name, role, version) for role in ("onnx", "hybrid")}
     with evidence_at(folders["hybrid"] / EVIDENCE) as evidence:
         inputs, outputs = (tuple(facts_of(fact) for fact in evidence[key]) for key in ("inputs", "outputs"))
@@ -64,7 +64,7 @@ def tune(
     trial = Trial(subject, wanted.load, where, work, report)
     try:
         best, steps = served, []
-        for step in walk(room.nearest(served), room, wanted.p99_ms, trial.measure):
+        for step in walk(room.nearest(served), room, wanted.p99_ms, trial.measure, trial.fits):
             best = step.best
             steps.append({"varied": step.varied, "runs": [_facts(run, wanted.p99_ms) for run in step.runs]})
         others = dict.fromkeys((best, served, default))

@@ -6,18 +6,20 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..arrangements.arrangement import Arrangement, hybrid_counts
+from ..arrangements.arrangement import MOST_INSTANCES, Arrangement, hybrid_counts
 from ..arrangements.choice import MARGIN
 from ..spec.serving import ServingSpec
 from .run import Run, gains, rank
 
 __all__ = ["Room", "Step", "walk"]
 
-_DELAYS_US = (500, 2_000)
+_DELAYS_US = (0, 500, 2_000)
 _MOST_SHAPES = 12
 
 # Measures arrangements in turn; gives a run for each, in their order.
 Measure = Callable[[str, Sequence[Arrangement]], list[Run]]
+# Whether the machine can serve all of them at once, as measuring them in turn takes.
+Fits = Callable[[Sequence[Arrangement]], bool]
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,37 @@ class Step:
     best: Arrangement
 
 
-def walk(base: Arrangement, room: Room, p99_ms: float, measure: Measure) -> Iterator[Step]:
+def walk(base: Arrangement, room: Room, p99_ms: float, measure: Measure, fits: Fits = lambda _: True) -> Iterator[Step]:
     """Walk from `base` to the best arrangement, a step at a time; less than thirty runs in all.
 
-    In each step what is new is measured in turn with the best so far: a machine drifts.
+    In each step what is new is measured in turn with the best so far: a machine drifts. All that are measured in turn
+    are served at once; where not all of them fit, those that do are tried.
     """
     best = base
     for name, others in _STEPS:
-        wanted = list(dict.fromkeys((best, *filter(room.has, others(best, room)))))
+        new = [one for one in dict.fromkeys(others(best, room)) if one != best and room.has(one)]
+        wanted = _fitting(best, new, fits)
         if len(wanted) == 1:
             continue
         runs = measure(name, wanted)
         best = _winner(runs, p99_ms)
         yield Step(name, tuple(runs), best)
+
+
+def _fitting(best: Arrangement, new: Sequence[Arrangement], fits: Fits) -> list[Arrangement]:
+    """The best so far, and as many of the new ones as fit beside it."""
+    for count in range(len(new), 0, -1):
+        if fits(wanted := [best, *_spread(new, count)]):
+            return wanted
+    return [best]
+
+
+def _spread(all_of_them: Sequence[Arrangement], most: int) -> list[Arrangement]:
+    """So many of them at most, from the first to the last in even steps."""
+    last = len(all_of_them) - 1
+    if last < most:
+        return list(all_of_them)
+    return [all_of_them[round(number * last / max(1, most - 1))] for number in range(most)]
 
 
 def _winner(runs: Sequence[Run], p99_ms: float) -> Arrangement:
@@ -88,16 +108,19 @@ def _winner(runs: Sequence[Run], p99_ms: float) -> Arrangement:
 
 
 def _shapes(best: Arrangement, room: Room) -> list[Arrangement]:
-    """Instances and threads that together take half of the cores at least, never more than all; rows split or not."""
+    """Instances and threads that together take half of the cores at least, never more than all; rows split or not.
+
+    Where these are too many, rows are split in some of them alone, from few instances to many.
+    """
     powers = [1 << n for n in range(room.cores.bit_length())]
     sizes = sorted({*powers, room.cores})
-    shapes = [(i, t) for i in sizes for t in sizes if room.cores / 2 <= i * t <= room.cores]
-    found = [
-        replace(best, instances=i, threads=t, split_rows=split)
-        for i, t in shapes
-        for split in ((False, True) if t > 1 and room.rows > 1 else (False,))
-    ]
-    return found[:_MOST_SHAPES]
+    # With more of them one server could not hold the ways to join requests beside each other.
+    most = max(MOST_INSTANCES, room.serving.instances or 0)
+    shapes = [(i, t) for i in sizes for t in sizes if i <= most and room.cores / 2 <= i * t <= room.cores]
+    shared = [replace(best, instances=i, threads=t, split_rows=False) for i, t in shapes]
+    split = [replace(one, split_rows=True) for one in shared if one.threads > 1 and room.rows > 1]
+    shared, split = ([one for one in each if room.has(one)] for each in (shared, split))
+    return [*shared, *_spread(split, _MOST_SHAPES - len(shared))]
 
 
 def _joinings(best: Arrangement, room: Room) -> list[Arrangement]:
@@ -110,9 +133,8 @@ def _joinings(best: Arrangement, room: Room) -> list[Arrangement]:
 
 def _delays(best: Arrangement, room: Room) -> list[Arrangement]:
     # Without company in a call there is nothing to wait for.
-    if not room.rows or best.joined_rows == 1:
-        return []
-    return [replace(best, queue_delay_us=delay) for delay in _DELAYS_US]
+    delays = _DELAYS_US if room.rows and best.joined_rows > 1 else _DELAYS_US[:1]
+    return [replace(best, queue_delay_us=delay) for delay in delays]
 
 
 def _hybrids(best: Arrangement, room: Room) -> list[Arrangement]:

@@ -96,4 +96,5 @@ def test_what_was_tuned_is_how_the_next_release_is_served(folder):
 def test_what_is_not_published_cannot_be_tuned(folder):
     done = conversion(folder, "tune")
     assert done.returncode == 9
-    assert done.stderr.strip() == "error: there is no earlier release of tuned to serve; releases on disk: none"
+    root = folder.parent / "repository"
+    assert done.stderr.strip() == f"error: {root} serves no release of 'tuned'; publish it with convert"

@@ -74,6 +74,14 @@ def test_the_same_errors_in_other_rows_are_no_loss_but_widen_the_interval(spec, 
     assert other.interval[1] - other.interval[0] > same.interval[1] - same.interval[0]
 
 
+def test_a_twin_that_answers_nan_is_right_on_no_row(spec, data):
+    labels = data.labels.copy()
+    labels[labels == 1] = -1
+    found = Scorer(spec, Labelled(data.inputs, labels), right).accuracy(lambda batch: {"p": batch["x"] * np.nan})
+    assert (found.original, found.twin) == (pytest.approx(2 / 3), 0.0)
+    assert found.failure is not None
+
+
 def test_loss_up_to_max_loss_passes_and_more_is_told(spec, data):
     assert Scorer(wanting(spec, max_loss=0.05), data, right).accuracy(wrong_on_large).failure is None
     told = Scorer(wanting(spec, max_loss=0.049), data, right).accuracy(wrong_on_large).failure

@@ -49,6 +49,43 @@ def test_other_dtypes_without_classes_must_be_equal():
     assert agreement(original, {"tokens": np.array([[1, 2], [3, 5]])}, "").tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_a_row_that_is_finite_in_one_of_the_two_alone_does_not_agree(odd):
+    zeros = np.zeros((3, 2, 2), np.float32)
+    values = zeros.copy()
+    values[1, 0, 1] = odd
+    assert agreement({"y": zeros}, {"y": values}, "").tolist() == [1, 0, 1]
+    assert agreement({"y": values}, {"y": zeros}, "").tolist() == [1, 0, 1]
+    assert agreement({"y": values}, {"y": values}, "").tolist() == [1, 1, 1]
+    assert cosine({"y": zeros}, {"y": values}).tolist() == [1, 0, 1]
+
+
+def test_infinities_of_another_sign_do_not_agree():
+    infinite = np.full((1, 2, 2), np.inf, np.float32)
+    assert agreement({"y": infinite}, {"y": -infinite}, "") == [0]
+
+
+def test_what_is_not_finite_counts_beside_the_output_that_has_the_classes():
+    other = np.ones((2, 2, 2), np.float32)
+    broken = np.stack([other[0], np.full((2, 2), np.nan, np.float32)])
+    assert agreement({"p": SCORES, "m": other}, {"p": SCORES, "m": broken}, "").tolist() == [1, 0]
+
+
+def test_a_row_with_nan_among_its_scores_has_no_class():
+    scores = np.array([[np.nan, 0.9, 0.0], [0.6, 0.3, -np.inf]], np.float32)
+    assert classes({"p": scores}, "").tolist() == [-1, 0]
+    assert agreement({"p": scores}, {"p": scores}, "").tolist() == [1, 1]
+    assert agreement({"p": scores}, {"p": np.roll(scores, 1, axis=1)}, "").tolist() == [0, 0]
+    assert classes({"n": np.array([[1, 2], [2, 1]])}, "n").tolist() == [1, 0]
+
+
+def test_strings_agree_as_bytes_or_as_text():
+    original = {"label": np.array([b"owl", "\N{LATIN SMALL LETTER E WITH ACUTE}".encode()], object)}
+    twin = {"label": np.array(["owl", "\N{LATIN SMALL LETTER E WITH ACUTE}"], object)}
+    assert agreement(original, twin, "").tolist() == [1, 1]
+    assert agreement(original, {"label": np.array(["cat", "e"])}, "").tolist() == [0, 0]
+
+
 def test_cosine_is_the_least_of_a_rows_float_outputs():
     original = {"a": np.eye(2, dtype=np.float32), "b": np.eye(2, dtype=np.float32), "n": np.array([1, 2])}
     twin = {"a": np.eye(2, dtype=np.float32), "b": np.array([[1, 1], [0, 1]], np.float32), "n": np.array([0, 0])}

@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import onnx
 import pytest
 
 from conversion.errors import ProviderMissing
 from conversion.profiles import CPU, profile_for
-from conversion.proof.parity import Case, Twin, compare, prove
+from conversion.proof.parity import Case, Parity, Twin, compare, prove
 from conversion.spec import ParitySpec
 from conversion.spec.serving import GpuSpec
 
@@ -64,6 +66,29 @@ def test_dtype_is_compared_before_shape_and_shape_before_values():
 def test_strings_are_compared_as_text():
     assert one(np.array(["a", "b"], object), np.array([b"a", b"b"], object)).failure is None
     assert one(np.array(["a", "b"], object), np.array([b"a", b"c"], object)).failure == "the strings differ"
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        (f32(1, 2), f32(np.nan, 2)),
+        (f32(1, 2), np.array([1.0, 2.0])),
+        (f32(1, 2), f32(1)),
+        (np.array(["a"], object), np.array([b"b"], object)),
+    ],
+)
+def test_what_no_share_of_the_tolerance_tells_has_used_none(expected, got):
+    parity = Parity((one(f32(10.0), f32(10.1)), one(expected, got)))
+    assert parity.worst == math.inf
+    (figures,) = parity.by_output().values()
+    assert figures["worst"] is None
+    assert figures["max_abs"] == pytest.approx(0.1, rel=1e-4), "where it could be compared"
+
+
+def test_of_all_cases_the_largest_share_is_told():
+    parity = Parity((one(f32(10.0), f32(10.1)), one(f32(10.0), f32(10.3)), one(f32(10.0), f32(10.0))))
+    assert parity.by_output()["y"]["worst"] == parity.worst == pytest.approx(0.3 / 0.101, rel=1e-4)
+    assert Parity((one(f32(1), f32(np.nan)),)).by_output() == {"y": {"max_abs": None, "max_rel": None, "worst": None}}
 
 
 def test_missing_and_surplus_outputs_are_all_reported():

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conversion.errors import PublishError
-from conversion.report.candidates import ORDER
+from conversion.report.candidates import ORDER, by_fate
 from conversion.report.release import release_report
 from conversion.search.candidates import FATES
 
@@ -121,6 +121,14 @@ def test_candidates_stand_by_fate_each_with_its_reason():
             assert part in table
     for fate, meaning in FATES.items():
         assert f"\n{fate}\n · {meaning}\n" in table
+
+
+def test_one_that_could_not_be_compared_has_used_no_share_of_the_tolerance():
+    (fate,) = by_fate({"batch_sizes": [1], "candidates": [candidate(fate="parity", parity=outputs("a", "b"))]})
+    assert fate.entries[0].used == 0.0613
+    broken = outputs("a") | {"b": {"max_abs": None, "max_rel": None, "worst": None}}
+    (fate,) = by_fate({"batch_sizes": [1], "candidates": [candidate(fate="parity", parity=broken)]})
+    assert fate.entries[0].used is None
 
 
 def test_times_of_an_early_race_are_told_apart():

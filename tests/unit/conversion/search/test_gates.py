@@ -53,16 +53,28 @@ def test_a_graph_that_answers_otherwise_fails_at_parity_and_leaves_no_file(gates
     assert list((tmp_path / "candidates").iterdir()) == []
 
 
-def test_a_graph_that_fails_only_under_stress_fails(gates):
+@pytest.fixture
+def limited():
+    """A classifier whose activations end at 500, which only large inputs reach, as half precision ends at 65504."""
     graph = classifier()
-    limited = onnx.ModelProto()
-    limited.CopyFrom(graph)
-    limited.graph.node[1].CopyFrom(onnx.helper.make_node("Clip", ["a", "least", "most"], ["b"]))
-    limited.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "least"))
-    limited.graph.initializer.append(numpy_helper.from_array(np.array(500, np.float32), "most"))
-    trial = gates(graph).admit(Trial(Candidate("dynamo")), limited)
+    graph.graph.node[1].CopyFrom(onnx.helper.make_node("Clip", ["a", "least", "most"], ["b"]))
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "least"))
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(500, np.float32), "most"))
+    return graph
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_a_graph_that_fails_only_under_stress_fails(gates, limited, precision):
+    trial = gates(classifier()).admit(Trial(Candidate("dynamo", precision=precision)), limited)
     assert trial.fate == "parity"
     assert trial.reason.startswith("output 'scores' at large: ")
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8_dynamic"])
+def test_eight_bits_alone_are_not_held_to_large_inputs(gates, limited, precision):
+    trial = gates(classifier()).admit(Trial(Candidate("dynamo", precision=precision)), limited)
+    assert trial.alive
+    assert {c.case.partition(":")[0] for c in trial.parity.comparisons} >= {"zeros", "tiny", "noise"}
 
 
 def test_sizes_past_a_bound_of_the_export_are_proved_where_the_original_has_answers(gates):

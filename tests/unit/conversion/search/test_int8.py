@@ -84,6 +84,26 @@ def test_out_of_time_nothing_new_is_tried(search):
     assert len(trials) == 1
 
 
+@pytest.mark.parametrize("ranked", [0, 2])
+def test_out_of_time_no_more_layers_are_ranked(search, monkeypatch, ranked):
+    alone, quantise = [], Quantiser.quantise
+
+    def counts(self, calibration, kept, target, only=None):
+        alone.extend([only] if only else [])
+        quantise(self, calibration, kept, target, only=only)
+
+    monkeypatch.setattr(Quantiser, "quantise", counts)
+    trials = []
+    # Time is up with the last calibration, or so many layers later.
+    made = search(classifier(wild=True)).trials(
+        lambda _: 2.0, lambda: len(trials) < len(CALIBRATIONS) or len(alone) < ranked, thorough=True
+    )
+    for trial in made:
+        trials.append(trial)
+    assert [trial.candidate.kept_fp32 for trial in trials] == [()] * len(CALIBRATIONS)
+    assert len(alone) == ranked
+
+
 def test_one_that_cannot_be_timed_has_failed_and_ends_the_search(search):
     def fails(trial):
         raise RuntimeError("NOT_IMPLEMENTED: no kernel for it")

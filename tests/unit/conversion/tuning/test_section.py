@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from conversion.errors import WrongValue
+from conversion.errors import SpecUnreadable, WrongValue
 from conversion.spec.reader import read_spec
 from conversion.spec.serving import TunedSpec
 from conversion.tuning.section import write_section
@@ -80,9 +80,60 @@ def test_one_without_a_line_below_it_is_replaced(path):
     assert path.read_text().startswith(SPEC + "\n[serving.tuned]  # new\n")
 
 
-def test_where_it_cannot_stand_nothing_is_written(path):
-    inline = SPEC.replace("[serving]\nmax_batch_size = 16\n", "")
-    path.write_text("serving = { max_batch_size = 16 }\n" + inline)
-    with pytest.raises(WrongValue, match=r"'serving' must be a table \[serving\]"):
+@pytest.mark.parametrize(
+    "header", ["  [serving.tuned]", "[ serving . tuned ]", '[serving."tuned"]', "['serving'.tuned]"]
+)
+def test_one_with_a_header_that_is_written_otherwise_is_replaced(path, header):
+    path.write_text(SPEC + f"{header}\n  instances = 8\n")
+    write_section(path, TUNED, "new")
+    assert path.read_text().startswith(SPEC + "\n[serving.tuned]  # new\n")
+    assert read_spec(path).serving.tuned == TUNED
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_mark_of_utf8_and_the_ends_of_lines_stay(path, mark, end):
+    path.write_bytes(mark + SPEC.replace("\n", end).encode())
+    write_section(path, TUNED, "new")
+    write_section(path, TUNED, "newer")
+    content = path.read_bytes()
+    assert content.startswith(mark + SPEC.replace("\n", end).encode() + end.encode() + b"[serving.tuned]  # newer")
+    assert content.count(b"\n") == content.count(end.encode())
+    assert content.count(b"\r") == (content.count(b"\n") if end == "\r\n" else 0)
+    assert read_spec(path).serving.tuned == TUNED
+
+
+def test_what_looks_like_it_in_a_string_stays(path):
+    text = 'description = """\n[serving.tuned]\nis ours\n"""\n' + SPEC
+    path.write_text(text)
+    write_section(path, TUNED, "new")
+    assert path.read_text().startswith(text)
+    assert read_spec(path).serving.tuned == TUNED
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "serving = { max_batch_size = 16 }",
+            r"'serving' must be a table \[serving\], .* found {'max_batch_size': 16}",
+        ),
+        (
+            "serving.tuned = { instances = 8 }",
+            r"'serving.tuned' must be a table with a header .* found {'instances': 8}",
+        ),
+        ("serving.tuned.instances = 8", r"'serving.tuned' must be a table with a header .* found {'instances': 8}"),
+    ],
+)
+def test_where_it_cannot_stand_nothing_is_written(path, line, sentence):
+    text = f"{line}\n" + SPEC.replace("[serving]\nmax_batch_size = 16\n", "")
+    path.write_text(text)
+    with pytest.raises(WrongValue, match=sentence):
         write_section(path, TUNED, "by hand")
-    assert path.read_text() == "serving = { max_batch_size = 16 }\n" + inline
+    assert path.read_text() == text
+
+
+def test_what_was_broken_meanwhile_is_told(path):
+    path.write_text("source")
+    with pytest.raises(SpecUnreadable):
+        write_section(path, TUNED, "by hand")

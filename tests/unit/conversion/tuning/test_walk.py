@@ -49,6 +49,48 @@ def test_less_than_thirty_runs_whatever_the_machine_and_none_that_takes_more_tha
     assert all(len(set(wanted)) == len(wanted) for _, wanted in machine.steps)
 
 
+@pytest.mark.parametrize("cores", [4, 16, 24, 64])
+def test_few_instances_and_many_are_tried_however_many_cores_there_are(cores):
+    machine = Machine(lambda _: 100)
+    best_of(machine, Room(cores, 32, ServingSpec()))
+    shapes = {(one.instances, one.threads) for one in machine.steps[0][1][1:]}
+    most = min(cores, 8)
+    assert {instances for instances, _ in shapes} == {1 << n for n in range(most.bit_length())}
+    assert (1, cores) in shapes
+    assert any(one.split_rows and one.instances == most // 2 for one in machine.steps[0][1])
+
+
+def test_more_instances_than_usual_are_tried_where_the_spec_says_so():
+    machine = Machine(lambda one: 100 + one.threads)
+    room = Room(64, 32, ServingSpec(instances=16))
+    best_of(machine, room, room.nearest(BASE))
+    assert {(one.instances, one.threads) for one in machine.steps[0][1]} == {(16, 1), (16, 2), (16, 4)}
+
+
+def test_of_what_the_machine_cannot_serve_at_once_as_many_are_tried_as_fit():
+    machine = Machine(lambda one: 100 + 50 * (one.instances == 4) + 50 * one.dynamic_batching)
+    base = replace(BASE, dynamic_batching=False)
+    tried = [
+        (step.best, len(step.runs))
+        for step in walk(base, Room(4, 32, ServingSpec()), 100.0, machine, lambda wanted: len(wanted) <= 3)
+    ]
+    assert [count for _, count in tried] == [3, 3, 3]
+    assert [one.joined_rows for one in machine.steps[1][1][1:]] == [1, 32], "the first and the last"
+    machine.steps.clear()
+    assert list(walk(BASE, Room(4, 32, ServingSpec()), 100.0, machine, lambda wanted: len(wanted) <= 1)) == []
+
+
+def test_waiting_that_was_found_before_can_be_given_up_again():
+    waiting = Arrangement(1, 4, False, 8, 2000)
+    machine = Machine(lambda one: 100 - one.queue_delay_us / 100)
+    assert best_of(machine, Room(4, 32, ServingSpec()), waiting).queue_delay_us == 0
+    assert [one.queue_delay_us for one in machine.steps[-1][1]] == [2000, 0, 500]
+    alone = Machine(lambda one: 100 + 50 * (one.joined_rows == 1) - one.queue_delay_us / 100)
+    assert best_of(alone, Room(4, 32, ServingSpec()), waiting) == Arrangement(1, 4, False, 1, 0)
+    kept = ServingSpec(max_queue_delay_microseconds=2000)
+    assert best_of(machine, Room(4, 32, kept), waiting).queue_delay_us == 2000
+
+
 def test_each_step_goes_on_from_the_best_so_far():
     def per_s(one):
         return 100 + 50 * (one.threads == 4) + 20 * (one.joined_rows == 8) + 30 * (one.queue_delay_us == 2000)

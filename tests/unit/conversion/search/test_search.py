@@ -1,0 +1,101 @@
+"""Who wins a search: times and accuracies are given, and no graph is made."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from conversion.errors import AccuracyLost
+from conversion.measuring.timing import Timing
+from conversion.proof.accuracy import Accuracy
+from conversion.proof.parity import Case
+from conversion.search import search as module
+from conversion.search.candidates import Candidate, Trial
+from conversion.search.search import ORIGINAL, Search
+from conversion.spec import SearchSpec
+
+REWRITES = ("onnxslim", "convolutions", "stem")
+
+
+class Gates:
+    """Weighs trials by the loss that is given for each."""
+
+    def __init__(self, losses):
+        self._losses = losses
+        self.weighed = []
+
+    def twin(self, trial):
+        return SimpleNamespace(run=lambda batch: batch)
+
+    def weigh(self, trial):
+        if trial.alive and trial.accuracy is None:
+            self.weighed.append(trial.name)
+            loss = self._losses[trial.name]
+            trial.accuracy = Accuracy("agreement", 200, 1.0, 1.0 - loss, loss, (0.0, loss), 0.001)
+            if trial.accuracy.failure:
+                trial.end("accuracy", trial.accuracy.failure)
+        return trial
+
+
+@pytest.fixture
+def search(spec, tmp_path, monkeypatch):
+    """A search among one exporter's graphs, each with one more rewrite than the last: what each takes and loses."""
+
+    def make(speeds, losses):
+        trials = [Trial(Candidate("dynamo", REWRITES[:count])) for count in range(len(speeds))]
+        by_name = dict(zip((trial.name for trial in trials), speeds, strict=True)) | {ORIGINAL: 1.0}
+        gates = Gates(dict(zip(by_name, losses, strict=False)))
+
+        class Maker:
+            def __init__(self, *_):
+                pass
+
+            def make(self, made):
+                made += trials
+                return list(trials)
+
+        def race(calls, how, patience):
+            first = by_name[next(iter(calls))]
+            return {name: Timing(5, 1.0, (1.0, 1.0), 1.0, (1.0, 1.0), gain=by_name[name] / first) for name in calls}
+
+        monkeypatch.setattr(module, "GraphMaker", Maker)
+        monkeypatch.setattr(module, "race", race)
+        monkeypatch.setattr(module, "eight_bits", lambda *_: [])
+        wanted = SimpleNamespace(search=SearchSpec(), timed_sizes=spec.timed_sizes, microbatches=(), name=spec.name)
+        subject = SimpleNamespace(
+            spec=wanted, batched=True, make=lambda size, number: {}, run_raced=lambda batch: batch, threads=1
+        )
+        case = Case({"x": np.ones((2, 3))}, {})
+        return Search(subject, [case], gates, tmp_path, lambda _: None), gates
+
+    return make
+
+
+def fates(search):
+    return [(len(trial.candidate.rewrites), trial.fate) for trial in search.trials]
+
+
+def test_those_that_are_clearly_slower_are_not_weighed(search):
+    made, gates = search([1.0, 3.0], [0.0, 0.0])
+    winner, _ = made.run()
+    assert winner.name == "dynamo+onnxslim fp32"
+    assert gates.weighed == [winner.name]
+    assert fates(made) == [(0, "slower"), (1, "chosen")]
+
+
+def test_where_no_finalist_is_accurate_enough_the_next_fastest_that_is_wins(search):
+    made, gates = search([1.0, 2.0, 1.5, 4.0], [0.0, 0.0, 0.005, 0.005])
+    winner, times = made.run()
+    assert winner.name == "dynamo+onnxslim fp32"
+    assert (winner.fate, winner.reason) == ("chosen", "")
+    assert set(times) == set(made._subject.spec.timed_sizes)
+    assert fates(made) == [(0, "slower"), (1, "chosen"), (2, "slower"), (3, "accuracy")]
+    assert "in the first race" in made.trials[0].reason
+    assert gates.weighed == ["dynamo+onnxslim+convolutions+stem fp32", winner.name]
+
+
+def test_where_those_left_behind_are_no_more_accurate_each_tells_its_loss(search):
+    made, _ = search([1.0, 2.0, 4.0], [0.002, 0.003, 0.005])
+    with pytest.raises(AccuracyLost, match=r"dynamo fp32 came nearest: it loses 0\.200%"):
+        made.run()
+    assert fates(made) == [(0, "accuracy"), (1, "accuracy"), (2, "accuracy")]
