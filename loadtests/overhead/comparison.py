@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from loadtests.closed_loop import Connections, Run
 from loadtests.figures import Measured, Round, measured
 from loadtests.processor import others_share, sample
-from loadtests.wire import Answer, Arrays, decode, difference, encode
+from loadtests.wire import Answer, Arrays, Tolerance, decode, difference, encode
 
 _KEEP_EVERY = 50
 _WARM_UP_CLIENTS = 4
@@ -120,6 +120,6 @@ class Comparison:
         if not run.latencies:
             raise WrongAnswer(f"no request to {target.model} was answered")
         for kept in run.kept:
-            wrong = difference(decode(kept), self._golden, tolerance, target.twin)
+            wrong = difference(decode(kept), self._golden, Tolerance(tolerance, tolerance), target.twin)
             if wrong:
                 raise WrongAnswer(f"{target.model}: {wrong}")

@@ -25,7 +25,7 @@ from loadtests.closed_loop import Connections, Run
 from loadtests.figures import percentile, spread
 from loadtests.replicas.balancer import Addresses, balancer
 from loadtests.replicas.page import replicas_page
-from loadtests.wire import Answer, decode, difference, encode, random_inputs
+from loadtests.wire import Answer, Tolerance, decode, difference, encode, random_inputs
 from serving import ServingError, TritonServer
 
 _EXIT_CODES = """exit codes:
@@ -36,7 +36,7 @@ _EXIT_CODES = """exit codes:
 """
 _KEEP_EVERY = 50
 _WARM_UP_S = 2.0
-_TOLERANCE = 1e-4
+_TOLERANCE = Tolerance(1e-4, 1e-4)
 
 
 class AnswersFailed(Exception):

@@ -47,12 +47,20 @@ def test_an_answer_is_right_within_the_tolerance_of_the_release(two_rows, value,
     assert (question.wrong(answer) is None) is right
 
 
+@pytest.mark.parametrize(("value", "right"), [(9e-5, True), (9e-4, False)])
+def test_the_relative_part_of_the_tolerance_is_of_the_value(tmp_path, value, right):
+    golden = {"input/x": np.ones((1, 2), np.float32), "output/y": np.array([[0.0, 1.0]], np.float32)}
+    (question,) = from_release(release(tmp_path, {"atol": 1e-4, "rtol": 1e-3}, **golden), batched=True)
+    answer = Answer({"y": np.array([[value, 1.0]], np.float32)}, frozenset())
+    assert (question.wrong(answer) is None) is right
+
+
 @pytest.mark.parametrize(
     ("row", "found", "right"),
     [
         (0, {}, True),
-        (0, {"y": [[12.1]]}, True),  # of_largest is of the whole output, 20
-        (0, {"y": [[12.2]]}, False),
+        (0, {"y": [[12.01]]}, True),  # of_largest is of the whole output, 20
+        (0, {"y": [[12.1]]}, False),
         (1, {"y": [[18.0]]}, True),
         (1, {"y": [[17.7]]}, False),
         (1, {"y": [[np.nan]]}, False),
@@ -62,15 +70,18 @@ def test_an_answer_is_right_within_the_tolerance_of_the_release(two_rows, value,
         (1, {"few": [[-np.inf]]}, True),
         (1, {"few": [[0.0]]}, False),
         (0, {"label": [[b"b"]]}, False),
+        (0, {"count": [[4]]}, True),
+        (0, {"count": [[6]]}, False),
         (0, {"more": [[1.0]]}, False),
     ],
 )
 def test_a_part_of_the_largest_value_is_taken_in(tmp_path, row, found, right):
-    kinds = {"y": np.float32, "few": np.float32, "label": object, "more": np.float32}
+    kinds = {"y": np.float32, "few": np.float32, "label": object, "count": np.int64, "more": np.float32}
     outputs = {
         "y": np.array([[10.0], [20.0]], np.float32),
         "few": np.array([[1.0], [-np.inf]], np.float32),
         "label": np.array([[b"a"], [b"b"]]),
+        "count": np.array([[2], [30]]),
     }
     inputs = {"input/x": np.zeros((2, 1), np.float32)}
     folder = release(tmp_path, {"of_largest": 0.1}, **inputs, **{f"output/{name}": a for name, a in outputs.items()})
