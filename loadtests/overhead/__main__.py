@@ -33,6 +33,7 @@ _EXIT_CODES = """exit codes:
   0  every limit holds
   1  a limit is broken, a request failed, or an answer was wrong
   2  usage, or the server could not be started or asked
+  130  interrupted; the numbers of clients that were measured until then are written
 """
 
 
@@ -52,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WrongAnswer as error:
         say(f"error: {error}")
         return 1
+    except KeyboardInterrupt:
+        say("interrupted before all rounds with one number of clients had run; nothing is written")
+        return 130
     print(table(rounds))
     limits = Limits(arguments.min_throughput_ratio, arguments.max_p99_ratio, arguments.max_added_p50_ms)
     broken = [line for clients, of in rounds.items() for line in broken_limits(clients, compare(of), limits)]
@@ -59,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write(arguments.output, rounds, measured | {"limits": asdict(limits), "broken": broken, "command": command})
     for line in broken:
         say(f"limit broken: {line}")
+    if measured["unfinished"]:
+        say(f"{measured['unfinished']}; the rest is in {arguments.output}")
+        return 130
     return 1 if broken else 0
 
 
@@ -83,8 +90,15 @@ def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[
             "generator_ahead": ahead,
         }
         comparison = Comparison(connections, hybrid, twin, inputs, pid)
-        rounds = comparison.measure(plan)
-    return rounds, circumstances | {"repeated_rounds": comparison.repeated}
+        unfinished = None
+        try:
+            comparison.measure(plan)
+        except KeyboardInterrupt:
+            if not comparison.rounds:
+                raise
+            missing = ", ".join(str(clients) for clients in plan.clients if clients not in comparison.rounds)
+            unfinished = f"interrupted, so nothing is told of {missing} clients"
+    return comparison.rounds, circumstances | {"repeated_rounds": comparison.repeated, "unfinished": unfinished}
 
 
 def _write(path: Path, rounds: dict[int, list[Round]], circumstances: dict[str, Any]) -> None:
