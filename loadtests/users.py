@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import grpc
@@ -107,6 +108,17 @@ class _Caller:
             context={},
         )
 
+    def answered(self, number: int, started: float, length: int, read: Callable[[], Answer]) -> None:
+        """Count what came in answer to a question, in `length` bytes; what `read` cannot make sense of is a failure."""
+        try:
+            answer = read()
+        # Whatever the bytes are, they are counted, and the user goes on.
+        except Exception as error:  # noqa: BLE001
+            unreadable = Failed(f"the answer cannot be read: {type(error).__name__}: {str(error)[:120]}")
+            self.told(number, started, length, None, unreadable)
+        else:
+            self.told(number, started, length, answer, None)
+
     def choice(self) -> int:
         """The number of the next question."""
         return self._dice.randrange(len(self.shared.questions))
@@ -134,7 +146,7 @@ class GrpcUser(_Caller, User):  # type: ignore[misc]
         except grpc.RpcError as error:
             self.told(number, started, 0, None, _failure(error.code().name, error.details() or ""))
         else:
-            self.told(number, started, len(raw), decode(raw), None)
+            self.answered(number, started, len(raw), lambda: decode(raw))
 
 
 class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
@@ -175,7 +187,7 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
                 number, started, 0, None, _failure(str(response.status_code), content[:300].decode("utf-8", "replace"))
             )
             return
-        self.told(number, started, len(content), self.answer(number, content, response.headers), None)
+        self.answered(number, started, len(content), lambda: self.answer(number, content, response.headers))
 
     def request(self, number: int) -> tuple[str, bytes, dict[str, str]]:
         """Path, body and headers of a question."""
@@ -183,7 +195,7 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
         return f"/v2/models/{self.model}/infer", body, {"Inference-Header-Content-Length": str(json_length)}
 
     def answer(self, number: int, content: bytes, headers: Any) -> Answer:  # noqa: ARG002
-        """What was answered to a question."""
+        """What was answered to a question. Raises an exception where the bytes are no answer."""
         return _http_answer(content, headers)
 
 
@@ -240,4 +252,7 @@ def _http_body(question: Question) -> tuple[bytes, int]:
 def _http_answer(content: bytes, headers: Any) -> Answer:
     length = headers.get("inference-header-content-length")
     result = Http.parse_response_body(content, header_length=int(length) if length else None)
-    return answer_of({output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]})
+    arrays = {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
+    if without := [name for name, array in arrays.items() if array is None]:
+        raise ValueError(f"output '{without[0]}' has no data")
+    return answer_of(arrays)

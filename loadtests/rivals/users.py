@@ -20,9 +20,11 @@ class FastApiHttp(HttpUser):
         return "/infer", self.shared.plain_requests()[number], {}
 
     def answer(self, number: int, content: bytes, headers: Any) -> Answer:  # noqa: ARG002
-        """The outputs' bytes, which are shaped like those of the right answer."""
+        """The outputs' bytes, which are shaped like those of the right answer. Raises ValueError where they are not."""
         outputs, place = {}, 0
         for name, right in self.shared.questions[number].right.outputs.items():
             outputs[name] = np.frombuffer(content, right.dtype, right.size, place).reshape(right.shape)
             place += right.nbytes
+        if place != len(content):
+            raise ValueError(f"{len(content)} bytes, expected {place}")
         return Answer(outputs, frozenset())
