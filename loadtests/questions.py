@@ -6,8 +6,8 @@ Where no release can be read, made-up values are asked, and the answers of the o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Question:
 
 
 def from_release(folder: Path, *, batched: bool) -> list[Question]:
-    """The golden samples of a hybrid's version folder, a question a row. Raises NoQuestions.
+    """The golden samples of a hybrid's version folder, a question a row, as the graph takes them. Raises NoQuestions.
 
     Without a batch dimension all of them are one question.
     """
@@ -65,6 +65,19 @@ def from_release(folder: Path, *, batched: bool) -> list[Question]:
     slack = {name: of_largest * _largest(array) for name, array in outputs.items() if array.dtype.kind in "fiub"}
     tolerance = Tolerance(atol, rtol, slack)
     return [Question(_row(inputs, row), Answer(_row(outputs, row), frozenset()), tolerance) for row in rows]
+
+
+def announced(questions: Iterable[Question], config: Any) -> list[Question]:
+    """The same as Triton asks and answers them by a ModelConfig message: a scalar in each row is one element there."""
+    dims = {tensor.name: len(tensor.dims) + (config.max_batch_size > 0) for tensor in (*config.input, *config.output)}
+
+    def of(arrays: Arrays) -> dict[str, NDArray[Any]]:
+        return {
+            name: array.reshape(*array.shape, 1) if array.ndim == dims.get(name, 0) - 1 else array
+            for name, array in arrays.items()
+        }
+
+    return [replace(one, inputs=of(one.inputs), right=Answer(of(one.right.outputs), frozenset())) for one in questions]
 
 
 def made_up(config: Any, ask_original: Callable[[Arrays], Answer]) -> list[Question]:

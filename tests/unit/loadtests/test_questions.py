@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from loadtests.questions import NoQuestions, from_release, made_up
+from loadtests.questions import NoQuestions, announced, from_release, made_up
 from loadtests.wire import Answer
 
 
@@ -33,6 +33,28 @@ def test_every_row_of_the_golden_samples_is_a_question_with_its_answer(two_rows)
     assert second.inputs["word"].tolist() == [[b"bcd"]]
     assert second.inputs["word"].dtype == np.object_
     assert second.right.outputs["y"].tolist() == [[20.0]]
+
+
+def test_triton_is_asked_for_a_scalar_in_each_row_as_it_announces_it(tmp_path):
+    arrays = {"input/n": np.array([1, 2]), "input/x": np.zeros((2, 3)), "output/score": np.array([0.5, 0.75])}
+    questions = from_release(release(tmp_path, **arrays), batched=True)
+    config = model_config_pb2.ModelConfig(max_batch_size=4)
+    config.input.add(name="n", data_type=model_config_pb2.TYPE_INT64, dims=[1])
+    config.input.add(name="x", data_type=model_config_pb2.TYPE_FP64, dims=[3])
+    config.output.add(name="score", data_type=model_config_pb2.TYPE_FP64, dims=[1])
+    second = announced(questions, config)[1]
+    assert (second.inputs["n"].tolist(), second.inputs["x"].shape) == ([[2]], (1, 3))
+    assert second.wrong(Answer({"score": np.array([[0.75]])}, frozenset({"onnx"}))) is None
+    assert questions[1].wrong(Answer({"score": np.array([0.75])}, frozenset())) is None, "the graph gives it as it is"
+
+
+def test_a_lone_scalar_without_a_batch_is_announced_as_one_element(tmp_path):
+    questions = from_release(release(tmp_path, **{"input/x": np.array(1.0), "output/y": np.array(2.0)}), batched=False)
+    config = model_config_pb2.ModelConfig()
+    config.input.add(name="x", data_type=model_config_pb2.TYPE_FP64, dims=[1])
+    config.output.add(name="y", data_type=model_config_pb2.TYPE_FP64, dims=[1])
+    (only,) = announced(questions, config)
+    assert (only.inputs["x"].shape, only.right.outputs["y"].shape) == ((1,), (1,))
 
 
 def test_without_a_batch_all_of_it_is_one_question(two_rows):
