@@ -20,7 +20,7 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
-from loadtests.arguments import count, parser, say, write
+from loadtests.arguments import count, destination, parser, say, seconds, write
 from loadtests.circumstances import configuration, machine, models_of
 from loadtests.load.lines import HEADER, line_of
 from loadtests.load.ratios import beside_rivals, ratios
@@ -210,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rival-file", type=Path, metavar="FILE", help="the ONNX file that the rivals run (default: the twin's own)")
     add(
         "--seconds",
-        type=float,
+        type=seconds,
         default=15.0,
         help="length of each stage once all users are there (default: %(default)s)",
     )
@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(__file__).with_name("slo.toml"),
         help="what the hybrid promises (default: that beside this file)",
     )
-    add("--output", type=Path, default=Path("build/load.json"), help="where to write (default: %(default)s)")
+    add("--output", type=destination, default="build/load.json", help="where to write (default: %(default)s)")
     return made
 
 

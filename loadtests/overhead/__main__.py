@@ -20,7 +20,7 @@ import grpc
 from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
-from loadtests.arguments import count, parser, say, write
+from loadtests.arguments import count, destination, parser, say, seconds, write
 from loadtests.circumstances import configuration, machine, models_of
 from loadtests.closed_loop import Connections
 from loadtests.figures import RATIOS, Limits, Round, broken_limits, compare, report, table
@@ -121,11 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
     add("--clients", type=count, nargs="+", default=[1, 8, 64], help="numbers of clients (default: 1 8 64)")
     add("--rounds", type=count, default=7, help="rounds for each number of clients (default: %(default)s)")
-    add("--seconds", type=float, default=3.0, help="length of each run, two a round (default: %(default)s)")
+    add("--seconds", type=seconds, default=3.0, help="length of each run, two a round (default: %(default)s)")
     add("--quiet", type=float, default=0.1, help="share of the processors that others may take (default: %(default)s)")
     add("--attempts", type=count, default=3, help="a disturbed round is repeated, up to so often (default: 3)")
     add("--tolerance", type=float, default=1e-5, help="between an answer and the golden one (default: %(default)s)")
-    add("--output", type=Path, default=Path("build/overhead.json"), help="where to write (default: %(default)s)")
+    add("--output", type=destination, default="build/overhead.json", help="where to write (default: %(default)s)")
     add("--min-throughput-ratio", type=float, default=0.95, help="with several clients (default: %(default)s)")
     add("--max-p99-ratio", type=float, default=1.3, help="with several clients (default: %(default)s)")
     add("--max-added-p50-ms", type=float, default=1.0, help="with one client (default: %(default)s)")

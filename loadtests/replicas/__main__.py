@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 
 from loadtests import direct
-from loadtests.arguments import count, parser, say, write
+from loadtests.arguments import count, destination, parser, say, seconds, write
 from loadtests.circumstances import configuration as served_as
 from loadtests.circumstances import machine, models_of
 from loadtests.closed_loop import Connections, Run
@@ -158,9 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--replicas", type=count, nargs="+", default=[1, 2, 3], help="numbers of replicas (default: 1 2 3)")
     add("--clients", type=count, default=32, help="so many ask at once (default: %(default)s)")
     add("--rounds", type=count, default=3, help="(default: %(default)s)")
-    add("--seconds", type=float, default=8.0, help="of each number in each round (default: %(default)s)")
+    add("--seconds", type=seconds, default=8.0, help="of each number in each round (default: %(default)s)")
     add("--haproxy", default="haproxy", metavar="PATH", help="the program, 2.6 or newer (default: that of PATH)")
-    add("--output", type=Path, default=Path("build/replicas.json"), help="where to write (default: %(default)s)")
+    add("--output", type=destination, default="build/replicas.json", help="where to write (default: %(default)s)")
     return made
 
 
