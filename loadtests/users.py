@@ -65,9 +65,9 @@ class Shared:
         return self._http[model]
 
     def plain_requests(self) -> list[bytes]:
-        """Each question as the bytes of its inputs."""
+        """Each question as the bytes of its inputs, in the order of their names."""
         if not self._plain:
-            self._plain = [b"".join(array.tobytes() for array in q.inputs.values()) for q in self.questions]
+            self._plain = [b"".join(array.tobytes() for _, array in sorted(q.inputs.items())) for q in self.questions]
         return self._plain
 
     def call(self, host: str) -> Any:

@@ -1,7 +1,7 @@
 """`python -m loadtests.rivals.fastapi_server FILE --port N`: the server that one would write by hand around a twin.
 
-`POST /infer` takes the bytes of all inputs of one row, in the order of the graph, and gives those of all outputs: no
-JSON, no batching, no copy that can be spared. It has none of what makes a server safe to leave alone.
+`POST /infer` takes the bytes of all inputs of one row, in the order of their names, and gives those of all outputs
+in theirs: no JSON, no batching, no copy that can be spared. It has none of what makes a server safe to leave alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def make_app(path: Path, calls: int) -> FastAPI:
     """The application around the graph in `path`, for so many calls at a time. Raises BytesDoNotTell."""
     session = open_session(path, calls)
     inputs = rows_of(session)
-    names = [each.name for each in session.get_outputs()]
+    names = sorted(each.name for each in session.get_outputs())
     threads = ThreadPoolExecutor(calls)
     app = FastAPI()
 

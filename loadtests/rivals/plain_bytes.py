@@ -32,14 +32,14 @@ class BytesDoNotTell(Exception):
 
 
 def rows_of(session: Any) -> list[Row]:
-    """One row of each input of an onnxruntime.InferenceSession. Raises BytesDoNotTell.
+    """One row of each input of an onnxruntime.InferenceSession, in the order of their names. Raises BytesDoNotTell.
 
     Who asks knows the shapes of the right outputs, but strings have no bytes to lay one after the other.
     """
     for told in session.get_outputs():
         if told.type not in _DTYPES:
             raise BytesDoNotTell(f"output '{told.name}' is {told.type}{told.shape}: its bytes do not tell its values")
-    return [_row(told) for told in session.get_inputs()]
+    return sorted(_row(told) for told in session.get_inputs())
 
 
 def why_not(path: Path) -> str | None:

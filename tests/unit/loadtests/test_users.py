@@ -91,6 +91,16 @@ def without():
     return made.SerializeToString()
 
 
+def test_the_rival_is_asked_and_answers_in_the_order_of_names(users):
+    made, rivals = users
+    two = {name: np.full((1, 1), number, np.float32) for number, name in enumerate("ba")}
+    one = rivals.FastApiHttp.__new__(rivals.FastApiHttp)
+    one.shared = made.Shared("net", [Question(two, Answer(two, frozenset()), Tolerance(0.0, 0.0))])
+    body = one.request(0)[1]
+    assert np.frombuffer(body, np.float32).tolist() == [1, 0]
+    assert {name: array.tolist() for name, array in one.answer(0, body, {}).outputs.items()} == {"a": [[1]], "b": [[0]]}
+
+
 UNREADABLE = {
     "grpc-garbage": ("HybridGrpc", b"\xff\xff", None),
     "grpc-short": ("HybridGrpc", short(), None),
