@@ -81,6 +81,8 @@ def test_what_one_would_write_instead_stands_beside_the_hybrid():
     assert "1.88 times" in page
     assert "0.62 times" in page
     assert page.count("FastAPI by hand") == 1
+    assert "FastAPI serves it by hand" in page
+    assert "in the process that asks" not in page, "it was not asked"
     assert "0.95 times" not in page
     assert "What one would write instead" not in load_page(FOUND | {"ratios": []})
 
