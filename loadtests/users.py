@@ -89,12 +89,15 @@ class _Caller:
         self.shared: Shared = self.environment.shared
         self.model = self.shared.model + self.suffix
         self._dice = random.Random()
+        self._compared = False
 
     def told(self, number: int, started: float, length: int, answer: Answer | None, error: Exception | None) -> None:
         """Count one request, under the name of the model and what became of it."""
         took_ms = (time.perf_counter() - started) * 1e3
         became = "" if error is None else REFUSED if isinstance(error, Refused) else FAILED
-        if answer is not None and self._dice.randrange(self.shared.check_every) == 0:
+        # The first one in any case: of a few answers it might be none.
+        if answer is not None and (not self._compared or self._dice.randrange(self.shared.check_every) == 0):
+            self._compared = True
             wrong = self.shared.questions[number].wrong(answer)
             error = Wrong(wrong) if wrong else None
         if answer is not None and answer.served_by:

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,8 +45,8 @@ def ask(users):
         one.environment = SimpleNamespace(
             events=SimpleNamespace(request=SimpleNamespace(fire=lambda **k: told.append(k)))
         )
-        one.shared, one.model, one.host = made.Shared("net", [QUESTION], 1), "net", "http://h"
-        one._dice = random.Random()
+        one.environment.shared, one.host = made.Shared("net", [QUESTION], 10**9), "http://h"
+        one.prepare()
         one._call = lambda request, timeout: content
         response = SimpleNamespace(content=content, status_code=200, headers=headers or {})
         one.client = SimpleNamespace(client=SimpleNamespace(urlopen=lambda *a, **k: response))
@@ -74,7 +73,7 @@ def test_a_right_answer_is_counted_as_one(ask):
     assert ask("FastApiHttp", WHOLE) == ("net", None)
 
 
-def test_another_one_is_wrong(ask):
+def test_another_one_is_wrong_and_the_first_one_is_always_compared(ask):
     name, error = ask("FastApiHttp", (RIGHT.outputs["y"] + 1).tobytes())
     assert (name, type(error).__name__) == ("net", "Wrong")
 
