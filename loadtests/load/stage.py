@@ -93,12 +93,12 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
             figures: dict[str, Any] = json.loads(summary.read_text())
         except (OSError, ValueError) as error:
             raise StageFailed(f"no summary was written: {error}") from error
-    after = read_counters(where.metrics)
+    after, anew = read_counters(where.metrics), [_twin(asked.model)] if load.kill_twin else []
     return {
         "kind": load.kind,
         "users": load.users,
         **figures,
-        "server": {model: asdict(one) for model, one in formed(before, after).items()},
+        "server": {model: asdict(one) for model, one in formed(before, after, anew).items()},
         "processors": watching.processors(figures["counted_from"], figures["counted_until"]),
         "memory_mb": watching.memory_mb,
         "memory": watching.memory,
@@ -131,7 +131,7 @@ def _fault(load: Load, where: Where, model: str) -> TwinKilled:
     if where.pid is None:
         raise StageFailed("the twin of a server that was not started here cannot be killed; leave --url out")
     # Locust takes about two seconds to start.
-    return TwinKilled(where.grpc, where.pid, f"{model}_onnx", 2 + _ramp_s(load) + load.seconds / 2)
+    return TwinKilled(where.grpc, where.pid, _twin(model), 2 + _ramp_s(load) + load.seconds / 2)
 
 
 def _told(fault: TwinKilled, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +147,10 @@ def _told(fault: TwinKilled, figures: Mapping[str, Any]) -> dict[str, Any]:
         "back_after_s": fault.back_after_s,
         "said": [line for _, line in fault.said],
     }
+
+
+def _twin(model: str) -> str:
+    return f"{model}_onnx"
 
 
 def _ramp_s(load: Load) -> float:
