@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 from pathlib import Path
 
-__all__ = ["count", "parser", "say", "write"]
+__all__ = ["count", "destination", "parser", "say", "seconds", "write"]
 
 
 def count(text: str) -> int:
@@ -14,6 +16,26 @@ def count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """An argument that is a number of seconds above 0. Raises argparse.ArgumentTypeError."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return found
+
+
+def destination(text: str) -> Path:
+    """An argument that names a file to write in the end. Raises argparse.ArgumentTypeError where that would fail."""
+    path = Path(text)
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if path.is_dir() or (there != path and not there.is_dir()) or not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"'{text}' cannot be written; name a file in a folder of yours")
+    return path
 
 
 def say(text: str) -> None:

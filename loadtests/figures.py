@@ -10,21 +10,27 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of one model: answers per second, latencies in ms, the server's processor time in ms a request."""
+    """One run of one model: answers per second, latencies in ms, the server's processor time in ms a request.
+
+    That is None where the server is somewhere else.
+    """
 
     throughput: float
     p50_ms: float
     p99_ms: float
-    server_cpu_ms: float
+    server_cpu_ms: float | None
 
 
 @dataclass(frozen=True)
 class Round:
-    """The hybrid and its twin, one right after the other. `others` is the processor share of other processes."""
+    """The hybrid and its twin, one right after the other. `others` is the processor share of other processes.
+
+    That is None where the server is somewhere else.
+    """
 
     hybrid: Measured
     twin: Measured
-    others: float
+    others: float | None
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def measured(latencies_s: Sequence[float], seconds: float, server_cpu_s: float) -> Measured:
+def measured(latencies_s: Sequence[float], seconds: float, server_cpu_s: float | None) -> Measured:
     """The figures of one run that had answers."""
     return Measured(
         len(latencies_s) / seconds,
         percentile(latencies_s, 0.5) * 1e3,
         percentile(latencies_s, 0.99) * 1e3,
-        server_cpu_s / len(latencies_s) * 1e3,
+        None if server_cpu_s is None else server_cpu_s / len(latencies_s) * 1e3,
     )
 
 
@@ -70,17 +76,18 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 # What is reported for each number of clients. Ratios are taken round by round: a machine drifts.
-RATIOS: dict[str, Callable[[Round], float]] = {
+RATIOS: dict[str, Callable[[Round], float | None]] = {
     "throughput_ratio": lambda r: r.hybrid.throughput / r.twin.throughput,
     "p99_ratio": lambda r: r.hybrid.p99_ms / r.twin.p99_ms,
     "added_p50_ms": lambda r: r.hybrid.p50_ms - r.twin.p50_ms,
-    "added_server_cpu_ms": lambda r: r.hybrid.server_cpu_ms - r.twin.server_cpu_ms,
+    "added_server_cpu_ms": lambda r: _added(r.hybrid.server_cpu_ms, r.twin.server_cpu_ms),
 }
 
 
 def compare(rounds: Sequence[Round]) -> dict[str, Spread]:
-    """Every ratio over the rounds."""
-    return {name: spread([ratio(one) for one in rounds]) for name, ratio in RATIOS.items()}
+    """Every ratio over the rounds that was measured in them."""
+    found = {name: [value for one in rounds if (value := ratio(one)) is not None] for name, ratio in RATIOS.items()}
+    return {name: spread(values) for name, values in found.items() if values}
 
 
 def broken_limits(clients: int, compared: dict[str, Spread], limits: Limits) -> list[str]:
@@ -103,8 +110,9 @@ def broken_limits(clients: int, compared: dict[str, Spread], limits: Limits) -> 
 
 
 def report(rounds: dict[int, list[Round]], key: str) -> dict[str, Any]:
-    """One figure for each number of clients, as it is written to the file."""
-    return {str(clients): asdict(compare(of)[key]) for clients, of in rounds.items()}
+    """One figure for each number of clients, as it is written to the file; None where it was not measured."""
+    found = {str(clients): compare(of).get(key) for clients, of in rounds.items()}
+    return {clients: figure and asdict(figure) for clients, figure in found.items()}
 
 
 def table(rounds: dict[int, list[Round]]) -> str:
@@ -122,15 +130,18 @@ def table(rounds: dict[int, list[Round]]) -> str:
         }
         for model, note in notes.items():
             runs: list[Measured] = [getattr(one, model) for one in of]
-            figures = [
-                spread([getattr(run, f) for run in runs]).median
-                for f in ("throughput", "p50_ms", "p99_ms", "server_cpu_ms")
-            ]
+            figures = [spread([getattr(run, f) for run in runs]).median for f in ("throughput", "p50_ms", "p99_ms")]
+            processors = [run.server_cpu_ms for run in runs if run.server_cpu_ms is not None]
+            processor = f"{spread(processors).median:.2f}" if processors else "-"
             lines.append(
-                f"{clients:>7}  {model:<6} {figures[0]:>8.1f} {figures[1]:>8.2f} {figures[2]:>8.2f} {figures[3]:>7.2f}"
+                f"{clients:>7}  {model:<6} {figures[0]:>8.1f} {figures[1]:>8.2f} {figures[2]:>8.2f} {processor:>7}"
                 f"   {note}".rstrip()
             )
     return "\n".join(lines)
+
+
+def _added(hybrid: float | None, twin: float | None) -> float | None:
+    return None if hybrid is None or twin is None else hybrid - twin
 
 
 def _told(figure: Spread, sign: str = "") -> str:

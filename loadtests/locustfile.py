@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
 from loadtests.priority import ahead_of_the_server
-from loadtests.questions import NoQuestions, Question, from_release, made_up
+from loadtests.questions import NoQuestions, Question, announced, from_release, made_up
 from loadtests.rivals.users import FastApiHttp
 from loadtests.summary import summary_of
 from loadtests.users import (
@@ -89,6 +89,6 @@ def _questions(options: Any, host: str) -> list[Question]:
     with direct.client(options.grpc or host) as client:
         config = client.get_model_config(options.model).config
     if options.release:
-        return from_release(Path(options.release), batched=config.max_batch_size > 0)
+        return announced(from_release(Path(options.release), batched=config.max_batch_size > 0), config)
     call = grpc_call(options.grpc or host)
     return made_up(config, lambda inputs: decode(call(encode(f"{options.model}_original", inputs), timeout=60)))

@@ -6,21 +6,21 @@ Where no release can be read, made-up values are asked, and the answers of the o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.wire import Answer, Arrays, difference, random_inputs
+from loadtests.wire import Answer, Arrays, Tolerance, difference, random_inputs
 from serving.samples import of_kind
 from serving.watch.rounds import GOLDEN
 
 EVIDENCE = "evidence.json"
 # How far an answer to made-up values may be from the original's: no release says how far is near enough.
-_TOLERANCE = 1e-3
+_TOLERANCE = Tolerance(1e-3, 1e-3)
 _MADE_UP = 4
 
 
@@ -30,23 +30,19 @@ class NoQuestions(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """One row to ask, and the answer that is right within `tolerance` (absolute, and relative to the right value).
-
-    `slack` is what values of an output may be off besides.
-    """
+    """One row to ask, and the answer that is right within `tolerance`."""
 
     inputs: Arrays
     right: Answer
-    tolerance: float
-    slack: Mapping[str, float] = field(default_factory=dict)
+    tolerance: Tolerance
 
     def wrong(self, answer: Answer) -> str | None:
         """What is wrong with an answer, in words; None if nothing."""
-        return difference(answer, self.right, self.tolerance, None, self.slack)
+        return difference(answer, self.right, self.tolerance, None)
 
 
 def from_release(folder: Path, *, batched: bool) -> list[Question]:
-    """The golden samples of a hybrid's version folder, a question a row. Raises NoQuestions.
+    """The golden samples of a hybrid's version folder, a question a row, as the graph takes them. Raises NoQuestions.
 
     Without a batch dimension all of them are one question.
     """
@@ -55,7 +51,7 @@ def from_release(folder: Path, *, batched: bool) -> list[Question]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             inputs, outputs = _of_kind(archive, "input"), _of_kind(archive, "output")
         parity = json.loads((folder / EVIDENCE).read_text(encoding="utf-8"))["parity"]
-        tolerance = max(float(parity["atol"]), float(parity["rtol"]))
+        atol, rtol = float(parity["atol"]), float(parity["rtol"])
         # Releases of schema 1 had no third part.
         of_largest = float(parity.get("of_largest", 0.0))
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -66,8 +62,22 @@ def from_release(folder: Path, *, batched: bool) -> list[Question]:
     if not inputs or not outputs or not rows:
         raise NoQuestions(f"{path} holds no sample; convert the model")
     # The largest of the whole output, as the release was proved.
-    slack = {name: of_largest * _largest(array) for name, array in outputs.items() if array.dtype.kind in "fc"}
-    return [Question(_row(inputs, row), Answer(_row(outputs, row), frozenset()), tolerance, slack) for row in rows]
+    slack = {name: of_largest * _largest(array) for name, array in outputs.items() if array.dtype.kind in "fiub"}
+    tolerance = Tolerance(atol, rtol, slack)
+    return [Question(_row(inputs, row), Answer(_row(outputs, row), frozenset()), tolerance) for row in rows]
+
+
+def announced(questions: Iterable[Question], config: Any) -> list[Question]:
+    """The same as Triton asks and answers them by a ModelConfig message: a scalar in each row is one element there."""
+    dims = {tensor.name: len(tensor.dims) + (config.max_batch_size > 0) for tensor in (*config.input, *config.output)}
+
+    def of(arrays: Arrays) -> dict[str, NDArray[Any]]:
+        return {
+            name: array.reshape(*array.shape, 1) if array.ndim == dims.get(name, 0) - 1 else array
+            for name, array in arrays.items()
+        }
+
+    return [replace(one, inputs=of(one.inputs), right=Answer(of(one.right.outputs), frozenset())) for one in questions]
 
 
 def made_up(config: Any, ask_original: Callable[[Arrays], Answer]) -> list[Question]:
@@ -82,7 +92,7 @@ def _of_kind(arrays: Mapping[str, NDArray[Any]], kind: str) -> dict[str, NDArray
 
 
 def _largest(array: NDArray[Any]) -> float:
-    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+    return float(np.abs(array[np.isfinite(array)].astype(np.float64)).max(initial=0.0))
 
 
 def _row(arrays: Mapping[str, NDArray[Any]], row: Any) -> dict[str, NDArray[Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import grpc
@@ -64,9 +65,9 @@ class Shared:
         return self._http[model]
 
     def plain_requests(self) -> list[bytes]:
-        """Each question as the bytes of its inputs."""
+        """Each question as the bytes of its inputs, in the order of their names."""
         if not self._plain:
-            self._plain = [b"".join(array.tobytes() for array in q.inputs.values()) for q in self.questions]
+            self._plain = [b"".join(array.tobytes() for _, array in sorted(q.inputs.items())) for q in self.questions]
         return self._plain
 
     def call(self, host: str) -> Any:
@@ -88,12 +89,15 @@ class _Caller:
         self.shared: Shared = self.environment.shared
         self.model = self.shared.model + self.suffix
         self._dice = random.Random()
+        self._compared = False
 
     def told(self, number: int, started: float, length: int, answer: Answer | None, error: Exception | None) -> None:
         """Count one request, under the name of the model and what became of it."""
         took_ms = (time.perf_counter() - started) * 1e3
         became = "" if error is None else REFUSED if isinstance(error, Refused) else FAILED
-        if answer is not None and self._dice.randrange(self.shared.check_every) == 0:
+        # The first one in any case: of a few answers it might be none.
+        if answer is not None and (not self._compared or self._dice.randrange(self.shared.check_every) == 0):
+            self._compared = True
             wrong = self.shared.questions[number].wrong(answer)
             error = Wrong(wrong) if wrong else None
         if answer is not None and answer.served_by:
@@ -106,6 +110,17 @@ class _Caller:
             exception=error,
             context={},
         )
+
+    def answered(self, number: int, started: float, length: int, read: Callable[[], Answer]) -> None:
+        """Count what came in answer to a question, in `length` bytes; what `read` cannot make sense of is a failure."""
+        try:
+            answer = read()
+        # Whatever the bytes are, they are counted, and the user goes on.
+        except Exception as error:  # noqa: BLE001
+            unreadable = Failed(f"the answer cannot be read: {type(error).__name__}: {str(error)[:120]}")
+            self.told(number, started, length, None, unreadable)
+        else:
+            self.told(number, started, length, answer, None)
 
     def choice(self) -> int:
         """The number of the next question."""
@@ -134,7 +149,7 @@ class GrpcUser(_Caller, User):  # type: ignore[misc]
         except grpc.RpcError as error:
             self.told(number, started, 0, None, _failure(error.code().name, error.details() or ""))
         else:
-            self.told(number, started, len(raw), decode(raw), None)
+            self.answered(number, started, len(raw), lambda: decode(raw))
 
 
 class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
@@ -175,7 +190,7 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
                 number, started, 0, None, _failure(str(response.status_code), content[:300].decode("utf-8", "replace"))
             )
             return
-        self.told(number, started, len(content), self.answer(number, content, response.headers), None)
+        self.answered(number, started, len(content), lambda: self.answer(number, content, response.headers))
 
     def request(self, number: int) -> tuple[str, bytes, dict[str, str]]:
         """Path, body and headers of a question."""
@@ -183,7 +198,7 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
         return f"/v2/models/{self.model}/infer", body, {"Inference-Header-Content-Length": str(json_length)}
 
     def answer(self, number: int, content: bytes, headers: Any) -> Answer:  # noqa: ARG002
-        """What was answered to a question."""
+        """What was answered to a question. Raises an exception where the bytes are no answer."""
         return _http_answer(content, headers)
 
 
@@ -240,4 +255,7 @@ def _http_body(question: Question) -> tuple[bytes, int]:
 def _http_answer(content: bytes, headers: Any) -> Answer:
     length = headers.get("inference-header-content-length")
     result = Http.parse_response_body(content, header_length=int(length) if length else None)
-    return answer_of({output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]})
+    arrays = {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
+    if without := [name for name, array in arrays.items() if array is None]:
+        raise ValueError(f"output '{without[0]}' has no data")
+    return answer_of(arrays)

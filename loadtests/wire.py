@@ -6,13 +6,15 @@ A load generator shares the machine with the server that it measures, so a reque
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor, triton_to_np_dtype
+
+from python_backend.tolerance import differences
 
 Arrays = Mapping[str, NDArray[Any]]
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -25,6 +27,15 @@ class Answer:
 
     outputs: Arrays
     served_by: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a value may be from the golden one: atol + rtol * |golden|, and the `slack` of its output besides."""
+
+    atol: float
+    rtol: float
+    slack: Mapping[str, float] = field(default_factory=dict)
 
 
 def random_inputs(config: Any, seed: int) -> dict[str, NDArray[Any]]:
@@ -100,12 +111,10 @@ def _array(tensor: Any, raw: bytes) -> NDArray[Any]:
     return flat.reshape(tuple(tensor.shape))
 
 
-def difference(
-    answer: Answer, golden: Answer, tolerance: float, twin: str | None, slack: Mapping[str, float] | None = None
-) -> str | None:
+def difference(answer: Answer, golden: Answer, tolerance: Tolerance, twin: str | None) -> str | None:
     """What is wrong with an answer, in words: another twin, other outputs, other values; None if nothing.
 
-    `tolerance` is absolute, and relative to the golden value; `slack` is what floats of an output may be off besides.
+    The words are the same for each answer that is wrong in the same way, so that they can be counted.
     """
     if twin is not None and answer.served_by != {twin}:
         return f"answered by {sorted(answer.served_by)}, expected '{twin}'"
@@ -115,12 +124,7 @@ def difference(
         found = answer.outputs[name]
         if found.shape != expected.shape or found.dtype != expected.dtype:
             return f"output '{name}' is {found.dtype}{list(found.shape)}, not {expected.dtype}{list(expected.shape)}"
-        if not _close(found, expected, tolerance, (slack or {}).get(name, 0.0)):
-            return f"output '{name}' differs from the golden answer by more than {tolerance:g}"
+        atol, rtol = tolerance.atol + tolerance.slack.get(name, 0.0), tolerance.rtol
+        if differences(found, expected, atol=atol, rtol=rtol, of_largest=0.0)[1]:
+            return f"output '{name}' differs from the golden answer by more than {atol:g} + {rtol:g} of the value"
     return None
-
-
-def _close(found: NDArray[Any], expected: NDArray[Any], tolerance: float, slack: float) -> bool:
-    if expected.dtype.kind in "fc":
-        return bool(np.allclose(found, expected, rtol=tolerance, atol=tolerance + slack, equal_nan=True))
-    return bool((found == expected).all())

@@ -20,88 +20,85 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
-from loadtests.arguments import count, parser, say, write
+from loadtests.arguments import count, destination, parser, say, seconds, write
 from loadtests.circumstances import configuration, machine, models_of
+from loadtests.load.lines import HEADER, line_of
 from loadtests.load.ratios import beside_rivals, ratios
-from loadtests.load.slo import Slo, SloError, read_slo
+from loadtests.load.slo import BROKEN, KEPT, UNKNOWN, SloError, broken_promises, read_slo, verdict
 from loadtests.load.stage import Asked, Load, StageFailed, Where, run_stage
 from loadtests.report.page import load_page
 from loadtests.report.plots import KINDS, users_told
+from loadtests.rivals import FASTAPI
+from loadtests.rivals.plain_bytes import why_not
 from serving import ServingError, TritonServer
 from serving.watch.rounds import GOLDEN
 
 _KINDS = tuple(KINDS)
 # Asked if nothing else is said: on a server of our own with the rivals, which run on this machine as well.
 _BY_DEFAULT = _KINDS[:5]
+_VERDICTS = {
+    KEPT: "kept: the promises of {}",
+    BROKEN: "BROKEN: the promises of {}",
+    UNKNOWN: "unknown: the promises of {}, which are the hybrid's, and it was not asked",
+}
 _EXIT_CODES = """exit codes:
-  0  every promise is kept
+  0  every promise is kept, or the hybrid, which alone promises anything, was not asked
   1  a promise is broken
-  2  usage, or the server could not be started or asked
+  2  usage, or the server or a rival could not be started or asked; what was measured until then is written
   130  interrupted; what was measured until then is written
 """
-_HEADER = (
-    "users",
-    "asked",
-    "answers/s",
-    "p50 ms",
-    "p95 ms",
-    "p99 ms",
-    "refused",
-    "failed",
-    "wrong",
-    "answered by",
-    "CPUs",
-    "MB",
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all stages, print, write; return the exit code. Figures go to standard output, messages to standard error."""
-    arguments = _parser().parse_args(argv)
+    arguments = _arguments(argv)
     stages: list[dict[str, Any]] = []
-    interrupted = False
+    unfinished, code = None, 0
     try:
         slo = read_slo(arguments.slo)
         with _server(arguments) as where:
             asked = _asked(where, arguments)
             circumstances = _circumstances(where, arguments)
-            for stage in _stages(where, asked, arguments):
+            loads, left_out = _loads(asked, arguments)
+            for stage in _stages(loads, where, asked):
                 stages.append(stage)
     except KeyboardInterrupt:
         if not stages:
             say("interrupted before anything was measured")
             return 130
-        interrupted = True
+        unfinished, code = "interrupted", 130
     except (ServingError, InferenceServerException, SloError, StageFailed, OSError) as error:
         say(f"error: {error}")
-        return 2
+        if not stages:
+            return 2
+        unfinished, code = str(error), 2
     broken = broken_promises(slo, stages)
-    command = ["python", "-m", "loadtests.load", *(sys.argv[1:] if argv is None else argv)]
-    beside = ratios(stages)
-    found = {"stages": stages, "ratios": beside, "broken": broken, "command": command, **circumstances}
+    found = {
+        "stages": stages,
+        "unfinished": unfinished and f"after {len(stages)} of {len(loads)} stages: {unfinished}",
+        "left_out": left_out,
+        "ratios": ratios(stages),
+        "broken": broken,
+        "verdict": verdict(stages, broken),
+        "command": ["python", "-m", "loadtests.load", *(sys.argv[1:] if argv is None else argv)],
+        **circumstances,
+    }
+    _tell(found, arguments)
+    return code or (1 if broken else 0)
+
+
+def _tell(found: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Write what was found, and print what becomes of it."""
     write(arguments.output, json.dumps(found, indent=1) + "\n")
     page = arguments.output.with_suffix(".html")
     write(page, load_page(found))
-    for line in _beside(beside):
+    for line in _beside(found["ratios"]):
         print(line)
-    for line in broken:
+    for line in found["broken"]:
         say(f"promise broken: {line}")
-    verdict = "BROKEN" if broken else "kept"
-    print(f"\n{'interrupted; so far ' if interrupted else ''}{verdict}: the promises of {arguments.slo}")
+    until = f"ended {found['unfinished']}; so far " if found["unfinished"] else ""
+    print(f"\n{until}{_VERDICTS[found['verdict']].format(arguments.slo)}")
     print(f"all figures are in {arguments.output}, and as a page in {page}")
-    return 130 if interrupted else 1 if broken else 0
-
-
-def broken_promises(slo: Slo, stages: Sequence[dict[str, Any]]) -> list[str]:
-    """What the hybrid's stages break, in words; the others are there to compare with."""
-    broken = []
-    for stage in stages:
-        if not stage["kind"].startswith("Hybrid"):
-            continue
-        name = f"{stage['kind']}, twin killed" if stage["fault"] else stage["kind"]
-        limits = slo.without("fallback_rate") if stage["fault"] else slo
-        broken += [f"{name}, {line}" for line in limits.broken(stage["users"], stage)]
-    return broken
 
 
 def _beside(beside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -115,45 +112,33 @@ def _beside(beside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def line_of(stage: dict[str, Any]) -> str:
-    """One stage as a line of the table."""
-    by = " ".join(f"{twin or 'itself'} {count}" for twin, count in stage["served_by"].items())
-    figures = (
-        str(stage["users"]),
-        stage["kind"],
-        f"{stage['answers_per_second']:.1f}",
-        *("-" if stage[key] is None else f"{stage[key]:.0f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
-        *(str(stage[key]) for key in ("refused", "failed", "wrong")),
-        by or "nobody",
-        *(
-            "-" if stage[key] is None else text.format(stage[key])
-            for key, text in (("processors", "{:.2f}"), ("memory_mb", "{:.0f}"))
-        ),
-    )
-    return _aligned(figures)
-
-
-def _aligned(cells: Sequence[str]) -> str:
-    widths = (5, -12, 9, 7, 7, 7, 7, 6, 5, -24, 5, 6)
-    return "  ".join(
-        cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in zip(cells, widths, strict=True)
-    ).rstrip()
-
-
-def _stages(where: Where, asked: Asked, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    print(_aligned(_HEADER), flush=True)
-    for users in arguments.users:
-        for kind in arguments.kinds or (_BY_DEFAULT if arguments.url is None and asked.graph else _BY_DEFAULT[:3]):
-            stage = run_stage(Load(kind, users, arguments.seconds), where, asked)
-            print(line_of(stage), flush=True)
-            for error in stage["errors"][:3]:
-                say(f"  {error['times']} times: {error['said']}")
-            yield stage
+def _loads(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Load], list[str]]:
+    """All stages in their order, and who is left out of what is asked if nothing else is said, a sentence each."""
+    kinds, left_out = arguments.kinds, []
+    if kinds is None and arguments.url is None and asked.graph and asked.release:
+        kinds = list(_BY_DEFAULT)
+        if reason := why_not(asked.graph):
+            kinds.remove(FASTAPI)
+            left_out.append(f"{KINDS[FASTAPI][0]} is not asked: {reason}")
+    loads = [Load(kind, users, arguments.seconds) for users in arguments.users for kind in kinds or _BY_DEFAULT[:3]]
     if arguments.kill_twin:
-        stage = run_stage(Load(_KINDS[0], max(arguments.users), arguments.seconds, True), where, asked)
+        loads.append(Load(_KINDS[0], max(arguments.users), arguments.seconds, True))
+    for line in left_out:
+        say(line)
+    return loads, left_out
+
+
+def _stages(loads: Sequence[Load], where: Where, asked: Asked) -> Iterator[dict[str, Any]]:
+    print(HEADER, flush=True)
+    for load in loads:
+        stage = run_stage(load, where, asked)
         print(line_of(stage), flush=True)
-        back = stage["fault"]["back_after_s"]
-        print(f"{'':7}the twin was killed meanwhile, and {f'back after {back:.1f} s' if back else 'never came back'}")
+        for error in stage["errors"][:3]:
+            say(f"  {error['times']} times: {error['said']}")
+        if load.kill_twin:
+            back = stage["fault"]["back_after_s"]
+            became = "was not back when the stage ended" if back is None else f"back after {back:.1f} s"
+            print(f"{'':7}the twin was killed meanwhile, and {became}")
         yield stage
 
 
@@ -195,6 +180,14 @@ def _circumstances(where: Where, arguments: argparse.Namespace) -> dict[str, Any
     }
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    made = _parser()
+    arguments = made.parse_args(argv)
+    if arguments.kill_twin and arguments.url is not None:
+        made.error("the twin of a server that was not started here cannot be killed: leave --url or --kill-twin out")
+    return arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     made = parser("loadtests.load", __doc__, _EXIT_CODES)
     add = made.add_argument
@@ -217,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rival-file", type=Path, metavar="FILE", help="the ONNX file that the rivals run (default: the twin's own)")
     add(
         "--seconds",
-        type=float,
+        type=seconds,
         default=15.0,
         help="length of each stage once all users are there (default: %(default)s)",
     )
@@ -234,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(__file__).with_name("slo.toml"),
         help="what the hybrid promises (default: that beside this file)",
     )
-    add("--output", type=Path, default=Path("build/load.json"), help="where to write (default: %(default)s)")
+    add("--output", type=destination, default="build/load.json", help="where to write (default: %(default)s)")
     return made
 
 

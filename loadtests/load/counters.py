@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +41,15 @@ def read_counters(metrics_url: str) -> Counters:
     return found
 
 
-def formed(before: Counters, after: Counters) -> dict[str, Formed]:
-    """What each model that was asked did between two readings."""
+def formed(before: Counters, after: Counters, anew: Collection[str] = ()) -> dict[str, Formed]:
+    """What each model that was asked did between two readings.
+
+    Triton counts from 0 again where a model is loaded anew: of those in `anew`, and of what fell, nothing is known.
+    """
     result = {}
     for model, counted in after.items():
         grown = {name: value - before.get(model, {}).get(name, 0.0) for name, value in counted.items()}
-        if grown["request_success"] > 0:
+        if model not in anew and grown["request_success"] > 0 and min(grown.values()) >= 0:
             result[model] = _formed(grown)
     return result
 

@@ -15,10 +15,10 @@ _HYBRID = "HybridGrpc"
 def ratios(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each number of users and each other kind: the hybrid's answers a second and its p99, over the other's.
 
-    Stages in which something was killed are left out, and kinds without an answer.
+    Stages in which something was killed are left out, and kinds without an answer, or with a wrong one.
     """
     found = []
-    quiet = [stage for stage in stages if not stage["fault"] and stage["answers"]]
+    quiet = [stage for stage in stages if not stage["fault"] and stage["answers"] and not stage["wrong"]]
     for hybrid in (stage for stage in quiet if stage["kind"] == _HYBRID):
         for other in quiet:
             if other["users"] == hybrid["users"] and other["kind"] != _HYBRID:

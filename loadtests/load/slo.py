@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 _RATES = {"failed_rate": "failed", "wrong_rate": "wrong", "refused_rate": "refused"}
 _TIMES = ("p50_ms", "p95_ms", "p99_ms", "slowest_ms")
 _KEYS = (*_RATES, *_TIMES, "fallback_rate", "answers_per_second")
+# What became of all promises together.
+KEPT, BROKEN, UNKNOWN = "kept", "broken", "unknown"
 
 
 class SloError(Exception):
@@ -56,6 +58,28 @@ def read_slo(path: Path) -> Slo:
     )
 
 
+def broken_promises(slo: Slo, stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the hybrid's stages break, in words; the others are there to compare with."""
+    broken = []
+    for stage in filter(asks_hybrid, stages):
+        name = f"{stage['kind']}, twin killed" if stage["fault"] else stage["kind"]
+        limits = slo.without("fallback_rate") if stage["fault"] else slo
+        broken += [f"{name}, {line}" for line in limits.broken(stage["users"], stage)]
+    return broken
+
+
+def verdict(stages: Sequence[Mapping[str, Any]], broken: Sequence[str]) -> str:
+    """BROKEN or KEPT; UNKNOWN where no stage asked the hybrid, which alone promises anything."""
+    if broken:
+        return BROKEN
+    return KEPT if any(map(asks_hybrid, stages)) else UNKNOWN
+
+
+def asks_hybrid(stage: Mapping[str, Any]) -> bool:
+    """Whether the users of a stage asked the hybrid."""
+    return str(stage["kind"]).startswith("Hybrid")
+
+
 def _limits(path: Path, table: str, limits: Any) -> dict[str, float]:
     if not isinstance(limits, dict):
         raise SloError(f"{path}: '{table}' is no table; write [{table}]")
@@ -82,12 +106,15 @@ def _broken(name: str, limit: float, figures: Mapping[str, Any]) -> str | None:
         found = figures[name]
         return f"{found:.1f} answers a second, the least is {limit:g}" if found < limit else None
     found = _rate(name, figures)
+    if found is None:
+        return f"no {'answer' if name == 'fallback_rate' else 'request'}, so {name} is unknown"
     return f"{name} is {found:.2%}, the limit is {limit:.2%}" if found > limit else None
 
 
-def _rate(name: str, figures: Mapping[str, Any]) -> float:
+def _rate(name: str, figures: Mapping[str, Any]) -> float | None:
     if name == "fallback_rate":
         counted = figures["served_by"]
-        return float(1 - counted.get("onnx", 0) / max(1, sum(counted.values())))
+        answers = sum(counted.values())
+        return 1 - counted.get("onnx", 0) / answers if answers else None
     asked = figures["answers"] + figures["refused"] + figures["failed"]
-    return float(figures[_RATES[name]] / max(1, asked))
+    return figures[_RATES[name]] / asked if asked else None

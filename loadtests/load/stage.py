@@ -93,22 +93,16 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
             figures: dict[str, Any] = json.loads(summary.read_text())
         except (OSError, ValueError) as error:
             raise StageFailed(f"no summary was written: {error}") from error
-    after = read_counters(where.metrics)
+    after, anew = read_counters(where.metrics), [_twin(asked.model)] if load.kill_twin else []
     return {
         "kind": load.kind,
         "users": load.users,
         **figures,
-        "server": {model: asdict(one) for model, one in formed(before, after).items()},
+        "server": {model: asdict(one) for model, one in formed(before, after, anew).items()},
         "processors": watching.processors(figures["counted_from"], figures["counted_until"]),
         "memory_mb": watching.memory_mb,
         "memory": watching.memory,
-        "fault": None
-        if fault is None
-        else {
-            "killed_at": fault.killed_at,
-            "back_after_s": fault.back_after_s,
-            "said": [line for _, line in fault.said],
-        },
+        "fault": None if fault is None else _told(fault, figures),
     }
 
 
@@ -137,7 +131,31 @@ def _fault(load: Load, where: Where, model: str) -> TwinKilled:
     if where.pid is None:
         raise StageFailed("the twin of a server that was not started here cannot be killed; leave --url out")
     # Locust takes about two seconds to start.
-    return TwinKilled(where.grpc, where.pid, f"{model}_onnx", 2 + _RAMP_S + load.seconds / 2)
+    return TwinKilled(where.grpc, where.pid, _twin(model), 2 + _ramp_s(load) + load.seconds / 2)
+
+
+def _told(fault: TwinKilled, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What became of the twin. Raises StageFailed where the figures are not those of a load while it was killed."""
+    if fault.killed_at is None:
+        raise StageFailed(
+            "nothing was killed: the twin had no process of its own, or the stage was over; see --seconds"
+        )
+    if figures["counted_until"] is None or not figures["counted_from"] <= fault.killed_at <= figures["counted_until"]:
+        raise StageFailed("the twin was not killed while the figures counted; give the stage longer: --seconds")
+    return {
+        "killed_at": fault.killed_at,
+        "back_after_s": fault.back_after_s,
+        "said": [line for _, line in fault.said],
+    }
+
+
+def _twin(model: str) -> str:
+    return f"{model}_onnx"
+
+
+def _ramp_s(load: Load) -> float:
+    """How long it takes until all users are there; a lone one comes at once."""
+    return _RAMP_S if load.users > 1 else 0.0
 
 
 def _command(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
@@ -165,7 +183,7 @@ def _locust(load: Load, where: Where, asked: Asked, summary: Path) -> list[str]:
         "--check-every": asked.check_every,
         "--users": load.users,
         "--spawn-rate": max(1.0, load.users / _RAMP_S),
-        "--run-time": f"{max(1, round(load.seconds + (_RAMP_S if load.users > 1 else 0)))}s",
+        "--run-time": f"{max(1, round(load.seconds + _ramp_s(load)))}s",
         "--stop-timeout": _STOP_S,
         "--summary": summary,
         "--loglevel": "WARNING",

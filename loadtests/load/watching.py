@@ -72,11 +72,11 @@ def busy(looks: Sequence[tuple[float, float]], start: float | None, end: float |
 
 
 def memory_mb(members: Iterable[int], proc: Path = Path("/proc")) -> float:
-    """The memory of processes; what several share is counted once (PSS)."""
-    return sum(_pss_kb(proc / str(member) / "smaps_rollup") for member in members) / 1024
+    """The memory of processes in megabytes (10^6 bytes); what several share is counted once (PSS)."""
+    return sum(_pss_kib(proc / str(member) / "smaps_rollup") for member in members) * 1024 / 1e6
 
 
-def _pss_kb(path: Path) -> int:
+def _pss_kib(path: Path) -> int:
     try:
         lines = path.read_text().splitlines()
     except OSError:

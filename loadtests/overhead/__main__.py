@@ -20,7 +20,7 @@ import grpc
 from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
-from loadtests.arguments import count, parser, say, write
+from loadtests.arguments import count, destination, parser, say, seconds, write
 from loadtests.circumstances import configuration, machine, models_of
 from loadtests.closed_loop import Connections
 from loadtests.figures import RATIOS, Limits, Round, broken_limits, compare, report, table
@@ -33,6 +33,7 @@ _EXIT_CODES = """exit codes:
   0  every limit holds
   1  a limit is broken, a request failed, or an answer was wrong
   2  usage, or the server could not be started or asked
+  130  interrupted; the numbers of clients that were measured until then are written
 """
 
 
@@ -52,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WrongAnswer as error:
         say(f"error: {error}")
         return 1
+    except KeyboardInterrupt:
+        say("interrupted before all rounds with one number of clients had run; nothing is written")
+        return 130
     print(table(rounds))
     limits = Limits(arguments.min_throughput_ratio, arguments.max_p99_ratio, arguments.max_added_p50_ms)
     broken = [line for clients, of in rounds.items() for line in broken_limits(clients, compare(of), limits)]
@@ -59,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write(arguments.output, rounds, measured | {"limits": asdict(limits), "broken": broken, "command": command})
     for line in broken:
         say(f"limit broken: {line}")
+    if measured["unfinished"]:
+        say(f"{measured['unfinished']}; the rest is in {arguments.output}")
+        return 130
     return 1 if broken else 0
 
 
@@ -83,8 +90,15 @@ def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[
             "generator_ahead": ahead,
         }
         comparison = Comparison(connections, hybrid, twin, inputs, pid)
-        rounds = comparison.measure(plan)
-    return rounds, circumstances | {"repeated_rounds": comparison.repeated}
+        unfinished = None
+        try:
+            comparison.measure(plan)
+        except KeyboardInterrupt:
+            if not comparison.rounds:
+                raise
+            missing = ", ".join(str(clients) for clients in plan.clients if clients not in comparison.rounds)
+            unfinished = f"interrupted, so nothing is told of {missing} clients"
+    return comparison.rounds, circumstances | {"repeated_rounds": comparison.repeated, "unfinished": unfinished}
 
 
 def _write(path: Path, rounds: dict[int, list[Round]], circumstances: dict[str, Any]) -> None:
@@ -107,11 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", metavar="HOST:PORT", help="the gRPC address of a server that runs already; none is started then")
     add("--clients", type=count, nargs="+", default=[1, 8, 64], help="numbers of clients (default: 1 8 64)")
     add("--rounds", type=count, default=7, help="rounds for each number of clients (default: %(default)s)")
-    add("--seconds", type=float, default=3.0, help="length of each run, two a round (default: %(default)s)")
+    add("--seconds", type=seconds, default=3.0, help="length of each run, two a round (default: %(default)s)")
     add("--quiet", type=float, default=0.1, help="share of the processors that others may take (default: %(default)s)")
     add("--attempts", type=count, default=3, help="a disturbed round is repeated, up to so often (default: 3)")
     add("--tolerance", type=float, default=1e-5, help="between an answer and the golden one (default: %(default)s)")
-    add("--output", type=Path, default=Path("build/overhead.json"), help="where to write (default: %(default)s)")
+    add("--output", type=destination, default="build/overhead.json", help="where to write (default: %(default)s)")
     add("--min-throughput-ratio", type=float, default=0.95, help="with several clients (default: %(default)s)")
     add("--max-p99-ratio", type=float, default=1.3, help="with several clients (default: %(default)s)")
     add("--max-added-p50-ms", type=float, default=1.0, help="with one client (default: %(default)s)")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from loadtests.closed_loop import Connections, Run
 from loadtests.figures import Measured, Round, measured
 from loadtests.processor import others_share, sample
-from loadtests.wire import Answer, Arrays, decode, difference, encode
+from loadtests.wire import Answer, Arrays, Tolerance, decode, difference, encode
 
 _KEEP_EVERY = 50
 _WARM_UP_CLIENTS = 4
@@ -50,19 +50,25 @@ class Target:
 
 @dataclass
 class Share:
-    """What one model did in a round, turn after turn; `others` is the mean share of other processes, 0 to 1."""
+    """What one model did in a round, turn after turn; `others` is the mean share of other processes, 0 to 1.
+
+    Both that and `server_cpu_s` are None where the server's processes are not to be seen.
+    """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    server_cpu_s: float = 0.0
-    others: float = 0.0
+    server_cpu_s: float | None = None
+    others: float | None = None
 
-    def add(self, run: Run, server_cpu_s: float, others: float) -> None:
-        """Count one more turn."""
-        self.others = (self.others * self.seconds + others * run.seconds) / (self.seconds + run.seconds)
+    def add(self, run: Run, seen: tuple[float, float] | None) -> None:
+        """Count one more turn. `seen` are the server's processor time and the share of others meanwhile."""
+        if seen is not None:
+            server_cpu_s, others = seen
+            before = (self.others or 0.0) * self.seconds
+            self.others = (before + others * run.seconds) / (self.seconds + run.seconds)
+            self.server_cpu_s = (self.server_cpu_s or 0.0) + server_cpu_s
         self.seconds += run.seconds
         self.latencies += run.latencies
-        self.server_cpu_s += server_cpu_s
 
     def figures(self) -> Measured:
         """All turns as one."""
@@ -79,13 +85,17 @@ class Comparison:
         self._twin = Target(twin, encode(twin, inputs), None)
         self._golden: Answer = decode(connections.ask(self._twin.request))
         self.repeated = 0
+        # By numbers of clients, as far as all of a number's rounds have run.
+        self.rounds: dict[int, list[Round]] = {}
 
     def measure(self, plan: Plan) -> dict[int, list[Round]]:
         """All rounds for each number of clients. Raises WrongAnswer, grpc.RpcError."""
         for target in (self._twin, self._hybrid):
             run = self._connections.run(target.request, _WARM_UP_CLIENTS, _WARM_UP_S, _KEEP_EVERY)
             self._check(target, run, plan.tolerance)
-        return {clients: self._rounds(plan, clients) for clients in plan.clients}
+        for clients in plan.clients:
+            self.rounds[clients] = self._rounds(plan, clients)
+        return self.rounds
 
     def _rounds(self, plan: Plan, clients: int) -> list[Round]:
         rounds: list[Round] = []
@@ -93,7 +103,7 @@ class Comparison:
         while len(rounds) < plan.rounds:
             one = self._round(plan, clients, turned=left % 2 == 1)
             # Once the attempts run out, a disturbed round is better than none.
-            if one.others <= plan.quiet or left <= plan.rounds - len(rounds):
+            if one.others is None or one.others <= plan.quiet or left <= plan.rounds - len(rounds):
                 rounds.append(one)
             else:
                 self.repeated += 1
@@ -110,9 +120,10 @@ class Comparison:
                 run = self._connections.run(target.request, clients, plan.seconds / turns, _KEEP_EVERY)
                 after = sample(self._pid)
                 self._check(target, run, plan.tolerance)
-                shares[target].add(run, after.server - before.server, others_share(before, after))
-        others = max(share.others for share in shares.values()) if self._pid is not None else 0.0
-        return Round(shares[self._hybrid].figures(), shares[self._twin].figures(), others)
+                seen = (after.server - before.server, others_share(before, after)) if self._pid is not None else None
+                shares[target].add(run, seen)
+        others = [share.others for share in shares.values() if share.others is not None]
+        return Round(shares[self._hybrid].figures(), shares[self._twin].figures(), max(others, default=None))
 
     def _check(self, target: Target, run: Run, tolerance: float) -> None:
         if run.errors:
@@ -120,6 +131,6 @@ class Comparison:
         if not run.latencies:
             raise WrongAnswer(f"no request to {target.model} was answered")
         for kept in run.kept:
-            wrong = difference(decode(kept), self._golden, tolerance, target.twin)
+            wrong = difference(decode(kept), self._golden, Tolerance(tolerance, tolerance), target.twin)
             if wrong:
                 raise WrongAnswer(f"{target.model}: {wrong}")

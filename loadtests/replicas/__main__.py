@@ -18,25 +18,25 @@ from typing import Any
 import grpc
 
 from loadtests import direct
-from loadtests.arguments import count, parser, say, write
+from loadtests.arguments import count, destination, parser, say, seconds, write
 from loadtests.circumstances import configuration as served_as
 from loadtests.circumstances import machine, models_of
 from loadtests.closed_loop import Connections, Run
 from loadtests.figures import percentile, spread
 from loadtests.replicas.balancer import Addresses, balancer
 from loadtests.replicas.page import replicas_page
-from loadtests.wire import Answer, decode, difference, encode, random_inputs
+from loadtests.wire import Answer, Tolerance, decode, difference, encode, random_inputs
 from serving import ServingError, TritonServer
 
 _EXIT_CODES = """exit codes:
   0    done
   1    a request failed, or was answered wrongly
   2    usage, or a server or HAProxy could not be started
-  130  interrupted
+  130  interrupted; the rounds that had ended until then are written
 """
 _KEEP_EVERY = 50
 _WARM_UP_S = 2.0
-_TOLERANCE = 1e-4
+_TOLERANCE = Tolerance(1e-4, 1e-4)
 
 
 class AnswersFailed(Exception):
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"error: {error.details() if isinstance(error, grpc.Call) else error}")
         return 2
     except KeyboardInterrupt:
-        say("interrupted")
+        say("interrupted before a round had ended; nothing is written")
         return 130
     print(_table(found))
     output: Path = arguments.output
@@ -63,42 +63,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     write(output, json.dumps(found, indent=1) + "\n")
     write(page, replicas_page(found))
     say(f"written: {output}, {page}")
+    if found["unfinished"]:
+        say(found["unfinished"])
+        return 130
     return 0
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = models_of(arguments.model)
+    names, numbers = models_of(arguments.model), list(dict.fromkeys(arguments.replicas))
     with contextlib.ExitStack() as stack:
         servers: dict[str, Addresses] = {}
-        for number in range(1, max(arguments.replicas) + 1):
+        for number in range(1, max(numbers) + 1):
             say(f"starting replica {number}")
             server = stack.enter_context(TritonServer(arguments.repository, load=names))
             servers[f"replica{number}"] = Addresses(server.http_url, server.grpc_url)
         client = stack.enter_context(direct.client(servers["replica1"].grpc))
         told = served_as(client, names[::2])
         request = encode(arguments.model, random_inputs(client.get_model_config(names[0]).config, seed=0))
-        rounds: dict[int, list[dict[str, float]]] = {replicas: [] for replicas in arguments.replicas}
-        for number in range(arguments.rounds):
-            order = arguments.replicas if number % 2 == 0 else arguments.replicas[::-1]
-            for replicas in order:
-                say(f"round {number + 1} of {arguments.rounds}, {replicas} behind HAProxy")
-                behind = dict(list(servers.items())[:replicas])
-                rounds[replicas].append(_turn(arguments, behind, request))
+        rounds: list[dict[int, dict[str, float]]] = []
+        unfinished = None
+        try:
+            while len(rounds) < arguments.rounds:
+                say(f"round {len(rounds) + 1} of {arguments.rounds}")
+                order = numbers if len(rounds) % 2 == 0 else numbers[::-1]
+                rounds.append({replicas: _turn(arguments, servers, replicas, request) for replicas in order})
+        except KeyboardInterrupt:
+            if not rounds:
+                raise
+            unfinished = f"interrupted after {len(rounds)} of {arguments.rounds} rounds"
+    by_number = {replicas: [one[replicas] for one in rounds] for replicas in numbers}
     return {
         "model": arguments.model,
         "clients": arguments.clients,
         "seconds": arguments.seconds,
-        "replicas": {str(replicas): _summary(of, rounds[arguments.replicas[0]]) for replicas, of in rounds.items()},
+        "replicas": {str(replicas): _summary(of, by_number[numbers[0]]) for replicas, of in by_number.items()},
+        "unfinished": unfinished,
         "config": told,
         "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _turn(arguments: argparse.Namespace, servers: dict[str, Addresses], request: bytes) -> dict[str, float]:
+def _turn(
+    arguments: argparse.Namespace, servers: dict[str, Addresses], replicas: int, request: bytes
+) -> dict[str, float]:
     """One turn of so many replicas. Raises AnswersFailed, BalancerFailed."""
+    say(f"  {replicas} behind HAProxy")
+    behind = dict(list(servers.items())[:replicas])
     with (
-        balancer(arguments.haproxy, servers, [arguments.model]) as proxy,
+        balancer(arguments.haproxy, behind, [arguments.model]) as proxy,
         Connections(proxy.addresses.grpc) as connections,
     ):
         right = decode(connections.ask(request))
@@ -115,6 +128,8 @@ def _check(run: Run, right: Answer) -> None:
     """Raises AnswersFailed."""
     if run.errors:
         raise AnswersFailed(f"{len(run.errors)} of {len(run.errors) + len(run.latencies)} failed: {run.errors[0]}")
+    if not run.latencies:
+        raise AnswersFailed("no request was answered; give it longer: --seconds")
     for kept in map(decode, run.kept):
         if wrong := difference(kept, right, _TOLERANCE, "onnx"):
             raise AnswersFailed(wrong)
@@ -143,9 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--replicas", type=count, nargs="+", default=[1, 2, 3], help="numbers of replicas (default: 1 2 3)")
     add("--clients", type=count, default=32, help="so many ask at once (default: %(default)s)")
     add("--rounds", type=count, default=3, help="(default: %(default)s)")
-    add("--seconds", type=float, default=8.0, help="of each number in each round (default: %(default)s)")
+    add("--seconds", type=seconds, default=8.0, help="of each number in each round (default: %(default)s)")
     add("--haproxy", default="haproxy", metavar="PATH", help="the program, 2.6 or newer (default: that of PATH)")
-    add("--output", type=Path, default=Path("build/replicas.json"), help="where to write (default: %(default)s)")
+    add("--output", type=destination, default="build/replicas.json", help="where to write (default: %(default)s)")
     return made
 
 

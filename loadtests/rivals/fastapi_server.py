@@ -1,7 +1,7 @@
 """`python -m loadtests.rivals.fastapi_server FILE --port N`: the server that one would write by hand around a twin.
 
-`POST /infer` takes the bytes of all inputs of one row, in the order of the graph, and gives those of all outputs: no
-JSON, no batching, no copy that can be spared. It has none of what makes a server safe to leave alone.
+`POST /infer` takes the bytes of all inputs of one row, in the order of their names, and gives those of all outputs
+in theirs: no JSON, no batching, no copy that can be spared. It has none of what makes a server safe to leave alone.
 """
 
 from __future__ import annotations
@@ -12,37 +12,21 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
+from loadtests.rivals.plain_bytes import BytesDoNotTell, rows_of
 from loadtests.rivals.session import open_session
 from python_backend.limits import available_cores
-
-_DTYPES = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
-    "tensor(int16)": np.int16,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
-}
-
-
-class BytesDoNotTell(Exception):
-    """A graph whose inputs cannot be told from their bytes alone."""
 
 
 def make_app(path: Path, calls: int) -> FastAPI:
     """The application around the graph in `path`, for so many calls at a time. Raises BytesDoNotTell."""
     session = open_session(path, calls)
-    inputs = [_input(each) for each in session.get_inputs()]
-    names = [each.name for each in session.get_outputs()]
+    inputs = rows_of(session)
+    names = sorted(each.name for each in session.get_outputs())
     threads = ThreadPoolExecutor(calls)
     app = FastAPI()
 
@@ -65,13 +49,6 @@ def make_app(path: Path, calls: int) -> FastAPI:
         return Response(outputs, media_type="application/octet-stream")
 
     return app
-
-
-def _input(told: Any) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
-    row = told.shape[1:]
-    if told.type not in _DTYPES or not all(isinstance(size, int) for size in row):
-        raise BytesDoNotTell(f"input '{told.name}' is {told.type}{told.shape}: its bytes do not tell its shape")
-    return told.name, np.dtype(_DTYPES[told.type]), (1, *row)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

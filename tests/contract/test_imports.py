@@ -50,7 +50,7 @@ ALLOWED = {
     "python_backend.limits": set(),
     "python_backend.strings": set(),
     "python_backend.tolerance": {"python_backend.strings"},
-    "loadtests": {"pages", "python_backend.limits", "serving", "understudy_client"},
+    "loadtests": {"pages", "python_backend.limits", "python_backend.tolerance", "serving", "understudy_client"},
     "fastapi_app": {"understudy_client"},
     "pages": set(),
     "demo": {"conversion", "python_backend.original", "serving", "understudy_client"},

@@ -78,11 +78,11 @@ def test_wrong_answers_of_a_rival_are_seen(where, asked):
 
 def test_the_server_is_there_while_it_is_measured_and_no_longer(asked):
     with fastapi_server(asked.graph, 8) as rival:
-        body = np.ones(3, np.float32).tobytes() + np.arange(2).tobytes()
+        body = np.arange(2).tobytes() + np.ones(3, np.float32).tobytes()
         with urllib.request.urlopen(f"http://{rival.address}/infer", body, timeout=10) as response:
             content = response.read()
-    assert np.frombuffer(content, np.float32, 3).tolist() == [2, 2, 2]
-    assert np.frombuffer(content, np.int64, 2, 12).tolist() == [0, 2]
+    assert np.frombuffer(content, np.int64, 2).tolist() == [0, 2]
+    assert np.frombuffer(content, np.float32, 3, 16).tolist() == [2, 2, 2]
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://{rival.address}/healthz", timeout=10)
 

@@ -55,6 +55,15 @@ def test_ratios_are_taken_within_a_round():
     assert compared["added_server_cpu_ms"].median == pytest.approx(0.5)
 
 
+def test_what_was_not_measured_is_no_zero():
+    rounds = {8: [a_round(cpu=None, others=None)]}
+    assert report(rounds, "added_server_cpu_ms") == {"8": None}
+    assert report(rounds, "added_p50_ms")["8"]["median"] == pytest.approx(0.5)
+    assert [line.split()[5] for line in table(rounds).splitlines()[1:]] == ["7.50", "-"]
+    assert broken_limits(8, compare(rounds[8]), LIMITS) == []
+    assert measured([0.1], 1.0, None).server_cpu_ms is None
+
+
 @pytest.mark.parametrize("clients", [1, 8, 64])
 def test_figures_at_the_limits_hold(clients):
     assert broken_limits(clients, compare([a_round(throughput=95.0, p50=11.0, p99=26.0)]), LIMITS) == []

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from loadtests.load.__main__ import line_of, main
+from loadtests.load.__main__ import main
+from loadtests.load.lines import line_of
 from loadtests.report.page import load_page
 
 
@@ -43,6 +44,9 @@ FOUND = {
         {"users": 8, "to": "FastApiHttp", "answers_per_second": 1.875, "p99_ms": 0.625},
     ],
     "broken": ["HybridGrpc, 500 users: <p99> is late"],
+    "verdict": "broken",
+    "unfinished": None,
+    "left_out": [],
     "command": ["python", "-m", "loadtests.load"],
     "machine": {"processor": "AMD EPYC", "cores": 64, "usable_cores": 2},
     "config": {"triton": "2.51.0"},
@@ -63,7 +67,7 @@ def test_the_page_shows_what_was_measured_and_which_promise_is_broken():
     ):
         assert told in page
     assert len(re.findall("<svg", page)) == 6
-    assert "Every promise is kept." in load_page(FOUND | {"broken": []})
+    assert "Every promise is kept." in load_page(FOUND | {"broken": [], "verdict": "kept"})
 
 
 def test_the_page_needs_nothing_from_anywhere():
@@ -77,6 +81,8 @@ def test_what_one_would_write_instead_stands_beside_the_hybrid():
     assert "1.88 times" in page
     assert "0.62 times" in page
     assert page.count("FastAPI by hand") == 1
+    assert "FastAPI serves it by hand" in page
+    assert "in the process that asks" not in page, "it was not asked"
     assert "0.95 times" not in page
     assert "What one would write instead" not in load_page(FOUND | {"ratios": []})
 
@@ -93,8 +99,8 @@ def test_what_the_killed_twin_cost_stands_by_itself():
     assert "9 s</text>" in load_page(
         FOUND | {"stages": [stage("HybridGrpc", 1, by_second={"onnx": {"0": 5, "10": 5}})]}
     )
-    never = stage("HybridGrpc", 500, fault={"killed_at": None, "back_after_s": None})
-    assert "did not come back" in load_page(FOUND | {"stages": [*FOUND["stages"], never]})
+    never = stage("HybridGrpc", 500, fault={"killed_at": 5.0, "back_after_s": None})
+    assert "was not back when the stage ended" in load_page(FOUND | {"stages": [*FOUND["stages"], never]})
 
 
 def test_where_nothing_was_answered_the_page_says_so():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from loadtests.wire import Answer, decode, difference, encode, random_inputs
+from loadtests.wire import Answer, Tolerance, decode, difference, encode, random_inputs
 
 
 def config(max_batch_size=8, **inputs):
@@ -86,11 +86,42 @@ GOLDEN = Answer({"y": np.array([[1.0, np.nan]], np.float32)}, frozenset())
     ],
 )
 def test_a_wrong_answer_is_told(outputs, served_by, told):
-    found = difference(Answer(outputs, frozenset(served_by)), GOLDEN, 1e-5, "onnx")
+    found = difference(Answer(outputs, frozenset(served_by)), GOLDEN, Tolerance(1e-5, 1e-5), "onnx")
     assert (found is None) if told is None else (told in found)
 
 
-def test_values_that_are_no_floats_must_be_equal():
-    golden = Answer({"y": np.array([b"a"], object)}, frozenset())
-    assert difference(Answer({"y": np.array([b"a"], object)}, frozenset()), golden, 1.0, None) is None
-    assert "differs" in difference(Answer({"y": np.array([b"b"], object)}, frozenset()), golden, 1.0, None)
+def told(found, golden, tolerance):
+    return difference(Answer({"y": found}, frozenset()), Answer({"y": golden}, frozenset()), tolerance, None)
+
+
+def test_strings_must_be_equal():
+    tolerance = Tolerance(1.0, 1.0)
+    assert told(np.array([b"a"], object), np.array([b"a"], object), tolerance) is None
+    assert "differs" in told(np.array([b"b"], object), np.array([b"a"], object), tolerance)
+
+
+@pytest.mark.parametrize(
+    ("found", "golden", "tolerance", "right"),
+    [
+        (9e-5, 0.0, Tolerance(1e-4, 1e-3), True),
+        (9e-4, 0.0, Tolerance(1e-4, 1e-3), False),  # rtol is of the value
+        (1000.9, 1000.0, Tolerance(1e-4, 1e-3), True),
+        (1.5, 0.0, Tolerance(0.0, 0.0, {"y": 2.0}), True),
+        (1.5, 0.0, Tolerance(0.0, 0.0, {"z": 2.0}), False),
+    ],
+)
+def test_what_is_absolute_and_what_is_of_the_value_are_told_apart(found, golden, tolerance, right):
+    said = told(np.array([found], np.float32), np.array([golden], np.float32), tolerance)
+    assert (said is None) is right
+
+
+def test_whole_numbers_are_held_to_the_absolute_part_alone():
+    found, golden = np.array([1001]), np.array([1000])
+    assert "by more than 0.5 + 0.1 of the value" in told(found, golden, Tolerance(0.5, 0.1))
+    assert told(found, golden, Tolerance(1.0, 0.0)) is None
+
+
+def test_answers_that_are_wrong_alike_are_told_in_the_same_words():
+    golden = np.zeros(1, np.float32)
+    said = {told(np.full(1, by, np.float32), golden, Tolerance(1e-4, 1e-3)) for by in (1, 2, np.nan)}
+    assert len(said) == 1

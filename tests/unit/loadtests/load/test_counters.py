@@ -61,3 +61,12 @@ def test_a_model_that_failed_always_has_no_executions(metrics_url):
 def test_metrics_that_cannot_be_read_are_an_os_error():
     with pytest.raises(OSError, match="refused"):
         read_counters("127.0.0.1:1")
+
+
+def test_of_a_model_that_was_loaded_anew_meanwhile_nothing_is_told():
+    before = {"m": dict.fromkeys(("count", "exec_count", "request_success"), 100.0)}
+    before["m"] |= {"queue_duration_us": 900.0, "compute_infer_duration_us": 900.0}
+    more = {"m": {name: value + 100.0 for name, value in before["m"].items()}}
+    assert formed(before, more)["m"].requests == 100
+    assert formed(before, more, ["m"]) == {}
+    assert formed(before, {"m": more["m"] | {"queue_duration_us": 10.0}}) == {}

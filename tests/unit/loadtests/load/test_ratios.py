@@ -3,11 +3,12 @@
 from loadtests.load.ratios import ratios
 
 
-def stage(kind, users, rate, p99, *, fault=None, answers=100):
+def stage(kind, users, rate, p99, *, fault=None, answers=100, wrong=0):
     return {
         "kind": kind,
         "users": users,
         "answers": answers,
+        "wrong": wrong,
         "answers_per_second": rate,
         "p99_ms": p99,
         "fault": fault,
@@ -35,5 +36,6 @@ def test_a_stage_with_a_fault_or_without_an_answer_is_no_measure():
         stage("HybridGrpc", 1, 90.0, 100.0),
         stage("OriginalGrpc", 1, 0.0, None, answers=0),
         stage("FastApiHttp", 8, 100.0, 80.0),
+        stage("InProcess", 1, 900.0, 1.0, wrong=1),
     ]
     assert ratios(stages) == []

@@ -1,7 +1,6 @@
 import pytest
 
-from loadtests.load.__main__ import broken_promises
-from loadtests.load.slo import SloError, read_slo
+from loadtests.load.slo import SloError, broken_promises, read_slo, verdict
 
 FINE = {
     "kind": "HybridGrpc",
@@ -46,6 +45,8 @@ def test_the_file_of_the_repository_can_be_read_and_is_kept_by_a_fine_run(reques
         ("p99_ms = 25", {}, "8 users: p99_ms is 30, the limit is 25"),
         ("answers_per_second = 200", {}, "8 users: 100.0 answers a second, the least is 200"),
         ("p50_ms = 5", {"p50_ms": None}, "8 users: no answer, so p50_ms is unknown"),
+        ("failed_rate = 0.0", {"answers": 0}, "8 users: no request, so failed_rate is unknown"),
+        ("fallback_rate = 1.0", {"answers": 0, "served_by": {}}, "8 users: no answer, so fallback_rate is unknown"),
     ],
 )
 def test_a_broken_promise_is_told(tmp_path, promise, change, told):
@@ -62,6 +63,13 @@ def test_only_the_hybrid_promises_anything(tmp_path):
     found = slo(tmp_path, "[any]\np99_ms = 1\n")
     stages = [FINE, FINE | {"kind": "TwinGrpc"}, FINE | {"kind": "HybridHttp"}]
     assert [line.partition(",")[0] for line in broken_promises(found, stages)] == ["HybridGrpc", "HybridHttp"]
+
+
+def test_promises_are_kept_or_broken_by_the_hybrid_alone():
+    twin = FINE | {"kind": "TwinGrpc"}
+    assert verdict([twin, FINE], []) == "kept"
+    assert verdict([twin, FINE], ["late"]) == "broken"
+    assert verdict([twin], []) == verdict([], []) == "unknown"
 
 
 def test_while_its_twin_is_killed_the_hybrid_promises_all_but_who_answers(tmp_path):

@@ -51,6 +51,13 @@ def test_what_was_not_looked_at_twice_is_not_known(start, end):
     assert busy(looks(2, 2, 2), start, end) is None
 
 
+def test_memory_is_told_in_millions_of_bytes(tmp_path):
+    for member, held in ((7, 2_000_000), (8, 1_000_000)):
+        (tmp_path / str(member)).mkdir()
+        (tmp_path / str(member) / "smaps_rollup").write_text(f"Rss:  9000000 kB\nPss:  {held} kB\n")
+    assert memory_mb([7, 8, 9], tmp_path) == pytest.approx(3_072.0)
+
+
 def test_what_is_gone_holds_nothing():
     assert memory_mb(family(os.getpid())) > 1
     process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)

@@ -1,7 +1,12 @@
+import contextlib
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
+import loadtests.overhead.__main__ as command
 import loadtests.overhead.comparison as comparison_module
 from loadtests.circumstances import machine
 from loadtests.closed_loop import Run
@@ -71,6 +76,14 @@ def test_a_lone_client_goes_to_and_fro_within_a_round_and_its_turns_count_as_one
     assert rounds[1][0].twin.throughput == rounds[8][0].twin.throughput == pytest.approx(10.0)
 
 
+def test_of_a_server_somewhere_else_no_processor_time_is_told():
+    (elsewhere,) = compared(Connections()).measure(Plan((8,), 1, 0.1, 0.1, 2, 1e-5))[8]
+    assert (elsewhere.hybrid.server_cpu_ms, elsewhere.twin.server_cpu_ms, elsewhere.others) == (None, None, None)
+    (here,) = compared(Connections(), pid=1).measure(Plan((8,), 1, 0.1, 2.0, 2, 1e-5))[8]
+    assert here.hybrid.server_cpu_ms >= 0
+    assert here.others >= 0
+
+
 def test_a_disturbed_round_is_repeated(monkeypatch):
     shares = iter([0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
     monkeypatch.setattr(comparison_module, "others_share", lambda before, after: next(shares))
@@ -99,6 +112,55 @@ def test_disturbed_rounds_count_once_the_attempts_are_spent(monkeypatch):
 def test_a_failed_request_or_a_wrong_answer_ends_it(connections, told):
     with pytest.raises(WrongAnswer, match=told):
         compared(connections).measure(PLAN)
+
+
+class Interrupted(Connections):
+    """Ctrl-C as soon as so many clients ask."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def run(self, request, clients, seconds, keep_every):
+        if clients == self.at:
+            raise KeyboardInterrupt
+        return super().run(request, clients, seconds, keep_every)
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch, tmp_path):
+    """Runs the command until so many clients ask; gives its exit code, and what it wrote."""
+
+    def run(clients):
+        client = SimpleNamespace(get_model_config=lambda name: SimpleNamespace(config=None))
+        monkeypatch.setattr(command.direct, "client", lambda url: contextlib.nullcontext(client))
+        monkeypatch.setattr(command, "Connections", lambda url: contextlib.nullcontext(Interrupted(clients)))
+        monkeypatch.setattr(command, "random_inputs", lambda config, seed: INPUTS)
+        monkeypatch.setattr(command, "configuration", lambda client, models: {"triton": "2"})
+        monkeypatch.setattr(command, "ahead_of_the_server", lambda: contextlib.nullcontext(True))
+        output = tmp_path / "overhead.json"
+        asked = ["--url", "h:1", "--clients", "1", "8", "64", "--rounds", "2", "--model", "net"]
+        code = main([*asked, "--output", str(output), "--max-added-p50-ms", "0.1"])
+        return code, json.loads(output.read_text()) if output.is_file() else None
+
+    return run
+
+
+def test_after_an_interruption_the_numbers_of_clients_that_were_measured_are_written(interrupted_at, capsys):
+    code, found = interrupted_at(8)
+    assert (code, list(found["rounds"])) == (130, ["1"])
+    assert found["unfinished"] == "interrupted, so nothing is told of 8, 64 clients"
+    assert found["added_server_cpu_ms"] == {"1": None}
+    printed = capsys.readouterr()
+    assert "interrupted, so nothing is told of 8, 64 clients; the rest is in" in printed.err
+    assert len(printed.out.splitlines()) == 3
+
+
+def test_an_interruption_before_anything_was_measured_is_told_in_one_sentence(interrupted_at, capsys):
+    assert interrupted_at(1) == (130, None)
+    printed = capsys.readouterr()
+    assert (printed.err.count("\n"), printed.out) == (1, "")
+    assert printed.err.startswith("interrupted before")
 
 
 def test_help_tells_the_options_and_exit_codes(capsys):

@@ -1,0 +1,44 @@
+"""When the twin is killed in a stage, and what is made of it; no server, no Locust."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import loadtests.load.stage as stage_module
+from loadtests.load.stage import Asked, Load, StageFailed, Where, _fault, _locust, _told
+
+WHERE = Where("h:1", "h:2", "h:3", 1)
+STARTS_S = 2.0
+
+
+@pytest.mark.parametrize("users", [1, 8])
+@pytest.mark.parametrize("seconds", [1, 2, 4, 15])
+def test_the_kill_lies_in_the_middle_of_the_stage(monkeypatch, users, seconds):
+    monkeypatch.setattr(stage_module, "TwinKilled", lambda url, pid, model, after_s: after_s)
+    monkeypatch.setattr(stage_module, "_processes", lambda users: 1)
+    load = Load("HybridGrpc", users, seconds, kill_twin=True)
+    command = _locust(load, WHERE, Asked("m", None, 20), Path("summary.json"))
+    ends = STARTS_S + float(command[command.index("--run-time") + 1].removesuffix("s"))
+    assert _fault(load, WHERE, "m") == pytest.approx(ends - seconds / 2)
+
+
+def test_what_became_of_a_twin_that_was_killed_is_told():
+    fault = SimpleNamespace(killed_at=105.0, back_after_s=None, said=[(1.0, "m_onnx is dead")])
+    figures = {"counted_from": 100.0, "counted_until": 110.0}
+    assert _told(fault, figures) == {"killed_at": 105.0, "back_after_s": None, "said": ["m_onnx is dead"]}
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "until", "told"),
+    [
+        (None, 110.0, "nothing was killed"),
+        (99.0, 110.0, "not killed while the figures counted"),
+        (111.0, 110.0, "not killed while the figures counted"),
+        (105.0, None, "not killed while the figures counted"),
+    ],
+)
+def test_a_stage_in_which_nothing_was_killed_tells_nothing_of_that(killed_at, until, told):
+    fault = SimpleNamespace(killed_at=killed_at, back_after_s=None, said=[])
+    with pytest.raises(StageFailed, match=told):
+        _told(fault, {"counted_from": 100.0, "counted_until": until})
