@@ -391,6 +391,20 @@ def test_tls_without_its_files_starts_nothing(tmp_path: Path, missing: str) -> N
     assert f"{tmp_path}/{missing} is not there" in result.stderr
 
 
+def test_over_tls_http_alone_is_closed_and_prometheus_reaches_the_metrics(tmp_path: Path) -> None:
+    """Without an address of their own Triton's metrics listen where HTTP does: inside the container alone."""
+    for name in ("server.crt", "server.key"):
+        (tmp_path / name).touch()
+    triton = tmp_path / "tritonserver"
+    triton.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    triton.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "UNDERSTUDY_CONTROL_KEY": "k" * 32}
+    for tls, expected in (("", []), (str(tmp_path), ["--http-address=127.0.0.1", "--metrics-address=0.0.0.0"])):
+        given = run(DEPLOY / "serve.sh", "--last", env=environment | {"UNDERSTUDY_TLS": tls}).stdout.splitlines()
+        assert [word for word in given if "-address=" in word] == expected
+        assert given[-1] == "--last"
+
+
 @WATCHERS
 def test_what_watches_may_do_no_more_than_it_must(name: str) -> None:
     service = services()[name]
