@@ -61,7 +61,7 @@ class Prometheus:
         data = self.get("query", query=query)
         found = [data] if data["resultType"] == "scalar" else [series["value"] for series in data["result"]]
         values = [float(value) for _, value in found]
-        return [value for value in values if math.isfinite(value) or ("ml_shadow_worst" in query and value == math.inf)]
+        return [value for value in values if math.isfinite(value) or ("shadow_worst" in query and value == math.inf)]
 
     def alerts(self, name):
         """The alerts of a rule that are pending or firing now."""
