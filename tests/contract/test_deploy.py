@@ -4,7 +4,10 @@ The flags of serve.sh meet a real Triton in tests/live/test_deploy_on_triton.py.
 """
 
 import ast
+import configparser
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,8 +21,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from serving import TritonServer
+from serving.__main__ import _parser
 from serving.command import server_arguments
 from serving.locate import Installation
+from serving.server import _KILL_AFTER_DRAIN_S
 from serving.shared_memory import region_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -403,6 +408,42 @@ def test_over_tls_http_alone_is_closed_and_prometheus_reaches_the_metrics(tmp_pa
         given = run(DEPLOY / "serve.sh", "--last", env=environment | {"UNDERSTUDY_TLS": tls}).stdout.splitlines()
         assert [word for word in given if "-address=" in word] == expected
         assert given[-1] == "--last"
+
+
+def unit() -> configparser.ConfigParser:
+    """The unit of systemd; no key of it stands twice."""
+    parsed = configparser.ConfigParser(interpolation=None, strict=True)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read(DEPLOY / "understudy.service")
+    return parsed
+
+
+def test_the_service_runs_what_make_serve_runs_and_stops_it_in_order() -> None:
+    service = unit()["Service"]
+    python, *words = shlex.split(service["ExecStart"])
+    assert python == f"{service['WorkingDirectory']}/.venv/bin/python"
+    assert words[:3] == ["-m", "serving", "serve"]
+    assert "$(PY) -m serving serve" in (ROOT / "Makefile").read_text()
+    given = _parser().parse_args(words[2:])
+    # The stop of `serve` ends by itself before systemd kills what is left.
+    assert int(service["TimeoutStopSec"]) > given.drain + _KILL_AFTER_DRAIN_S + 5
+    assert (service["Type"], service["KillMode"], service["Restart"]) == ("simple", "mixed", "on-failure")
+    assert service["User"] not in ("", "root")
+    assert (
+        f"useradd --system --home-dir {service['WorkingDirectory']} " in (ROOT / "docs" / "production.md").read_text()
+    )
+
+
+def test_systemd_takes_the_service_where_it_is_there_to_ask(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        return
+    text = (DEPLOY / "understudy.service").read_text().replace("/opt/understudy/.venv/bin/python", sys.executable)
+    copy = tmp_path / "understudy.service"
+    copy.write_text(text)
+    assert "understudy.service" not in run(analyze, "verify", copy).stderr
+    copy.write_text(text.replace("KillMode=mixed", "KillMod=mixed"))
+    assert "'KillMod'" in run(analyze, "verify", copy).stderr
 
 
 @WATCHERS
