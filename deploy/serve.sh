@@ -20,8 +20,8 @@ fi
 # Reading a model's configuration stays open: clients need it to split batches.
 guarded="model-repository,shared-memory,trace,logging:understudy-control=${key}"
 
-# Over TLS, gRPC alone is open to others: Triton speaks HTTP in the clear, so that stays in the container, where the
-# health check asks.
+# Over TLS, gRPC alone is open to callers: Triton speaks HTTP in the clear, so that stays in the container, where the
+# health check asks. Metrics follow the address of HTTP unless they have their own, and Prometheus asks from outside.
 tls="${UNDERSTUDY_TLS:-}"
 if [ -n "${tls}" ]; then
     for file in server.crt server.key; do
@@ -32,7 +32,7 @@ if [ -n "${tls}" ]; then
         fi
     done
     set -- --grpc-use-ssl=true --grpc-server-cert="${tls}/server.crt" --grpc-server-key="${tls}/server.key" \
-        --http-address=127.0.0.1 "$@"
+        --http-address=127.0.0.1 --metrics-address=0.0.0.0 "$@"
 fi
 
 # Readiness, drain and the Python backend's numbers are those of serving/command.py, where the reasons stand. A model

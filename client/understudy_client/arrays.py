@@ -109,7 +109,11 @@ def _read(path: str) -> Array | dict[str, Array]:
     except OSError as error:
         problem = f"it cannot be read ({error.strerror or error})"
         raise ArrayFileError(path, problem, "give a file that exists") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except MemoryError as error:
+        problem = f"it tells of more than memory has room for ({error})"
+        raise ArrayFileError(path, problem, "write it anew if it is damaged, or send fewer rows") from error
+    # zlib, zipfile, and whatever NumPy's parser or Python's meet in a damaged header: there is no base class to name.
+    except Exception as error:
         advice = "write it with np.save or np.savez, strings as str or bytes arrays"
         raise ArrayFileError(path, "it is no .npy or .npz file that loads without pickle", advice) from error
 

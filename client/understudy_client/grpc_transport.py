@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from .calls import Call, Infer
-from .errors import ClientClosed, RequestCancelled, RequestTooLarge, UnderstudyClientError
+from .errors import ClientClosed, InvalidSettings, RequestCancelled, RequestTooLarge, UnderstudyClientError
 from .messages import read_answer, verb
 from .settings import IDLE_S, Connection
 from .statuses import grpc_error
@@ -59,6 +60,13 @@ def _client(wire: ModuleType, connection: Connection) -> Any:
             ("certificate_chain", connection.certificate_chain),
         )
     }
+    # Before tritonclient does: one that it could not finish making complains of itself when it is thrown away.
+    for name, file in files.items():
+        try:
+            if file is not None:
+                Path(file).read_bytes()
+        except OSError as error:
+            raise InvalidSettings(name, file, f"a PEM file that can be read ({error})") from error
     return wire.InferenceServerClient(
         connection.address, ssl=connection.ssl, channel_args=channel_arguments(connection), **files
     )

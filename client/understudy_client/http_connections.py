@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import selectors
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
 
 from .errors import ClientClosed, ConnectionLost, DeadlineExceeded, ServerUnavailable
 from .http_messages import Request, Response
@@ -21,6 +25,9 @@ _MOST_IDLE = 32
 # The deadline is looked at between blocks of an answer's body.
 _BLOCK_BYTES = 2**16
 
+# As socket.getaddrinfo gives them.
+_Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
+
 
 class Connections:
     """A pool: a connection belongs to one exchange at a time, and goes back only when its answer was read whole."""
@@ -31,6 +38,7 @@ class Connections:
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []  # with the time since when
         self._lock = threading.Lock()
         self._closed = False
+        self._lookup: Future[_Addresses] | None = None
 
     def exchange(self, request: Request, timeout_s: float, place: str) -> Response:
         """Send one request and read its answer, all within ``timeout_s`` seconds.
@@ -93,7 +101,7 @@ class Connections:
         # Without a socket it would open one of its own.
         connection.auto_open = 0
         try:
-            connection.sock = _reach(host, port, end)
+            connection.sock = _reach(host, self._addresses(host, port, end), end)
             if self._context is not None:
                 connection.sock.settimeout(_left(end))
                 connection.sock = self._context.wrap_socket(connection.sock, server_hostname=host)
@@ -105,6 +113,21 @@ class Connections:
             raise ServerUnavailable(place, str(error), sent=False) from error
         return connection
 
+    def _addresses(self, host: str, port: int, end: float) -> _Addresses:
+        """Look a name up, for as long as there is time. Raises OSError, TimeoutError among them, and UnicodeError.
+
+        A lookup that hangs cannot be ended: it keeps a thread, which whoever asks next waits for as well.
+        """
+        with contextlib.suppress(socket.gaierror):
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        with self._lock:
+            lookup = self._lookup
+            if lookup is None or lookup.done():
+                lookup = Future()
+                threading.Thread(target=_look_up, args=(lookup, host, port), daemon=True).start()
+                self._lookup = lookup
+        return lookup.result(_left(end))
+
     def _give_back(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
             if connection.sock is not None and not self._closed and len(self._idle) < _MOST_IDLE:
@@ -113,12 +136,19 @@ class Connections:
         connection.close()
 
 
-def _reach(host: str, port: int, end: float) -> socket.socket:
+def _look_up(lookup: Future[_Addresses], host: str, port: int) -> None:
+    try:
+        lookup.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    # Whatever it is belongs to those who wait for it.
+    except Exception as error:  # noqa: BLE001
+        lookup.set_exception(error)
+
+
+def _reach(host: str, addresses: _Addresses, end: float) -> socket.socket:
     """Connect to the first address of a name that answers; each has an equal share of the time that is left.
 
     http.client gives each of them all of it. Raises OSError, TimeoutError among them, as the last address did.
     """
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for still, (family, kind, protocol, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         sock = socket.socket(family, kind, protocol)
         try:

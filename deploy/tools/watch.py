@@ -12,12 +12,11 @@ import argparse
 import signal
 import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serving.control import ModelControl
-from serving.errors import ServingError
+from serving.errors import KeyRefused, RepositoryUnreadable, ServingError
 from serving.stubs import Stubs
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
@@ -37,13 +36,28 @@ def server_pid(proc: Path = Path("/proc")) -> int | None:
     return min(found, default=None)
 
 
-def answers(control: ModelControl) -> bool:
-    """Whether the server listens and takes the key. Before that nothing is told, and nobody called."""
+def silence(control: ModelControl) -> str:
+    """Why the server does not answer yet; nothing once it does. While models load nothing listens: no alarm for that.
+
+    One that refuses the key, or cannot list its repository, answers: that is for the watch to tell.
+    """
     try:
         control.index()
-    except ServingError:
-        return False
-    return True
+    except (KeyRefused, RepositoryUnreadable):
+        return ""
+    except ServingError as error:
+        return str(error)
+    return ""
+
+
+def await_server(control: ModelControl, say: Callable[[str], None], stop: threading.Event) -> None:
+    """Wait until the server answers, or for the end; says why it does not, once for each reason."""
+    said = ""
+    while not stop.is_set() and (reason := silence(control)):
+        if reason != said:
+            say(f"waits for the server: {reason}")
+            said = reason
+        stop.wait(_PAUSE_S)
 
 
 def look_after(control: ModelControl, telling: Telling, repository: Path | None, stop: threading.Event) -> None:
@@ -74,14 +88,17 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     from prometheus_client import CollectorRegistry, start_http_server
 
+    def say(text: str) -> None:
+        sys.stderr.write(f"watch: {text}\n")
+        sys.stderr.flush()
+
     registry = CollectorRegistry()
     with ModelControl.from_environment(given.grpc_url) as control:
-        while not stop.is_set() and not answers(control):
-            time.sleep(_PAUSE_S)
+        await_server(control, say, stop)
         if stop.is_set():
             return 0
         server, thread = start_http_server(given.metrics_port, given.metrics_address, registry)
-        telling = Telling(lambda text: sys.stderr.write(f"watch: {text}\n"), registry)
+        telling = Telling(say, registry)
         look_after(control, telling, given.repository, stop)
         server.shutdown()
         server.server_close()

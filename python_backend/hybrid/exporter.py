@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .tally import FAMILIES, Series, Tally
 
 INTERVAL_S = 1.0
+_TOLD: Series = ("ml_told_timestamp_seconds",)
 
 
 class Exporter:
@@ -20,7 +22,8 @@ class Exporter:
 
     `family_of` makes a family of metrics (its name, help, and whether it only grows); `warn` hears once of what goes
     wrong, since metrics are no reason to fail. Two processes with one set of labels crash Triton 24.10 when one of them
-    goes (its issue 8663), so every series names the process as well.
+    goes (its issue 8663), so every series names the process as well. What a process that was killed told last stays on
+    the endpoint until Triton ends; when it was told says that nobody stands behind it any more.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Exporter:
                 self._metric(series).increment(amount)
             for series, value in self._gauges().items():
                 self._metric(series).set(value)
+            self._metric(_TOLD).set(time.time())
         # Whatever Triton says: the requests go on.
         except Exception as error:  # noqa: BLE001
             if not self._failed:

@@ -55,6 +55,10 @@ FAMILIES = {
     "ml_pending_requests": Family("Requests taken on that have no answer yet", grows=False),
     "ml_fallbacks_in_flight": Family("Calls to the twin that was not asked first, under way now", grows=False),
     "ml_late_calls": Family("Threads that wait for calls nobody waits for any more", grows=False),
+    "ml_told_timestamp_seconds": Family(
+        "When the process last told of itself, each second: one that is gone does not, and its gauges are none",
+        grows=False,
+    ),
 }
 
 

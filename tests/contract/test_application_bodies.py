@@ -16,6 +16,7 @@ from examples.fastapi_app.bodies import JSON, NPY
 from understudy_client import AsyncHybridClient, FakeModel, FakeTransport
 
 MIB = 2**20
+GONE = b"the caller has gone"
 MODEL = FakeModel(
     "net", inputs={"x": ("FP32", [-1, -1])}, outputs={"y": ("FP32", [-1, -1])}, answer=lambda x: {"y": x["x"]}
 )
@@ -46,6 +47,8 @@ async def asked(
 
     async def receive() -> dict[str, object]:
         piece = await anext(pieces, None)
+        if piece == GONE:
+            return {"type": "http.disconnect"}
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
     async def send(message: Any) -> None:
@@ -97,6 +100,18 @@ async def test_json_has_a_limit_of_its_own_and_a_npy_the_larger_one(client: Asyn
     reply = await asked(client, whole(npy(array)), None, NPY, accept=NPY)
     assert reply.status == 200
     assert np.load(io.BytesIO(reply.body)).shape == array.shape
+
+
+async def test_a_caller_that_goes_while_it_sends_is_no_crash_of_the_application(client: AsyncHybridClient) -> None:
+    """As an exception it would be a 500 and a traceback in the server's log."""
+
+    async def cut() -> AsyncIterator[bytes]:
+        yield b'{"inputs": [['
+        yield GONE
+
+    reply = await asked(client, cut())
+    assert (reply.status, reply.json["error"]) == (400, "BodyIncomplete")
+    assert reply.json["message"] == "The connection ended before the whole body was there; send it again."
 
 
 async def test_no_body_is_longer_than_the_longest(client: AsyncHybridClient) -> None:

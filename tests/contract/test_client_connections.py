@@ -285,6 +285,39 @@ def test_an_address_that_is_gone_leaves_time_for_the_next(full: int, monkeypatch
         assert _ask("many.example", timeout_s=4) == ["m"]
 
 
+def test_a_name_that_nobody_resolves_is_waited_for_within_the_deadline_by_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A resolver that does not answer takes ten seconds by default, and cannot be interrupted."""
+    real, answers, asked = socket.getaddrinfo, threading.Event(), []
+
+    def silent(host: str, *more: Any, flags: int = 0, **named: Any) -> Any:
+        if flags & socket.AI_NUMERICHOST:
+            return real(host, *more, flags=flags, **named)
+        asked.append(threading.current_thread())
+        answers.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    with HybridClient("silent.example:8000", protocol="http", timeout_s=0.3, retries=0) as client:
+        started = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(DeadlineExceeded, match="no connection in time"):
+                client.models()
+        assert time.monotonic() - started < 5
+        assert len(asked) == 1
+        answers.set()
+        asked[0].join(10)
+        with pytest.raises(ServerUnavailable, match="Temporary failure in name resolution"):
+            client.models()
+        asked[1].join(10)
+        assert not asked[1].is_alive()
+    # An address takes no thread.
+    with _server(_politely) as (url, _):
+        assert _ask(url) == ["m"]
+    assert len(asked) == 2
+
+
 @asking
 def test_a_name_that_cannot_be_one_is_unavailable(ask: Callable[..., list[str]]) -> None:
     with pytest.raises(ServerUnavailable):

@@ -15,7 +15,7 @@ import grpc
 import pytest
 import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from understudy_client import AsyncHybridClient, HybridClient, ServerUnavailable, UnderstudyClientError
+from understudy_client import AsyncHybridClient, HybridClient, InvalidSettings, ServerUnavailable, UnderstudyClientError
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,14 @@ def test_a_server_that_asks_for_a_certificate_gets_none(
 ) -> None:
     with pytest.raises(UnderstudyClientError):
         names(address, ssl=True, root_certificates=server.authority)
+
+
+@pytest.mark.parametrize("names", [_names, _async_names], ids=["blocking", "asyncio"])
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_file_that_is_there_and_cannot_be_read_is_named(names: Any, protocol: str) -> None:
+    """As another user's is; this one nobody can read from its beginning."""
+    with pytest.raises(InvalidSettings, match=r"root_certificates='/proc/self/mem' cannot be used: expected .*PEM"):
+        names(("127.0.0.1:1", protocol), ssl=True, root_certificates="/proc/self/mem")
 
 
 def test_a_kept_connection_is_used_again_over_tls(http_url: str, server: Files, own: dict[str, Path]) -> None:

@@ -4,7 +4,10 @@ The flags of serve.sh meet a real Triton in tests/live/test_deploy_on_triton.py.
 """
 
 import ast
+import configparser
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,8 +21,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from serving import TritonServer
+from serving.__main__ import _parser
 from serving.command import server_arguments
 from serving.locate import Installation
+from serving.server import _KILL_AFTER_DRAIN_S
 from serving.shared_memory import region_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -389,6 +394,56 @@ def test_tls_without_its_files_starts_nothing(tmp_path: Path, missing: str) -> N
     result = run(DEPLOY / "serve.sh", env=environment)
     assert result.returncode == 2
     assert f"{tmp_path}/{missing} is not there" in result.stderr
+
+
+def test_over_tls_http_alone_is_closed_and_prometheus_reaches_the_metrics(tmp_path: Path) -> None:
+    """Without an address of their own Triton's metrics listen where HTTP does: inside the container alone."""
+    for name in ("server.crt", "server.key"):
+        (tmp_path / name).touch()
+    triton = tmp_path / "tritonserver"
+    triton.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    triton.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "UNDERSTUDY_CONTROL_KEY": "k" * 32}
+    for tls, expected in (("", []), (str(tmp_path), ["--http-address=127.0.0.1", "--metrics-address=0.0.0.0"])):
+        given = run(DEPLOY / "serve.sh", "--last", env=environment | {"UNDERSTUDY_TLS": tls}).stdout.splitlines()
+        assert [word for word in given if "-address=" in word] == expected
+        assert given[-1] == "--last"
+
+
+def unit() -> configparser.ConfigParser:
+    """The unit of systemd; no key of it stands twice."""
+    parsed = configparser.ConfigParser(interpolation=None, strict=True)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read(DEPLOY / "understudy.service")
+    return parsed
+
+
+def test_the_service_runs_what_make_serve_runs_and_stops_it_in_order() -> None:
+    service = unit()["Service"]
+    python, *words = shlex.split(service["ExecStart"])
+    assert python == f"{service['WorkingDirectory']}/.venv/bin/python"
+    assert words[:3] == ["-m", "serving", "serve"]
+    assert "$(PY) -m serving serve" in (ROOT / "Makefile").read_text()
+    given = _parser().parse_args(words[2:])
+    # The stop of `serve` ends by itself before systemd kills what is left.
+    assert int(service["TimeoutStopSec"]) > given.drain + _KILL_AFTER_DRAIN_S + 5
+    assert (service["Type"], service["KillMode"], service["Restart"]) == ("simple", "mixed", "on-failure")
+    assert service["User"] not in ("", "root")
+    assert (
+        f"useradd --system --home-dir {service['WorkingDirectory']} " in (ROOT / "docs" / "production.md").read_text()
+    )
+
+
+def test_systemd_takes_the_service_where_it_is_there_to_ask(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        return
+    text = (DEPLOY / "understudy.service").read_text().replace("/opt/understudy/.venv/bin/python", sys.executable)
+    copy = tmp_path / "understudy.service"
+    copy.write_text(text)
+    assert "understudy.service" not in run(analyze, "verify", copy).stderr
+    copy.write_text(text.replace("KillMode=mixed", "KillMod=mixed"))
+    assert "'KillMod'" in run(analyze, "verify", copy).stderr
 
 
 @WATCHERS

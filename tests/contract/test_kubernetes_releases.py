@@ -23,7 +23,7 @@ from tests.contract.kubernetes import (
     pod,
     servers,
 )
-from tests.contract.test_monitoring import TRITON, metrics, watched
+from tests.contract.test_monitoring import TRITON, metrics, promtool, watched
 
 # Releases.
 
@@ -206,7 +206,7 @@ def test_every_metric_that_is_asked_for_is_one_that_triton_the_hybrid_or_the_wat
     queries = {trigger["name"]: trigger["metadata"]["query"] for trigger in triggers}
     assert {name: metrics(query) for name, query in queries.items()} == {
         "queue": {"nv_inference_queue_duration_us"},
-        "pending": {"ml_pending_requests"},
+        "pending": {"ml_pending_requests", "ml_told_timestamp_seconds"},
         "fallbacks": {"ml_backend_selected"},
     }
     groups = [group for one in of_kind("PrometheusRule", "overlays/production") for group in one["spec"]["groups"]]
@@ -218,6 +218,32 @@ def test_every_metric_that_is_asked_for_is_one_that_triton_the_hybrid_or_the_wat
         assert query.startswith("sum("), "what does not fall as pods come would scale to the maximum"
         assert set(re.findall(r'namespace="(\w+)"', query)) == {"understudy"}
     assert 'reason!="preferred"' in queries["fallbacks"]
+
+
+def test_what_a_killed_hybrid_left_in_the_metrics_keeps_no_pods(tmp_path):
+    triggers = only("ScaledObject", "overlays/production")["spec"]["triggers"]
+    [query] = [trigger["metadata"]["query"] for trigger in triggers if trigger["name"] == "pending"]
+    labels = 'namespace="understudy", pod="a", model="net"'
+    shown = {
+        f'ml_pending_requests{{{labels}, process="17"}}': "640x60",
+        f'ml_told_timestamp_seconds{{{labels}, process="17"}}': "1700000000+15x4 1700000060x56",
+        f'ml_pending_requests{{{labels}, process="99"}}': "_x5 2x55",
+        f'ml_told_timestamp_seconds{{{labels}, process="99"}}': "_x5 1700000075+15x55",
+        # Of an older release: it does not tell when it told.
+        'ml_pending_requests{namespace="understudy", pod="b", model="net", process="17"}': "5x60",
+    }
+    expected = {"1m": 645, "10m": 7}
+    one = {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in shown.items()],
+        "promql_expr_test": [
+            {"expr": query, "eval_time": when, "exp_samples": [{"labels": "{}", "value": value}]}
+            for when, value in expected.items()
+        ],
+    }
+    (tmp_path / "keda.yml").write_text(json.dumps({"evaluation_interval": "15s", "tests": [one]}))
+    result = promtool("test", "rules", str(tmp_path / "keda.yml"))
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_scaling_keeps_within_its_bounds_and_owns_the_number_of_pods():

@@ -4,18 +4,22 @@ import ast
 import re
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from conversion.errors import PublishError
 from deploy.tools import every_pod, watch
 from serving.connection import CONTROL_HEADER
 from serving.control import ModelControl
-from serving.errors import KeyRefused
+from serving.errors import KeyRefused, RepositoryUnreadable, ServerUnreachable
+from serving.watch.telling import Telling
 from tests.contract.kubernetes import (
     CUSTOM,
     FOLDERS,
@@ -122,12 +126,57 @@ def test_the_header_is_the_one_that_serve_sh_asks_for():
 def test_the_watch_is_let_in_by_its_key_alone(restricted):
     address = f"127.0.0.1:{restricted.port}"
     with ModelControl(address, key="the key") as control:
-        assert watch.answers(control)
+        assert watch.silence(control) == ""
         assert {one.name for one in control.index()} == {"net", "net_onnx", "net_original"}
-    with ModelControl(address, key="another") as control:
-        assert not watch.answers(control)
     with ModelControl(address) as control, pytest.raises(KeyRefused, match="set UNDERSTUDY_CONTROL_KEY"):
         control.index()
+
+
+@pytest.mark.parametrize(
+    "refusal", [KeyRefused("pod:8001", "UNDERSTUDY_CONTROL_KEY"), RepositoryUnreadable("pod:8001", "models/.#config")]
+)
+def test_a_server_that_refuses_the_watch_is_there_and_the_watch_says_so(monkeypatch, refusal):
+    """Else it would wait without a word and without metrics, as if Triton were still starting."""
+
+    def index(_):
+        raise refusal
+
+    monkeypatch.setattr(ModelControl, "index", index)
+    registry, lines, stop = CollectorRegistry(), [], threading.Event()
+    # The machine may run one of its own.
+    monkeypatch.setattr(watch, "server_pid", lambda: None)
+    with ModelControl("127.0.0.1:1") as control:
+        watch.await_server(control, lines.append, stop)
+        assert lines == []
+        telling = Telling(lines.append, registry)
+        watching = threading.Thread(target=watch.look_after, args=(control, telling, None, stop))
+        watching.start()
+        end = time.monotonic() + 10
+        while not lines and time.monotonic() < end:
+            time.sleep(0.02)
+        stop.set()
+        watching.join()
+    assert str(refusal) in lines[0]
+    assert registry.get_sample_value("understudy_watch_server_up") == 0
+
+
+def test_the_watch_says_once_for_each_reason_why_it_waits(monkeypatch):
+    reasons = ["not yet", "not yet", "name unknown", "not yet", None]
+
+    def index(_):
+        reason = reasons.pop(0)
+        if reason:
+            raise ServerUnreachable("pod:8001", reason)
+        return []
+
+    monkeypatch.setattr(ModelControl, "index", index)
+    monkeypatch.setattr(watch, "_PAUSE_S", 0.0)
+    lines = []
+    with ModelControl("127.0.0.1:1") as control:
+        watch.await_server(control, lines.append, threading.Event())
+    assert reasons == []
+    assert [re.search("not yet|name unknown", line)[0] for line in lines] == ["not yet", "name unknown", "not yet"]
+    assert all(line.startswith("waits for the server: no Triton answers at pod:8001") for line in lines)
 
 
 def test_every_pod_loads_the_hybrid_between_its_twins(restricted, monkeypatch, capsys):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.contract.kubernetes import ROOT, WORKLOADS, containers, only, pod
+from tests.contract.kubernetes import FOLDERS, HOME, ROOT, WORKLOADS, containers, of_kind, only, pod, rendered
 
 FOLDER = "model_repository"
 
@@ -48,3 +48,20 @@ def test_the_docs_name_that_folder_in_every_command():
     assert set(named) == {f"/volume/{FOLDER}"}
     [copied] = re.findall(r" cp (\S+) .*?:(\S+)\n", text)
     assert copied == (FOLDER, "/volume")
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDERS if of_kind("Job", name)])
+def test_the_docs_start_a_job_anew_where_the_last_one_is_still_there(name):
+    """What was applied once is applied: the second time within `ttlSecondsAfterFinished` nothing would run.
+
+    In the foreground the old pods go first, so that no command that follows finds one of them.
+    """
+    assert all(one["spec"]["ttlSecondsAfterFinished"] for one in of_kind("Job", name))
+    folder = (HOME / name).relative_to(ROOT)
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    applied = [line.strip() for line in text.splitlines() if f"kubectl apply -k {folder}" in line]
+    assert applied == [
+        f"kubectl delete --cascade=foreground --ignore-not-found -k {folder} && kubectl apply -k {folder}"
+    ]
+    # Nothing goes with it that others need.
+    assert {one["kind"] for one in rendered(name)} <= {"Job", "NetworkPolicy", "Service"}

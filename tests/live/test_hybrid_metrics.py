@@ -1,6 +1,9 @@
 """What the hybrid tells of itself on Triton's own metrics endpoint."""
 
+import re
+import signal
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -113,6 +116,38 @@ def test_the_breaker_is_shown_and_a_reload_begins_anew(net, triton):
     triton.control.load("measured")
     ask(net)
     until(triton, {("ml_inference_total", "onnx", "ok"): 1, ("ml_breaker_state", "onnx"): 0})
+
+
+def by_process(triton, model, metric):
+    """What each process of a hybrid last told of one metric, the first twin's where there is one of each."""
+    with urllib.request.urlopen(f"http://{triton.server.metrics_url}/metrics", timeout=5) as page:
+        lines = [line for line in page.read().decode().splitlines() if line.startswith(f"{metric}{{")]
+    ours = [line for line in lines if f'model="{model}"' in line and 'backend="original"' not in line]
+    return {int(re.search(r'process="(\d+)"', line)[1]): float(line.split()[-1]) for line in ours}
+
+
+def test_a_process_that_is_killed_leaves_its_gauges_and_tells_no_more(triton):
+    """Triton shows to its end what such a process told last: rules and panels take no gauge that is as old."""
+    net = Net(triton, "killed", Shape(twin_instances=1)).load()
+    try:
+        ask(net)
+        reached(triton, "killed", lambda found: found["ml_breaker_state", "onnx"] == 0)
+        [dead] = net.stubs("hybrid")
+        net.signal("hybrid", signal.SIGKILL)
+        triton.control.reload("killed")
+        ask(net)
+        [alive] = net.stubs("hybrid")
+        reached(triton, "killed", lambda _: alive in by_process(triton, "killed", "ml_told_timestamp_seconds"))
+        before = by_process(triton, "killed", "ml_told_timestamp_seconds")
+        reached(
+            triton,
+            "killed",
+            lambda _: by_process(triton, "killed", "ml_told_timestamp_seconds")[alive] > before[alive],
+        )
+        assert by_process(triton, "killed", "ml_told_timestamp_seconds")[dead] == before[dead] < before[alive]
+        assert by_process(triton, "killed", "ml_breaker_state").keys() == {dead, alive}
+    finally:
+        net.close()
 
 
 def test_reloading_under_load_while_the_endpoint_is_read_ends_nothing(net, triton):

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from .problems import Refusal
 from .settings import Settings
@@ -33,7 +34,7 @@ def content_type(request: Request) -> str:
 
 
 async def read_body(request: Request, kind: str, settings: Settings, limit_s: float) -> bytearray:
-    """Return the body; raises `Refusal` for one that is not there in time, or is longer than it may be.
+    """Return the body; raises `Refusal` for one that is cut off, not there in time, or longer than it may be.
 
     How long it was said to be counts only where that is too long by far.
 
@@ -54,6 +55,10 @@ async def read_body(request: Request, kind: str, settings: Settings, limit_s: fl
                         body += piece
                     elif length > patience:
                         break
+        # Nobody reads this answer; without it the log would show a caller's end as a crash of the application.
+        except ClientDisconnect as error:
+            sentence = "The connection ended before the whole body was there; send it again."
+            raise Refusal(HTTPStatus.BAD_REQUEST, "BodyIncomplete", sentence) from error
         except TimeoutError as error:
             sentence = (
                 f"The body was not there within {limit_s:g} s; send fewer rows in one request, or allow more time."

@@ -1,6 +1,6 @@
 """What a caller is told when there is no answer: one status and one sentence for each kind of error.
 
-    400  MalformedBody (no JSON, no .npy, lists in lists without end)
+    400  MalformedBody (no JSON, no .npy, lists in lists without end), BodyIncomplete (the caller has gone)
     404  ModelNotFound, NotOffered
     406  NoSingleOutput, NotInNpy: a .npy holds one array, and no string that ends in zeros
     408  BodyTooSlow; the connection is closed, since the rest of the body may still come

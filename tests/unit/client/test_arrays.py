@@ -41,6 +41,30 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
             read_inputs(file, named)
 
 
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [(b"(3, 4), (", r"no \.npy or \.npz"), (b"(3, 9999999999999), }", "more than memory has room for")],
+)
+def test_a_npy_with_a_damaged_header_is_named(tmp_path: Path, shape: bytes, problem: str) -> None:
+    """NumPy raises tokenize's errors as well, and takes the header's word for the size."""
+    file = tmp_path / "one.npy"
+    np.save(file, np.zeros((3, 4), np.float32))
+    file.write_bytes(file.read_bytes().replace(b"(3, 4), }".ljust(30), shape.ljust(30)))
+    with pytest.raises(ArrayFileError, match=problem):
+        read_inputs(str(file), [])
+
+
+def test_a_npz_with_damaged_values_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "one.npz"
+    np.savez_compressed(file, x=np.random.default_rng(0).random((50, 40)).astype(np.float32))
+    content = bytearray(file.read_bytes())
+    # Behind the entry's header; deflate has no blocks of the third type.
+    content[30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")] |= 0b110
+    file.write_bytes(content)
+    with pytest.raises(ArrayFileError, match=r"no \.npy or \.npz"):
+        read_inputs(str(file), [])
+
+
 @pytest.mark.parametrize("datatype", [*NUMPY_DTYPES, "BF16"])
 @pytest.mark.parametrize("batch", [0, 4])
 def test_made_up_values_are_what_the_model_takes(datatype: str, batch: int) -> None:

@@ -98,15 +98,35 @@ def test_all_is_told_with_the_model_and_the_process(quick):
         tally.add("ml_inference_total", "onnx", "ok")
     tally.add("ml_inference_total", "none", "invalid", amount=3)
     state[0] = 1.0
+    before = time.time()
     telling.stop()
     same = [("model", "net"), ("process", str(os.getpid()))]
+    told = server.shown.pop(("ml_told_timestamp_seconds", *same))
+    assert before <= told <= time.time()
     assert server.shown == {
         ("ml_inference_total", ("backend", "onnx"), *same, ("status", "ok")): 5,
         ("ml_inference_total", ("backend", "none"), *same, ("status", "invalid")): 3,
         ("ml_breaker_state", ("backend", "onnx"), *same): 1,
     }
-    assert sorted(server.made) == [("ml_breaker_state", False), ("ml_inference_total", True)]
+    assert sorted(server.made) == [
+        ("ml_breaker_state", False),
+        ("ml_inference_total", True),
+        ("ml_told_timestamp_seconds", False),
+    ]
     assert warnings == []
+
+
+def test_when_it_was_told_changes_each_time_so_that_a_dead_process_shows(quick):
+    server = Server()
+    telling = Exporter("net", Tally(), dict, server.family, lambda text: None)
+    telling.start()
+    seen = set()
+    end = time.monotonic() + 10
+    while len(seen) < 3:
+        assert time.monotonic() < end
+        seen |= set(server.shown.values()) - {0.0}
+        time.sleep(0.005)
+    telling.stop()
 
 
 def test_what_goes_wrong_is_said_once_and_ends_nothing(quick):
@@ -123,7 +143,7 @@ def test_what_goes_wrong_is_said_once_and_ends_nothing(quick):
     tally.add("ml_inference_total", "onnx", "ok")
     telling.stop()
     assert warnings == ["metrics cannot be told: RuntimeError: no"]
-    assert list(server.shown.values()) == [1]
+    assert [value for key, value in server.shown.items() if key[0] == "ml_inference_total"] == [1]
 
 
 def test_every_metric_says_what_it_tells():
