@@ -32,7 +32,7 @@ def held(server_pid: int) -> Held:
     maps = [_lines(Path(f"/proc/{status['Pid']}/maps")) for status in living]
     return Held(
         # Shared memory is counted by itself: every process that maps it would count it again.
-        rss_mb=sum(_kb(status, "RssAnon") + _kb(status, "RssFile") for status in living) / 1024,
+        rss_mb=sum(_kib(status, "RssAnon") + _kib(status, "RssFile") for status in living) * 1024 / 1e6,
         shm_mb=sum(path.stat().st_blocks * 512 for path in SHM.glob("triton_*")) / 1e6,
         mappings=sum(maps),
         threads=sum(int(status["Threads"]) for status in living),
@@ -53,7 +53,7 @@ def _status(pid: int) -> dict[str, str]:
     return dict((key, value.strip()) for key, _, value in (line.partition(":") for line in lines))
 
 
-def _kb(status: dict[str, str], key: str) -> int:
+def _kib(status: dict[str, str], key: str) -> int:
     return int(status.get(key, "0 kB").split()[0])
 
 
