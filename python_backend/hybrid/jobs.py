@@ -7,12 +7,16 @@ import threading
 from collections.abc import Callable, Sequence
 
 from .batch import Answer, Batch, join
+from .breaker import Ticket
 from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
 from .preference import other
-from .router import Router, Tickets
+from .router import Router, Tickets, undecided
 
 # Why a twin could not be asked at all, so that a later attempt may well succeed.
 _NOT_ASKED = ("gone", "open")
+
+# The share of a twin's time that it had at least: a tenth may go by until a thread is free.
+_NEARLY = 0.9
 
 # Hands an answer, or the reason why there is none, to the caller of one request.
 Deliver = Callable[[Batch, "Answer | HybridError"], None]
@@ -41,8 +45,10 @@ class Job:
         # Until it begins, and once the turn to the fallback is taken, only the deadline is left to watch.
         self.expires = self.deadline
         self._budget_s = self.patience_s
-        self._begun = self._falls_back = False
+        self._begun = False
         self._abandoned = False
+        self._started = now
+        self._owed: list[tuple[float, Ticket, str]] = []
         self._tickets: Tickets = {}
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
@@ -69,13 +75,6 @@ class Job:
         return all(each.locked() for each in self._answered)
 
     @property
-    def _fair(self) -> bool:
-        """Whether a late twin is to blame: a request that waited long for a thread has little time left to give."""
-        wishes = self.batch.wishes
-        wanted = wishes.deadline_s - wishes.primary_budget_s if self._falls_back else self.patience_s
-        return 2 * self._budget_s >= wanted
-
-    @property
     def asked_now(self) -> str:
         """The twin whose answer it waits for."""
         prefer = self.batch.wishes.prefer
@@ -94,7 +93,7 @@ class Job:
         """
         if self._begun:
             self._turn, self._tickets = threading.Lock(), {}
-        self._begun, self._falls_back, self._abandoned = True, False, False
+        self._begun, self._abandoned, self._started = True, False, now
         if self._router.falls_back:
             wishes = self.batch.wishes
             left_s = self.deadline - now
@@ -119,8 +118,7 @@ class Job:
 
     def begin_fallback(self, now: float) -> None:
         """A thread takes it up to fall back, in what time is left."""
-        self._falls_back = True
-        self._budget_s = self.deadline - now
+        self._started = now
 
     def may_ask_again(self, cause: TwinFailed) -> bool:
         """Whether the primary, which could not be asked because of `cause`, may be by now."""
@@ -137,7 +135,11 @@ class Job:
         try:
             answer = self._router.primary(self.batch, tickets)
         except TwinFailed as error:
-            return error if self._take(turn) else None
+            if not self.is_answered and self._take(turn):
+                return error
+            # Nobody waits for this call any more, and nobody else will tell what came of it.
+            undecided(tickets)
+            return None
         except BothFailed as error:
             self._fail(error)
             return None
@@ -174,18 +176,39 @@ class Job:
             self.expires = now
         return waits
 
-    def late(self) -> TwinFailed:
+    def late(self, now: float) -> TwinFailed:
         """Note that the primary is late, or gone; gives the cause."""
+        prefer = self.batch.wishes.prefer
+        # The call to it speaks for itself when it returns; the fallback's knows of its own ticket alone.
+        tickets, self._tickets = self._tickets, {}
         if self._abandoned:
-            return TwinFailed(self.batch.wishes.prefer, "it was gone before it answered", "gone")
-        return self._router.late(self.batch.wishes.prefer, self._tickets, self._budget_s, fair=self._fair)
+            return TwinFailed(prefer, "it was gone before it answered", "gone")
+        return self._late(prefer, tickets, self._budget_s, now)
 
-    def pass_deadline(self) -> None:
+    def _late(self, twin: str, tickets: Tickets, limit_s: float, now: float) -> TwinFailed:
+        """Note that nobody waits for a twin any more. It is to blame once it had as long as the model itself gives it.
+
+        Until then its call may come back well: a caller that gives little time, or has little left, blames nobody.
+        """
+        due = self._started + _NEARLY * self._router.due_s(first=twin == self.batch.wishes.prefer)
+        cause = self._router.late(twin, tickets, limit_s, fair=now >= due)
+        if now < due and twin in tickets:
+            self._owed.append((due, tickets[twin], cause.cause))
+        return cause
+
+    def blame(self, now: float) -> float:
+        """Tell of calls that outlived first their caller's time and by now the model's; gives when to look again."""
+        for due, ticket, cause in self._owed:
+            if now >= due:
+                ticket.failed(cause, late=True)
+        return min((due for due, ticket, _ in self._owed if not ticket.told), default=math.inf)
+
+    def pass_deadline(self, now: float) -> None:
         """Answer that time ran out while a twin was asked."""
         self.expires = math.inf
         wishes = self.batch.wishes
         if self._begun:
-            self._router.late(self.asked_now, self._tickets, wishes.deadline_s, fair=self._fair)
+            self._late(self.asked_now, self._tickets, wishes.deadline_s, now)
         self.answer(DeadlinePassed(wishes.deadline_s, f"{wishes.prefer} was asked first"))
 
     def pass_deadline_in_line(self, cause: TwinFailed | None) -> None:

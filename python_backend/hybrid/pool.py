@@ -165,6 +165,9 @@ class Pool:
                     if now >= job.expires:
                         self._expire(worker, job, now)
                     nearest = min(nearest, job.expires)
+            # Late calls that have not returned: the model's own time may be up as well by now.
+            owing = [job for worker in (*self._workers, *self._lost) if (job := worker.job) is not None]
+            nearest = min([nearest, *(job.blame(now) for job in owing)])
             if self._start_waiting(now):
                 nearest = min(nearest, now + _LOOK_BACK_S)
             nearest = min(nearest, self._pass_deadlines(now))
@@ -203,10 +206,10 @@ class Pool:
     def _expire(self, worker: Worker, job: Job, now: float) -> None:
         twin = job.asked_now
         if now >= job.deadline:
-            job.pass_deadline()
+            job.pass_deadline(now)
             self._replace(worker, job, twin)
         elif job.turn():
-            cause = job.late()
+            cause = job.late(now)
             if not self._replace(worker, job, twin, cause):
                 job.answer(TwinFailed("the hybrid", f"{self.lost} late calls have not returned", "crowded"))
         else:

@@ -84,6 +84,10 @@ class Router:
         """The time that the quickest of this twin's last answers took, its queue included; 0 where there is none."""
         return min(tuple(self._took_s[twin]), default=0.0)
 
+    def due_s(self, *, first: bool) -> float:
+        """How long the model itself, whatever a caller wishes, gives the twin that is asked first, or the other one."""
+        return self._settings.due_s(first=first)
+
     def admits(self, twin: str) -> bool:
         """Whether this twin would be asked, be it for a probe."""
         if twin in self.quarantined or not self.breakers[twin].admits:
@@ -107,7 +111,7 @@ class Router:
         except TwinFailed:
             if not self._settings.fallback_enabled:
                 # Nobody else is asked, so nobody can tell whether it was the request.
-                _undecided(tickets)
+                undecided(tickets)
             raise
         bad = None if twin == "original" else bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
         if bad is None:
@@ -116,7 +120,7 @@ class Router:
             return answer
         cause = self._refused(twin, bad)
         if not self._settings.fallback_enabled:
-            _undecided(tickets)
+            undecided(tickets)
             raise cause
         if bad.all():
             return self.fallback(batch, cause, tickets)
@@ -145,7 +149,7 @@ class Router:
                 raise self._refused(twin, bad)
         except TwinFailed as error:
             # A request that neither can answer says nothing about either.
-            _undecided(tickets)
+            undecided(tickets)
             raise BothFailed(cause, error) from error
         finally:
             self._count_fallback(-1)
@@ -158,12 +162,12 @@ class Router:
     def late(self, twin: str, tickets: Tickets, limit_s: float, *, fair: bool = True) -> TwinFailed:
         """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback.
 
-        Where the limit was not `fair`, the twin's breaker does not hear of it.
+        Where the limit was not `fair`, the twin's breaker does not hear of it yet.
         """
         cause = TwinFailed(twin, f"no answer within its budget of {limit_s * 1e3:.0f} ms", "late")
         self._tally.add("ml_deadline_missed_total", twin)
-        if twin in tickets:
-            tickets[twin].failed(cause.cause, late=True) if fair else tickets[twin].undecided()
+        if fair and twin in tickets:
+            tickets[twin].failed(cause.cause, late=True)
         return cause
 
     def _answer(self, twin: str, batch: Batch, tickets: Tickets, *, is_spared: bool) -> Answer:
@@ -200,9 +204,7 @@ class Router:
         return self._clock() - self._copies.get(twin, -math.inf) < _COPY_LOST_S
 
     def _probe_aside(self, twin: str, batch: Batch, ticket: Ticket) -> None:
-        wishes, started = batch.wishes, self._clock()
-        first = twin == wishes.prefer
-        limit_s = wishes.primary_budget_s if first else wishes.deadline_s - wishes.primary_budget_s
+        limit_s, started = self.due_s(first=twin == batch.wishes.prefer), self._clock()
 
         def probe() -> None:
             try:
@@ -258,7 +260,8 @@ class Router:
             self._falling_back += by
 
 
-def _undecided(tickets: Tickets) -> None:
+def undecided(tickets: Tickets) -> None:
+    """Tell of all that their calls say nothing about the twins."""
     # A late call of the same job may add one meanwhile.
     for ticket in tuple(tickets.values()):
         ticket.undecided()
