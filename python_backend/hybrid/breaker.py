@@ -67,6 +67,17 @@ class Ticket:
         self._breaker.drop(self)
 
 
+# The ticket of each twin that was asked for a batch: whoever sees it fail tells its verdict.
+Tickets = dict[str, Ticket]
+
+
+def undecided(tickets: Tickets) -> None:
+    """Tell of each that its call says nothing about the twin."""
+    # A late call of the same job may add one meanwhile.
+    for ticket in tuple(tickets.values()):
+        ticket.undecided()
+
+
 class Breaker:
     """Counts the verdicts on one twin's calls. Thread-safe.
 

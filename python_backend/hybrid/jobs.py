@@ -6,11 +6,15 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .batch import Answer, Batch, join
-from .breaker import Ticket
-from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
+from .breaker import Ticket, Tickets, undecided
+from .errors import DeadlinePassed, HybridError, TwinFailed
 from .preference import other
-from .router import Router, Tickets, undecided
+from .router import Router
+from .rows import SomeRowsRefused
 
 # Why a twin could not be asked at all, so that a later attempt may well succeed.
 _NOT_ASKED = ("gone", "open")
@@ -135,18 +139,19 @@ class Job:
         try:
             answer = self._router.primary(self.batch, tickets)
         except TwinFailed as error:
+            if isinstance(error, SomeRowsRefused):
+                # Callers whose own rows are right need not wait for the others'.
+                self._router.handed_on(self.batch, tickets, self.answer(error.answer, error.bad))
             if not self.is_answered and self._take(turn):
                 return error
             # Nobody waits for this call any more, and nobody else will tell what came of it.
             undecided(tickets)
             return None
-        except BothFailed as error:
-            self._fail(error)
-            return None
+        answered = 0
         try:
-            self.answer(answer)
+            answered = self.answer(answer)
         finally:
-            self._router.handed_on(answer, self.batch, tickets)
+            self._router.handed_on(self.batch, tickets, answered)
         return None
 
     def turn(self) -> bool:
@@ -166,7 +171,7 @@ class Job:
         except HybridError as error:
             self._fail(error)
             return
-        self.answer(answer)
+        self._router.fell_back(self.batch, cause, self.answer(answer))
 
     def abandon(self, twin: str, now: float) -> bool:
         """Wait no longer for this twin, which is gone; False where another one is asked."""
@@ -216,20 +221,24 @@ class Job:
         found = f"{cause}; as many calls as may fall back do so" if cause else "all threads were busy"
         self.answer(DeadlinePassed(self.batch.wishes.deadline_s, found))
 
-    def answer(self, answer: Answer | HybridError) -> None:
-        """Answer each caller that has not been answered."""
+    def answer(self, answer: Answer | HybridError, bad: NDArray[np.bool_] | None = None) -> int:
+        """Answer each caller that has not been answered, and none of whose rows is `bad`; gives how many."""
         members = self.batch.members
-        start = 0
+        start = answered = 0
         for number, member in enumerate(members):
-            rows = answer
-            if len(members) > 1 and isinstance(answer, Answer):
-                rows = answer.slice(start, start + member.rows)
-            start += member.rows
-            self._answer_one(number, rows)
+            rows, stop = answer, start + member.rows
+            if bad is None or not bad[start:stop].any():
+                if len(members) > 1 and isinstance(answer, Answer):
+                    rows = answer.slice(start, stop)
+                answered += self._answer_one(number, rows)
+            start = stop
+        return answered
 
-    def _answer_one(self, number: int, answer: Answer | HybridError) -> None:
-        if self._answered[number].acquire(blocking=False):
+    def _answer_one(self, number: int, answer: Answer | HybridError) -> bool:
+        first = self._answered[number].acquire(blocking=False)
+        if first:
             self._deliver(self.batch.members[number], answer)
+        return first
 
     def _fail(self, error: HybridError) -> None:
         """Where several requests share a call, one of them may have spoilt it: ask for each alone."""
@@ -240,16 +249,16 @@ class Job:
         for number, member in enumerate(members):
             # After the deadline nobody waits for the others any more.
             if not self._answered[number].locked():
-                self._answer_one(number, self._alone(member))
+                self._answer_alone(number, member)
 
-    def _alone(self, member: Batch) -> Answer | HybridError:
+    def _answer_alone(self, number: int, member: Batch) -> None:
         tickets: Tickets = {}
         try:
             try:
                 answer = self._router.primary(member, tickets)
+                self._router.handed_on(member, tickets, self._answer_one(number, answer))
             except TwinFailed as error:
-                return self._router.fallback(member, error, tickets)
+                answer = self._router.fallback(member, error, tickets)
+                self._router.fell_back(member, error, self._answer_one(number, answer))
         except HybridError as error:
-            return error
-        self._router.handed_on(answer, member, tickets)
-        return answer
+            self._answer_one(number, error)

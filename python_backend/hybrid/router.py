@@ -13,17 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import Answer, Batch
-from .breaker import Breaker, State, Ticket
+from .breaker import Breaker, State, Ticket, Tickets, undecided
 from .errors import BothFailed, RowsRefused, TwinFailed
 from .guard import bad_rows, broken_output
 from .preference import TWINS, other
+from .rows import SomeRowsRefused, left_to_ask, mixed, put_together
 from .settings import Settings
 from .tally import Tally
 
 # Asks one twin for one batch. Raises TwinFailed.
 Ask = Callable[[str, Batch], Answer]
-# The ticket of each twin that was asked for a batch: whoever sees it fail tells its verdict.
-Tickets = dict[str, Ticket]
 # How many of a twin's last answers tell how fast it is now.
 _PACE_OF = 16
 # A copy of a request that has not returned after so long keeps another one from asking no longer.
@@ -99,11 +98,11 @@ class Router:
         self.quarantined[twin] = cause
 
     def primary(self, batch: Batch, tickets: Tickets) -> Answer:
-        """The preferred twin's answer; rows of the ONNX twin that are bad are the original's.
+        """The preferred twin's answer. Once callers have it, `handed_on` is to be called.
 
-        What the original says stands even where it is bad itself: there is nothing better to compare with. Once the
-        caller has the answer, `handed_on` is to be called. Raises TwinFailed, after which `fallback` is to be asked,
-        and tells then whose fault it was.
+        Raises TwinFailed, after which `fallback` is to be asked, and tells then whose fault it was; SomeRowsRefused
+        where that is to be asked for some rows alone. What the original says stands even where it is bad itself: there
+        is nothing better to compare with.
         """
         twin = batch.wishes.prefer
         try:
@@ -123,28 +122,37 @@ class Router:
             undecided(tickets)
             raise cause
         if bad.all():
-            return self.fallback(batch, cause, tickets)
+            raise cause
         # Rows that come out alone may be their callers' fault, and the others are right.
-        self._selected(twin, "preferred", batch, tickets)
-        return answer.patched(bad, self.fallback(batch.take(bad), cause, tickets))
+        tickets[twin].succeeded()
+        raise SomeRowsRefused(twin, bad, answer)
 
-    def handed_on(self, answer: Answer, batch: Batch, tickets: Tickets) -> None:
-        """Give the preferred twin credit for an answer of `primary` that is all its own: nobody waits for this."""
-        twin = batch.wishes.prefer
-        if isinstance(answer.served_by, str) and answer.served_by == twin:
-            self._selected(twin, "preferred", batch, tickets)
+    def handed_on(self, batch: Batch, tickets: Tickets, answered: int) -> None:
+        """Give the preferred twin credit for an answer that so many requests got: nobody waits for this."""
+        tickets[batch.wishes.prefer].succeeded()
+        self._selected(batch.wishes.prefer, "preferred", answered)
+
+    def fell_back(self, batch: Batch, cause: TwinFailed, answered: int) -> None:
+        """Count an answer of `fallback`, after `cause`, that so many requests got."""
+        if answered:
+            self._selected(other(batch.wishes.prefer), cause.kind, answered)
+            self._selected(batch.wishes.prefer, "preferred", mixed(batch, cause))
 
     def fallback(self, batch: Batch, cause: TwinFailed, tickets: Tickets) -> Answer:
-        """The other twin's answer, after `cause`. Raises BothFailed, or `cause` where falling back is switched off."""
+        """The other twin's answer, after `cause`, to all rows or to those that were refused, the others as they were.
+
+        Raises BothFailed, or `cause` where falling back is switched off.
+        """
         if not self._settings.fallback_enabled:
             raise cause
         first, twin = batch.wishes.prefer, other(batch.wishes.prefer)
         self._count_fallback(1)
         try:
-            answer = self._answer(twin, batch, tickets, is_spared=False)
+            left = left_to_ask(batch, cause)
+            answer = self._answer(twin, left, tickets, is_spared=False)
             bad = None
             if twin == "onnx" or isinstance(cause, RowsRefused):
-                bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+                bad = bad_rows(self._settings, answer.outputs, left.asked, left.rows)
             if bad is not None and twin == "onnx":
                 raise self._refused(twin, bad)
         except TwinFailed as error:
@@ -153,11 +161,11 @@ class Router:
             raise BothFailed(cause, error) from error
         finally:
             self._count_fallback(-1)
-        self._selected(twin, cause.kind, batch, tickets)
+        tickets[twin].succeeded()
         if first in tickets:
             # Where the original's rows are no better, the twin was right.
             tickets[first].succeeded() if bad is not None else tickets[first].failed(cause.cause)
-        return answer
+        return put_together(answer, cause)
 
     def late(self, twin: str, tickets: Tickets, limit_s: float, *, fair: bool = True) -> TwinFailed:
         """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback.
@@ -246,9 +254,9 @@ class Router:
         self._took_s[twin].append(took_s)
         return answer
 
-    def _selected(self, twin: str, reason: str, batch: Batch, tickets: Tickets) -> None:
-        tickets[twin].succeeded()
-        self._tally.add("ml_backend_selected", twin, reason, amount=len(batch.members))
+    def _selected(self, twin: str, reason: str, answered: int) -> None:
+        if answered:
+            self._tally.add("ml_backend_selected", twin, reason, amount=answered)
 
     def _refused(self, twin: str, bad: NDArray[np.bool_]) -> RowsRefused:
         cause = RowsRefused(twin, int(bad.sum()), len(bad))
@@ -258,10 +266,3 @@ class Router:
     def _count_fallback(self, by: int) -> None:
         with self._lock:
             self._falling_back += by
-
-
-def undecided(tickets: Tickets) -> None:
-    """Tell of all that their calls say nothing about the twins."""
-    # A late call of the same job may add one meanwhile.
-    for ticket in tuple(tickets.values()):
-        ticket.undecided()

@@ -1,4 +1,4 @@
-"""Who is to blame where callers give a twin less time than the model does."""
+"""Who is to blame where callers give a twin less time than the model does, who waits for rows, and what counts."""
 
 import time
 from dataclasses import replace
@@ -6,14 +6,16 @@ from dataclasses import replace
 import pytest
 
 from python_backend.hybrid.breaker import State
-from python_backend.hybrid.errors import TwinFailed
+from python_backend.hybrid.errors import DeadlinePassed, TwinFailed
 from python_backend.hybrid.gather import Gather
 from python_backend.hybrid.jobs import Job
 from python_backend.hybrid.pool import Pool
 from python_backend.hybrid.router import Router
+from python_backend.hybrid.tally import Tally
 
 from .conftest import batch_of, down, refuses
 from .test_pool import Callers, Slow, count, one, submit, wait_until
+from .test_router import nan_where
 
 
 @pytest.fixture
@@ -99,3 +101,68 @@ def test_a_fallback_alone_is_blamed_for_its_own_lateness(settings, twins):
     assert job.blame(now + 13.0) == pytest.approx(now + 13.5)
     assert job.blame(now + 14.0) == float("inf")
     assert ticket.told
+
+
+def test_callers_with_good_rows_have_them_although_the_original_hangs(pool, settings, twins):
+    router, callers = Router(settings, twins, time.monotonic, tally := Tally()), Callers()
+    twins.faults = {"onnx": nan_where(2), "original": (slow := Slow())}
+    submit(pool, router, callers, batch_of(1, 3), batch_of(2, 4), batch_of(2), batch_of(5))
+    answers = callers.wait(2, timeout_s=4.5)
+    assert set(answers) == {(1, 3), (5,)}
+    assert one(answers[(1, 3)])[0].outputs["y"][:, 0].tolist() == [2, 6]
+    wait_until(lambda: count(twins, "original") == 1)
+    slow.go.set()
+    answers = callers.wait(4)
+    assert one(answers[(2, 4)])[0].outputs["y"][:, 0].tolist() == [4, 8]
+    assert one(answers[(2, 4)])[0].served_by.tolist() == ["original", "onnx"]
+    assert one(answers[(2,)])[0].served_by == "original"
+    assert twins.calls == [("onnx", [1, 3, 2, 4, 2, 5]), ("original", [2, 2])]
+    wait_until(lambda: not router.falling_back)
+    pool.drain(5.0)
+    counted = tally.drain()
+    assert counted["ml_backend_selected", "onnx", "preferred"] == 3, "one of them for one of its rows alone"
+    assert counted["ml_backend_selected", "original", "rows"] == 2
+
+
+def test_the_twin_is_not_blamed_for_an_original_that_is_slow_with_rows_and_asked_once(pool, settings, twins):
+    hurried = replace(settings, deadline_s=2.0, primary_budget_s=0.2)
+    router, callers = Router(hurried, twins, time.monotonic, tally := Tally()), Callers()
+    twins.faults = {"onnx": nan_where(1), "original": Slow(0.4)}
+    for number, values in enumerate([(1,), (1, 2), (1, 3)]):
+        submit(pool, router, callers, batch_of(*values, deadline_s=2.0, primary_budget_s=0.2))
+        callers.wait(number + 1)
+    assert [one(answers)[0].is_by("onnx") for answers in callers.answers.values()] == [False] * 3
+    assert count(twins, "onnx") == count(twins, "original") == 3
+    assert ("ml_deadline_missed_total", "onnx") not in tally.drain()
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
+def test_no_more_calls_than_may_ask_the_original_for_rows(settings, twins):
+    router, callers, pool = Router(settings, twins, time.monotonic), Callers(), Pool(8, Gather(8, 8), 2)
+    slow = Slow()
+    twins.faults = {"onnx": nan_where(0), "original": slow}
+    for value in range(1, 7):
+        submit(pool, router, callers, batch_of(0, value))
+    wait_until(lambda: count(twins, "onnx") == 6 and count(twins, "original") == 2)
+    time.sleep(0.1)
+    assert count(twins, "original") == 2
+    slow.go.set()
+    assert all(not one(answers)[0].is_by("onnx") for answers in callers.wait(6).values())
+    pool.drain(5.0)
+
+
+def test_only_the_twin_whose_answer_a_caller_got_is_counted(pool, settings, twins):
+    """Of two answers the first counts, be it that of the twin that was late; after the deadline neither does."""
+    router, callers = Router(settings, twins, time.monotonic, tally := Tally()), Callers()
+    wishes = {"deadline_s": 1.0, "primary_budget_s": 0.1}
+    for value, onnx_s, original_s in ((1, 0.4, 0.0), (2, 0.3, 0.6), (3, 1.2, 1.2)):
+        twins.faults = {"onnx": Slow(onnx_s), "original": Slow(original_s)}
+        submit(pool, router, callers, batch_of(value, **wishes))
+        callers.wait(value)
+        time.sleep(0.3)
+        wait_until(lambda: not pool.lost and not router.falling_back)
+    first, second, third = (one(callers.answers[(value,)])[0] for value in (1, 2, 3))
+    assert (first.served_by, second.served_by) == ("original", "onnx")
+    assert isinstance(third, DeadlinePassed)
+    selected = {series[1:]: amount for series, amount in tally.drain().items() if series[0] == "ml_backend_selected"}
+    assert selected == {("original", "late"): 1, ("onnx", "preferred"): 1}

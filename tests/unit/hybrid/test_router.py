@@ -22,10 +22,12 @@ def answer(router, batch):
     tickets = {}
     try:
         answered = router.primary(batch, tickets)
-        router.handed_on(answered, batch, tickets)
+        router.handed_on(batch, tickets, len(batch.members))
         return answered
     except TwinFailed as error:
-        return router.fallback(batch, error, tickets)
+        answered = router.fallback(batch, error, tickets)
+        router.fell_back(batch, error, len(batch.members))
+        return answered
     finally:
         assert all(ticket.told for ticket in tickets.values())
 
@@ -374,7 +376,7 @@ def test_what_was_done_is_counted(settings, twins, clock):
     answer(router, batch_of(1))
     answer(router, batch_of(1, prefer="original"))
     twins.faults["onnx"] = nan_where(2)
-    answer(router, join([batch_of(1), batch_of(2), batch_of(3)]))
+    answer(router, batch_of(1, 2, 3))
     for fault in (lambda batch, outputs: {}, refuses, down):
         twins.faults["onnx"] = fault
         answer(router, batch_of(1))
@@ -382,7 +384,7 @@ def test_what_was_done_is_counted(settings, twins, clock):
     router.late("original", {}, 1.0)
     counted = {series: amount for series, amount in tally.drain().items() if "duration" not in series[0]}
     assert counted == {
-        ("ml_backend_selected", "onnx", "preferred"): 4,
+        ("ml_backend_selected", "onnx", "preferred"): 2,
         ("ml_backend_selected", "original", "preferred"): 1,
         ("ml_backend_selected", "original", "rows"): 1,
         ("ml_backend_selected", "original", "malformed"): 1,
@@ -441,7 +443,8 @@ def test_three_late_calls_open_the_breaker(settings, twins, clock):
     for _ in range(3):
         assert router.breakers["onnx"].state is State.CLOSED
         tickets = {}
-        router.handed_on(router.primary(batch_of(1), tickets), batch_of(1), tickets)
+        router.primary(batch_of(1), tickets)
+        router.handed_on(batch_of(1), tickets, 1)
         # The verdict was told already: being late comes too late.
         router.late("onnx", tickets, 5.0)
     for _ in range(3):
@@ -517,9 +520,9 @@ def test_rows_of_a_group_that_fall_back_belong_to_their_own_callers(settings, tw
 def test_credit_for_an_answer_is_given_once_it_has_been_handed_on(settings, twins, clock):
     tally, tickets, batch = Tally(), {}, batch_of(1)
     router = Router(settings, twins, clock, tally)
-    given = router.primary(batch, tickets)
+    router.primary(batch, tickets)
     assert ("ml_backend_selected", "onnx", "preferred") not in tally.drain()
     assert not tickets["onnx"].told
-    router.handed_on(given, batch, tickets)
+    router.handed_on(batch, tickets, 1)
     assert tally.drain() == {("ml_backend_selected", "onnx", "preferred"): 1}
     assert tickets["onnx"].told
