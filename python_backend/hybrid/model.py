@@ -80,6 +80,7 @@ class TritonPythonModel:
             self._settings.max_concurrency,
             Gather(self._settings.max_joined_rows, self._settings.eager_calls, self._settings.max_fallbacks),
             self._settings.max_fallbacks,
+            lambda text: self._log.say("watch", text),
         )
         self._router = Router(
             self._settings,
