@@ -16,7 +16,7 @@ from .errors import TwinFailed
 from .gather import Gather
 from .jobs import Job
 from .line import Line
-from .worker import Task, Worker
+from .worker import Task, Worker, another_worker
 
 # How often the watchdog looks although no time of a job is up: it is not woken for a job that expires later than that.
 _LOOK_S = 1.0
@@ -213,6 +213,8 @@ class Pool:
                 else:
                     self._line.add_late(job)
         for worker, task in given:
+            # This very look may be past them: another one sees when their time is up.
+            self._alarm.set()
             worker.give(task)
         return self._line.has_failed
 
@@ -237,7 +239,7 @@ class Pool:
         Gives False where too many are lost already, or the machine has no thread left to give.
         """
         # Only this thread adds to those that are lost.
-        extra = self._another() if len(self._lost) < 2 * self._size else None
+        extra = another_worker(self.finished, self._note) if len(self._lost) < 2 * self._size else None
         if extra is None:
             return False
         task = None
@@ -256,15 +258,6 @@ class Pool:
                     self._idle.append(extra)
         # It may have come back in this very moment, and gone on: then the other thread ends.
         if back or task is not None:
+            self._alarm.set()
             extra.give(task)
         return True
-
-    def _another(self) -> Worker | None:
-        """One more thread, which waits; None where the machine has none left."""
-        extra = Worker(self.finished)
-        try:
-            extra.start()
-        except RuntimeError as error:
-            self._note(f"no thread can take the place of a late one: {error}")
-            return None
-        return extra

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -130,5 +131,21 @@ def test_the_watch_over_deadlines_outlives_what_nobody_foresaw(router, twins):
     assert told == ["the watch over deadlines goes on after ZeroDivisionError: a bug"]
     pool.submit(Job(batch_of(2, deadline_s=0.2, primary_budget_s=0.1), router, callers, time.monotonic()))
     assert isinstance(one(callers.wait(1)[(2,)])[0], DeadlinePassed)
+    slow.go.set()
+    pool.drain(5.0)
+
+
+@pytest.mark.parametrize("fallback_enabled", [True, False])
+def test_what_the_watchdog_starts_itself_has_its_deadline_too(monkeypatch, settings, twins, fallback_enabled):
+    """In place of a call that hangs, or to fall back: the look that starts it is past it already."""
+    monkeypatch.setattr("python_backend.hybrid.pool._LOOK_S", 30.0)
+    router = Router(replace(settings, fallback_enabled=fallback_enabled), twins, time.monotonic)
+    pool, callers, slow = Pool(1, Gather(8, 1), 1), Callers(), Slow()
+    twins.faults = {"onnx": slow, "original": slow}
+    for value, deadline_s in ((1, 0.6), (2, 0.9)):
+        wishes = {"deadline_s": deadline_s, "primary_budget_s": 0.2}
+        pool.submit(Job(batch_of(value, **wishes), router, callers, time.monotonic()))
+    for answers in callers.wait(2, timeout_s=4.5).values():
+        assert isinstance(one(answers)[0], DeadlinePassed)
     slow.go.set()
     pool.drain(5.0)
