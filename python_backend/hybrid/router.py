@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 from collections import deque
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from .batch import Answer, Batch
 from .breaker import Breaker, State, Ticket, Tickets, undecided
+from .copies import Aside, Copies
 from .errors import BothFailed, RowsRefused, TwinFailed
 from .guard import bad_rows, broken_output
 from .preference import TWINS, other
@@ -25,8 +25,6 @@ from .tally import Tally
 Ask = Callable[[str, Batch], Answer]
 # How many of a twin's last answers tell how fast it is now.
 _PACE_OF = 16
-# A copy of a request that has not returned after so long keeps another one from asking no longer.
-_COPY_LOST_S = 60.0
 
 
 class Router:
@@ -45,7 +43,7 @@ class Router:
         tally: Tally | None = None,
         dice: Callable[[], float] = random.random,
         *,
-        aside: Callable[[Callable[[], None]], None] | None = None,
+        aside: Aside | None = None,
         when_gone: Callable[[str], None] = lambda _twin: None,
     ) -> None:
         self._settings = settings
@@ -55,10 +53,9 @@ class Router:
         self.breakers: Mapping[str, Breaker] = {
             twin: Breaker(clock, dice, partial(tally.add, "ml_breaker_opened_total", twin)) for twin in TWINS
         }
-        self._aside = aside
+        self._copies = None if aside is None else Copies(clock, aside)
         self._when_gone = when_gone
         self.quarantined: dict[str, str] = {}
-        self._copies: dict[str, float] = {}
         self._took_s = {twin: deque[float](maxlen=_PACE_OF) for twin in TWINS}
         self._lock = threading.Lock()
         self._falling_back = 0
@@ -91,7 +88,7 @@ class Router:
         """Whether this twin would be asked, be it for a probe."""
         if twin in self.quarantined or not self.breakers[twin].admits:
             return False
-        return not (self._is_spared(twin) and self._copy_is_out(twin))
+        return not (self._is_spared(twin) and self._copies is not None and self._copies.is_out(twin))
 
     def quarantine(self, twin: str, cause: str) -> None:
         """Ask this twin no more, as long as the hybrid is loaded. Its answers are worse than none."""
@@ -195,43 +192,41 @@ class Router:
 
     def _is_spared(self, twin: str) -> bool:
         """Whether this twin is ill, and nobody need wait to find out if it is well again: the other one is."""
-        if self.breakers[twin].state is State.CLOSED or self._aside is None or not self._settings.fallback_enabled:
+        if self.breakers[twin].state is State.CLOSED or self._copies is None or not self._settings.fallback_enabled:
             return False
         return self.breakers[other(twin)].state is State.CLOSED and not self.quarantined
 
     def _find_out(self, twin: str, batch: Batch) -> None:
         """Let a copy of the request ask this twin, where its pause is over and no other copy is on its way."""
-        if self._copy_is_out(twin):
+        if self._copies is None or self._copies.is_out(twin):
             return
         ticket = self.breakers[twin].admit()
         if ticket is not None:
-            self._copies[twin] = self._clock()
-            self._probe_aside(twin, batch.copy(), ticket)
+            self._copies.send(twin, ticket, partial(self._probe, twin, batch.copy(), ticket, self._clock()))
 
-    def _copy_is_out(self, twin: str) -> bool:
-        return self._clock() - self._copies.get(twin, -math.inf) < _COPY_LOST_S
+    def _probe(self, twin: str, batch: Batch, ticket: Ticket, started: float) -> None:
+        limit_s = self.due_s(first=twin == batch.wishes.prefer)
+        try:
+            answer = self._asked(twin, batch, ticket)
+            bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+        except TwinFailed as error:
+            # What the other twin cannot answer either says nothing about this one.
+            is_its_own = error.kind != "error" or self._answers(other(twin), batch)
+            ticket.failed(error.cause) if is_its_own else ticket.undecided()
+            return
+        if self._clock() - started > limit_s:
+            # Callers would not have waited for it.
+            ticket.failed(f"no answer within {limit_s * 1e3:.0f} ms", late=True)
+            return
+        # Rows may be bad for their caller's fault.
+        ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
 
-    def _probe_aside(self, twin: str, batch: Batch, ticket: Ticket) -> None:
-        limit_s, started = self.due_s(first=twin == batch.wishes.prefer), self._clock()
-
-        def probe() -> None:
-            try:
-                answer = self._asked(twin, batch, ticket)
-                bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
-            except TwinFailed as error:
-                ticket.failed(error.cause)
-                return
-            finally:
-                self._copies.pop(twin, None)
-            if self._clock() - started > limit_s:
-                # Callers would not have waited for it.
-                ticket.failed(f"no answer within {limit_s * 1e3:.0f} ms", late=True)
-                return
-            # Rows may be bad for their caller's fault.
-            ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
-
-        assert self._aside is not None
-        self._aside(probe)
+    def _answers(self, twin: str, batch: Batch) -> bool:
+        try:
+            self._ask(twin, batch)
+        except TwinFailed:
+            return False
+        return True
 
     def _asked(self, twin: str, batch: Batch, ticket: Ticket) -> Answer:
         """Ask, with leave, and see to it that the answer is whole. Raises TwinFailed."""

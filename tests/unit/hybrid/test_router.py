@@ -219,6 +219,42 @@ def test_a_copy_that_is_answered_later_than_callers_would_wait_is_a_failure(sett
         assert router.breakers[ill].state is state
 
 
+@pytest.mark.parametrize(("original", "pause_s"), [(refuses, 1.0), (None, 2.0)], ids=["neither", "it alone"])
+def test_a_copy_that_neither_twin_can_answer_says_nothing_about_the_one_that_is_probed(
+    settings, twins, clock, original, pause_s
+):
+    """Else a client whose requests nobody can answer would keep a twin that is back away from all others."""
+    tasks = []
+    router = Router(settings, twins, clock, dice=lambda: 0.5, aside=tasks.append)
+    router.breakers["onnx"].admit().failed("it was gone", gone=True)
+    clock.now += 1.01
+    answer(router, batch_of(1))
+    twins.faults = {"onnx": refuses, "original": original}
+    tasks.pop()()
+    assert router.breakers["onnx"].state is State.OPEN
+    twins.faults.clear()
+    clock.now += pause_s - 0.02
+    answer(router, batch_of(2))
+    assert tasks == []
+    clock.now += 0.04
+    answer(router, batch_of(3))
+    tasks.pop()()
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
+def test_where_no_thread_can_be_started_for_a_copy_the_request_is_answered_all_the_same(settings, twins, clock):
+    def aside(task):
+        raise RuntimeError("can't start new thread")
+
+    router = Router(settings, twins, clock, aside=aside)
+    for ill, well in (("onnx", "original"), ("original", "onnx")):
+        router.breakers[ill].admit().failed("it was gone", gone=True)
+        clock.now += 2
+        assert answer(router, batch_of(1)).served_by == well
+        assert router.breakers[ill].state is State.OPEN
+        router.breakers[ill]._state = State.CLOSED
+
+
 def test_a_copy_that_does_not_return_keeps_others_back_for_a_minute(settings, twins, clock):
     tasks = []
     router = Router(settings, twins, clock, aside=tasks.append)
