@@ -53,7 +53,9 @@ class Job:
         self._abandoned = False
         self._started = now
         self._owed: list[tuple[float, Ticket, str]] = []
+        # The fallback tells of the primary's call as well, unless that is late: then each speaks for itself.
         self._tickets: Tickets = {}
+        self._fallback_tickets = self._tickets
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
 
@@ -97,6 +99,7 @@ class Job:
         """
         if self._begun:
             self._turn, self._tickets = threading.Lock(), {}
+            self._fallback_tickets = self._tickets
         self._begun, self._abandoned, self._started = True, False, now
         if self._router.falls_back:
             wishes = self.batch.wishes
@@ -167,7 +170,7 @@ class Job:
     def fall_back(self, cause: TwinFailed) -> None:
         """Ask the fallback, after `cause`."""
         try:
-            answer = self._router.fallback(self.batch, cause, self._tickets)
+            answer = self._router.fallback(self.batch, cause, self._fallback_tickets)
         except HybridError as error:
             self._fail(error)
             return
@@ -184,11 +187,10 @@ class Job:
     def late(self, now: float) -> TwinFailed:
         """Note that the primary is late, or gone; gives the cause."""
         prefer = self.batch.wishes.prefer
-        # The call to it speaks for itself when it returns; the fallback's knows of its own ticket alone.
-        tickets, self._tickets = self._tickets, {}
+        self._fallback_tickets = {}
         if self._abandoned:
             return TwinFailed(prefer, "it was gone before it answered", "gone")
-        return self._late(prefer, tickets, self._budget_s, now)
+        return self._late(prefer, self._tickets, self._budget_s, now)
 
     def _late(self, twin: str, tickets: Tickets, limit_s: float, now: float) -> TwinFailed:
         """Note that nobody waits for a twin any more. It is to blame once it had as long as the model itself gives it.
@@ -213,7 +215,7 @@ class Job:
         self.expires = math.inf
         wishes = self.batch.wishes
         if self._begun:
-            self._late(self.asked_now, self._tickets, wishes.deadline_s, now)
+            self._late(self.asked_now, self._fallback_tickets, wishes.deadline_s, now)
         self.answer(DeadlinePassed(wishes.deadline_s, f"{wishes.prefer} was asked first"))
 
     def pass_deadline_in_line(self, cause: TwinFailed | None) -> None:

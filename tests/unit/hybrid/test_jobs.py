@@ -86,6 +86,23 @@ def test_a_call_that_fails_when_nobody_waits_for_it_says_nothing_later_on(pool, 
     assert count(twins, "onnx") == 1
 
 
+def test_a_thread_that_begins_when_its_time_is_up_leaves_the_fallback_its_own_verdict(settings, twins):
+    """As on a machine that is so busy that the budget has passed before the twin is even asked."""
+    router, callers = Router(settings, twins, time.monotonic), Callers()
+    twins.faults["onnx"] = refuses
+    job = Job(batch_of(1), router, callers, now := time.monotonic())
+    job.begin(now)
+    assert job.turn()
+    cause = job.late(now)
+    ticket = router.breakers["original"].admit()
+    job._fallback_tickets["original"] = ticket
+    assert job.run() is None
+    assert not ticket.told
+    job.fall_back(cause)
+    assert one(callers.answers[(1,)])[0].served_by == "original"
+    assert router.breakers["onnx"]._failed_in_a_row == 0
+
+
 def test_a_fallback_alone_is_blamed_for_its_own_lateness(settings, twins):
     router, callers = Router(settings, twins, time.monotonic), Callers()
     twins.faults["onnx"] = refuses
