@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,6 +76,14 @@ def join(parts: Sequence[Batch]) -> Batch:
     first = parts[0]
     asked = frozenset().union(*(part.asked for part in parts))
     return Batch(sum(part.rows for part in parts), asked, first.wishes, inputs, parts=tuple(parts))
+
+
+def parameters_for_twins(said: str) -> dict[str, bool | int | str]:
+    """What a request said as its parameters (JSON), as a twin is told it: 0.25 as the text "0.25".
+
+    Triton 24.10 takes no float in a call between models, and the twin may need it. `float` reads both.
+    """
+    return {name: repr(value) if isinstance(value, float) else value for name, value in json.loads(said).items()}
 
 
 @dataclass(slots=True)

@@ -67,10 +67,22 @@ class Ticket:
         self._breaker.drop(self)
 
 
+# The ticket of each twin that was asked for a batch: whoever sees it fail tells its verdict.
+Tickets = dict[str, Ticket]
+
+
+def undecided(tickets: Tickets) -> None:
+    """Tell of each that its call says nothing about the twin."""
+    # A late call of the same job may add one meanwhile.
+    for ticket in tuple(tickets.values()):
+        ticket.undecided()
+
+
 class Breaker:
     """Counts the verdicts on one twin's calls. Thread-safe.
 
-    Half-open it gives one ticket, for the probe. Should the probe's verdict never come, it gives another a pause later.
+    Half-open it gives one ticket, for the probe. Should the probe's verdict not come, it gives another a pause later:
+    the success of any of them closes it, since a twin may well take longer than a pause; a failure counts of the last.
     `dice` gives numbers from 0 to 1; `opened` is called, from within, each time that it opens.
     """
 
@@ -87,6 +99,7 @@ class Breaker:
         self._policy = policy or Policy()
         self._lock = threading.Lock()
         self._generation = 0
+        self._first_probe = 0
         self._state = State.CLOSED
         self._until = 0.0
         self._pause_s = self._policy.first_pause_s
@@ -116,8 +129,10 @@ class Breaker:
                 now = self._clock()
                 if now < self._until:
                     return None
-                self._state = State.HALF_OPEN
                 self._generation += 1
+                if self._state is State.OPEN:
+                    self._first_probe = self._generation
+                self._state = State.HALF_OPEN
                 self._until = now + self._pause_s
             return Ticket(self, self._generation)
 
@@ -126,7 +141,7 @@ class Breaker:
     ) -> bool:
         """Count the verdict of a ticket: a failure where there is a cause, else a success. False if it is old news."""
         with self._lock:
-            if not self._is_news(ticket):
+            if not self._is_news(ticket, succeeded=cause is None):
                 return False
             if cause is None:
                 self._count_success()
@@ -148,9 +163,12 @@ class Breaker:
             if self._is_news(ticket) and self._state is State.HALF_OPEN:
                 self._open(self.cause)
 
-    def _is_news(self, ticket: Ticket) -> bool:
+    def _is_news(self, ticket: Ticket, *, succeeded: bool = False) -> bool:
         told, ticket.told = ticket.told, True
-        return not told and ticket.generation == self._generation and self._state is not State.OPEN
+        if told or self._state is State.OPEN:
+            return False
+        any_probe = succeeded and self._state is State.HALF_OPEN
+        return ticket.generation >= (self._first_probe if any_probe else self._generation)
 
     def _count_success(self) -> None:
         self._failed_in_a_row = self._late_in_a_row = 0

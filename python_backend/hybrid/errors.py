@@ -6,7 +6,7 @@ HybridError
 ├── ReleaseRefused      the release on disk is damaged, or no twin belongs to it; the model refuses to load
 ├── RequestInvalid      the caller's mistake: answered INVALID_ARG, and never held against a twin
 ├── TwinFailed          one twin gave no usable answer; `unavailable` where it cannot be asked at all
-│   └── RowsRefused     some rows, or all, of a twin's answer are not finite or out of range
+│   └── RowsRefused     some rows, or all, of a twin's answer are not finite or out of range (with the rest: rows.py)
 ├── BothFailed          neither did: answered UNAVAILABLE if neither could be asked, INTERNAL otherwise
 ├── DeadlinePassed      no answer in time: answered UNAVAILABLE
 ├── Overloaded          as many requests as may be are under way: answered UNAVAILABLE, at once

@@ -6,13 +6,21 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .batch import Answer, Batch, join
-from .errors import BothFailed, DeadlinePassed, HybridError, TwinFailed
+from .breaker import Ticket, Tickets, undecided
+from .errors import DeadlinePassed, HybridError, TwinFailed
 from .preference import other
-from .router import Router, Tickets
+from .router import Router
+from .rows import SomeRowsRefused
 
 # Why a twin could not be asked at all, so that a later attempt may well succeed.
 _NOT_ASKED = ("gone", "open")
+
+# The share of a twin's time that it had at least: a tenth may go by until a thread is free.
+_NEARLY = 0.9
 
 # Hands an answer, or the reason why there is none, to the caller of one request.
 Deliver = Callable[[Batch, "Answer | HybridError"], None]
@@ -41,9 +49,13 @@ class Job:
         # Until it begins, and once the turn to the fallback is taken, only the deadline is left to watch.
         self.expires = self.deadline
         self._budget_s = self.patience_s
-        self._begun = self._falls_back = False
+        self._begun = False
         self._abandoned = False
+        self._started = now
+        self._owed: list[tuple[float, Ticket, str]] = []
+        # The fallback tells of the primary's call as well, unless that is late: then each speaks for itself.
         self._tickets: Tickets = {}
+        self._fallback_tickets = self._tickets
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
 
@@ -69,13 +81,6 @@ class Job:
         return all(each.locked() for each in self._answered)
 
     @property
-    def _fair(self) -> bool:
-        """Whether a late twin is to blame: a request that waited long for a thread has little time left to give."""
-        wishes = self.batch.wishes
-        wanted = wishes.deadline_s - wishes.primary_budget_s if self._falls_back else self.patience_s
-        return 2 * self._budget_s >= wanted
-
-    @property
     def asked_now(self) -> str:
         """The twin whose answer it waits for."""
         prefer = self.batch.wishes.prefer
@@ -94,7 +99,8 @@ class Job:
         """
         if self._begun:
             self._turn, self._tickets = threading.Lock(), {}
-        self._begun, self._falls_back, self._abandoned = True, False, False
+            self._fallback_tickets = self._tickets
+        self._begun, self._abandoned, self._started = True, False, now
         if self._router.falls_back:
             wishes = self.batch.wishes
             left_s = self.deadline - now
@@ -119,8 +125,7 @@ class Job:
 
     def begin_fallback(self, now: float) -> None:
         """A thread takes it up to fall back, in what time is left."""
-        self._falls_back = True
-        self._budget_s = self.deadline - now
+        self._started = now
 
     def may_ask_again(self, cause: TwinFailed) -> bool:
         """Whether the primary, which could not be asked because of `cause`, may be by now."""
@@ -137,14 +142,19 @@ class Job:
         try:
             answer = self._router.primary(self.batch, tickets)
         except TwinFailed as error:
-            return error if self._take(turn) else None
-        except BothFailed as error:
-            self._fail(error)
+            if isinstance(error, SomeRowsRefused):
+                # Callers whose own rows are right need not wait for the others'.
+                self._router.handed_on(self.batch, tickets, self.answer(error.answer, error.bad))
+            if not self.is_answered and self._take(turn):
+                return error
+            # Nobody waits for this call any more, and nobody else will tell what came of it.
+            undecided(tickets)
             return None
+        answered = 0
         try:
-            self.answer(answer)
+            answered = self.answer(answer)
         finally:
-            self._router.handed_on(answer, self.batch, tickets)
+            self._router.handed_on(self.batch, tickets, answered)
         return None
 
     def turn(self) -> bool:
@@ -160,11 +170,11 @@ class Job:
     def fall_back(self, cause: TwinFailed) -> None:
         """Ask the fallback, after `cause`."""
         try:
-            answer = self._router.fallback(self.batch, cause, self._tickets)
+            answer = self._router.fallback(self.batch, cause, self._fallback_tickets)
         except HybridError as error:
             self._fail(error)
             return
-        self.answer(answer)
+        self._router.fell_back(self.batch, cause, self.answer(answer))
 
     def abandon(self, twin: str, now: float) -> bool:
         """Wait no longer for this twin, which is gone; False where another one is asked."""
@@ -174,18 +184,38 @@ class Job:
             self.expires = now
         return waits
 
-    def late(self) -> TwinFailed:
+    def late(self, now: float) -> TwinFailed:
         """Note that the primary is late, or gone; gives the cause."""
+        prefer = self.batch.wishes.prefer
+        self._fallback_tickets = {}
         if self._abandoned:
-            return TwinFailed(self.batch.wishes.prefer, "it was gone before it answered", "gone")
-        return self._router.late(self.batch.wishes.prefer, self._tickets, self._budget_s, fair=self._fair)
+            return TwinFailed(prefer, "it was gone before it answered", "gone")
+        return self._late(prefer, self._tickets, self._budget_s, now)
 
-    def pass_deadline(self) -> None:
+    def _late(self, twin: str, tickets: Tickets, limit_s: float, now: float) -> TwinFailed:
+        """Note that nobody waits for a twin any more. It is to blame once it had as long as the model itself gives it.
+
+        Until then its call may come back well: a caller that gives little time, or has little left, blames nobody.
+        """
+        due = self._started + _NEARLY * self._router.due_s(first=twin == self.batch.wishes.prefer)
+        cause = self._router.late(twin, tickets, limit_s, fair=now >= due)
+        if now < due and twin in tickets:
+            self._owed.append((due, tickets[twin], cause.cause))
+        return cause
+
+    def blame(self, now: float) -> float:
+        """Tell of calls that outlived first their caller's time and by now the model's; gives when to look again."""
+        for due, ticket, cause in self._owed:
+            if now >= due:
+                ticket.failed(cause, late=True)
+        return min((due for due, ticket, _ in self._owed if not ticket.told), default=math.inf)
+
+    def pass_deadline(self, now: float) -> None:
         """Answer that time ran out while a twin was asked."""
         self.expires = math.inf
         wishes = self.batch.wishes
         if self._begun:
-            self._router.late(self.asked_now, self._tickets, wishes.deadline_s, fair=self._fair)
+            self._late(self.asked_now, self._fallback_tickets, wishes.deadline_s, now)
         self.answer(DeadlinePassed(wishes.deadline_s, f"{wishes.prefer} was asked first"))
 
     def pass_deadline_in_line(self, cause: TwinFailed | None) -> None:
@@ -193,20 +223,24 @@ class Job:
         found = f"{cause}; as many calls as may fall back do so" if cause else "all threads were busy"
         self.answer(DeadlinePassed(self.batch.wishes.deadline_s, found))
 
-    def answer(self, answer: Answer | HybridError) -> None:
-        """Answer each caller that has not been answered."""
+    def answer(self, answer: Answer | HybridError, bad: NDArray[np.bool_] | None = None) -> int:
+        """Answer each caller that has not been answered, and none of whose rows is `bad`; gives how many."""
         members = self.batch.members
-        start = 0
+        start = answered = 0
         for number, member in enumerate(members):
-            rows = answer
-            if len(members) > 1 and isinstance(answer, Answer):
-                rows = answer.slice(start, start + member.rows)
-            start += member.rows
-            self._answer_one(number, rows)
+            rows, stop = answer, start + member.rows
+            if bad is None or not bad[start:stop].any():
+                if len(members) > 1 and isinstance(answer, Answer):
+                    rows = answer.slice(start, stop)
+                answered += self._answer_one(number, rows)
+            start = stop
+        return answered
 
-    def _answer_one(self, number: int, answer: Answer | HybridError) -> None:
-        if self._answered[number].acquire(blocking=False):
+    def _answer_one(self, number: int, answer: Answer | HybridError) -> bool:
+        first = self._answered[number].acquire(blocking=False)
+        if first:
             self._deliver(self.batch.members[number], answer)
+        return first
 
     def _fail(self, error: HybridError) -> None:
         """Where several requests share a call, one of them may have spoilt it: ask for each alone."""
@@ -217,16 +251,16 @@ class Job:
         for number, member in enumerate(members):
             # After the deadline nobody waits for the others any more.
             if not self._answered[number].locked():
-                self._answer_one(number, self._alone(member))
+                self._answer_alone(number, member)
 
-    def _alone(self, member: Batch) -> Answer | HybridError:
+    def _answer_alone(self, number: int, member: Batch) -> None:
         tickets: Tickets = {}
         try:
             try:
                 answer = self._router.primary(member, tickets)
+                self._router.handed_on(member, tickets, self._answer_one(number, answer))
             except TwinFailed as error:
-                return self._router.fallback(member, error, tickets)
+                answer = self._router.fallback(member, error, tickets)
+                self._router.fell_back(member, error, self._answer_one(number, answer))
         except HybridError as error:
-            return error
-        self._router.handed_on(answer, member, tickets)
-        return answer
+            self._answer_one(number, error)

@@ -22,7 +22,7 @@ from .log import RareLog
 from .pool import Pool
 from .release import damaged_twins, proved_tolerance, require_release, require_twins
 from .replies import Replies
-from .room import Room
+from .room import Room, size_of
 from .router import Router
 from .settings import SERVED_BY, Wishes, read_settings, read_wishes
 from .shadow import Differing, Shadow
@@ -80,6 +80,7 @@ class TritonPythonModel:
             self._settings.max_concurrency,
             Gather(self._settings.max_joined_rows, self._settings.eager_calls, self._settings.max_fallbacks),
             self._settings.max_fallbacks,
+            lambda text: self._log.say("watch", text),
         )
         self._router = Router(
             self._settings,
@@ -172,7 +173,7 @@ class TritonPythonModel:
         tensors = request.inputs()
         # Triton has made these arrays already: asking for them copies nothing.
         arrays = {tensor.name(): tensor.as_numpy() for tensor in tensors}
-        size = sum(array.nbytes for array in arrays.values())
+        size = size_of(arrays.values())
         self._room.require(size)
         rows = len(next(iter(arrays.values()))) if self._settings.batched else 1
         if rows == 0:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 
 from .errors import TwinFailed
 from .gather import Gather
 from .jobs import Job
 from .line import Line
-from .worker import Task, Worker
+from .worker import Task, Worker, another_worker
 
 # How often the watchdog looks although no time of a job is up: it is not woken for a job that expires later than that.
 _LOOK_S = 1.0
@@ -27,12 +28,15 @@ _DRAIN_STEP_S = 0.02
 class Pool:
     """`size` threads for jobs, and up to twice as many more in place of those that late twins keep.
 
-    No more than `most_fallbacks` of them ask a twin because the other one failed.
+    No more than `most_fallbacks` of them ask a twin because the other one failed. `note` hears of what goes wrong here.
     """
 
-    def __init__(self, size: int, gather: Gather, most_fallbacks: int) -> None:
+    def __init__(
+        self, size: int, gather: Gather, most_fallbacks: int, note: Callable[[str], None] = lambda _text: None
+    ) -> None:
         self._size = size
         self._gather = gather
+        self._note = note
         self._lock = threading.Lock()
         self._workers = {Worker(self.finished) for _ in range(size)}
         # The last one to fall idle is woken first: what it needs is still in the processor's caches.
@@ -158,18 +162,30 @@ class Pool:
             self._wake_at = math.inf
             self._alarm.clear()
             now = time.monotonic()
-            nearest = now + _LOOK_S
-            for worker in list(self._workers):
-                job = worker.job
-                if job is not None:
-                    if now >= job.expires:
-                        self._expire(worker, job, now)
-                    nearest = min(nearest, job.expires)
-            if self._start_waiting(now):
-                nearest = min(nearest, now + _LOOK_BACK_S)
-            nearest = min(nearest, self._pass_deadlines(now))
+            try:
+                nearest = self._look(now)
+            # Without this thread no deadline would be kept any more.
+            except Exception as error:  # noqa: BLE001
+                self._note(f"the watch over deadlines goes on after {type(error).__name__}: {error}")
+                nearest = now + _LOOK_BACK_S
             self._wake_at = nearest
             self._alarm.wait(max(0.0, nearest - time.monotonic()))
+
+    def _look(self, now: float) -> float:
+        """See to all whose time is up; gives when to look again."""
+        nearest = now + _LOOK_S
+        for worker in list(self._workers):
+            job = worker.job
+            if job is not None:
+                if now >= job.expires:
+                    self._expire(worker, job, now)
+                nearest = min(nearest, job.expires)
+        # Late calls that have not returned: the model's own time may be up as well by now.
+        owing = [job for worker in (*self._workers, *self._lost) if (job := worker.job) is not None]
+        nearest = min([nearest, *(job.blame(now) for job in owing)])
+        if self._start_waiting(now):
+            nearest = min(nearest, now + _LOOK_BACK_S)
+        return min(nearest, self._pass_deadlines(now))
 
     def _pass_deadlines(self, now: float) -> float:
         """Answer those that waited too long for a thread; gives when that is so of the next one."""
@@ -197,18 +213,22 @@ class Pool:
                 else:
                     self._line.add_late(job)
         for worker, task in given:
+            # This very look may be past them: another one sees when their time is up.
+            self._alarm.set()
             worker.give(task)
         return self._line.has_failed
 
     def _expire(self, worker: Worker, job: Job, now: float) -> None:
         twin = job.asked_now
         if now >= job.deadline:
-            job.pass_deadline()
+            job.pass_deadline(now)
             self._replace(worker, job, twin)
         elif job.turn():
-            cause = job.late()
+            cause = job.late(now)
             if not self._replace(worker, job, twin, cause):
-                job.answer(TwinFailed("the hybrid", f"{self.lost} late calls have not returned", "crowded"))
+                job.answer(
+                    TwinFailed("the hybrid", f"no thread is left; {self.lost} late calls have not returned", "crowded")
+                )
         else:
             # Its thread took the turn just before it was abandoned.
             job.expires = job.deadline
@@ -216,27 +236,28 @@ class Pool:
     def _replace(self, worker: Worker, job: Job, twin: str, cause: TwinFailed | None = None) -> bool:
         """Let another thread take the place of `worker`, which `twin` keeps; with a `cause`, its job is to fall back.
 
-        Gives False where too many are lost already.
+        Gives False where too many are lost already, or the machine has no thread left to give.
         """
+        # Only this thread adds to those that are lost.
+        extra = another_worker(self.finished, self._note) if len(self._lost) < 2 * self._size else None
+        if extra is None:
+            return False
+        task = None
         with self._lock:
             back = worker.job is not job
-            if not back and len(self._lost) >= 2 * self._size:
-                return False
             if cause is not None:
                 self._line.add_failed(job, cause)
-            if back:
-                # It came back in this very moment, and has gone on.
-                return True
-            # Calls to a twin that is gone say nothing of the one that takes its place.
-            self._lost[worker] = "" if cause is not None and cause.kind == "gone" else twin
-            self._leave_fallback(worker)
-            self._workers.discard(worker)
-            extra = Worker(self.finished)
-            self._workers.add(extra)
-            task = self._next(extra)
-            if task is None:
-                self._idle.append(extra)
-        extra.start()
-        if task is not None:
+            if not back:
+                # Calls to a twin that is gone say nothing of the one that takes its place.
+                self._lost[worker] = "" if cause is not None and cause.kind == "gone" else twin
+                self._leave_fallback(worker)
+                self._workers.discard(worker)
+                self._workers.add(extra)
+                task = self._next(extra)
+                if task is None:
+                    self._idle.append(extra)
+        # It may have come back in this very moment, and gone on: then the other thread ends.
+        if back or task is not None:
+            self._alarm.set()
             extra.give(task)
         return True

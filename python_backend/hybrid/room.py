@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from typing import Any
+
+from numpy.typing import NDArray
 
 from .errors import Overloaded
+
+
+def size_of(arrays: Iterable[NDArray[Any]]) -> int:
+    """The bytes that inputs fill in shared memory. Of strings NumPy itself counts the pointers alone."""
+    return sum(
+        sum(map(len, array.ravel().tolist())) + 4 * array.size if array.dtype.hasobject else array.nbytes
+        for array in arrays
+    )
 
 
 class Room:

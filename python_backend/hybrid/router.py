@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 from collections import deque
@@ -13,21 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import Answer, Batch
-from .breaker import Breaker, State, Ticket
+from .breaker import Breaker, State, Ticket, Tickets, undecided
+from .copies import Aside, Copies
 from .errors import BothFailed, RowsRefused, TwinFailed
 from .guard import bad_rows, broken_output
 from .preference import TWINS, other
+from .rows import SomeRowsRefused, left_to_ask, mixed, put_together
 from .settings import Settings
 from .tally import Tally
 
 # Asks one twin for one batch. Raises TwinFailed.
 Ask = Callable[[str, Batch], Answer]
-# The ticket of each twin that was asked for a batch: whoever sees it fail tells its verdict.
-Tickets = dict[str, Ticket]
 # How many of a twin's last answers tell how fast it is now.
 _PACE_OF = 16
-# A copy of a request that has not returned after so long keeps another one from asking no longer.
-_COPY_LOST_S = 60.0
 
 
 class Router:
@@ -46,7 +43,7 @@ class Router:
         tally: Tally | None = None,
         dice: Callable[[], float] = random.random,
         *,
-        aside: Callable[[Callable[[], None]], None] | None = None,
+        aside: Aside | None = None,
         when_gone: Callable[[str], None] = lambda _twin: None,
     ) -> None:
         self._settings = settings
@@ -56,10 +53,9 @@ class Router:
         self.breakers: Mapping[str, Breaker] = {
             twin: Breaker(clock, dice, partial(tally.add, "ml_breaker_opened_total", twin)) for twin in TWINS
         }
-        self._aside = aside
+        self._copies = None if aside is None else Copies(clock, aside)
         self._when_gone = when_gone
         self.quarantined: dict[str, str] = {}
-        self._copies: dict[str, float] = {}
         self._took_s = {twin: deque[float](maxlen=_PACE_OF) for twin in TWINS}
         self._lock = threading.Lock()
         self._falling_back = 0
@@ -84,22 +80,26 @@ class Router:
         """The time that the quickest of this twin's last answers took, its queue included; 0 where there is none."""
         return min(tuple(self._took_s[twin]), default=0.0)
 
+    def due_s(self, *, first: bool) -> float:
+        """How long the model itself, whatever a caller wishes, gives the twin that is asked first, or the other one."""
+        return self._settings.due_s(first=first)
+
     def admits(self, twin: str) -> bool:
         """Whether this twin would be asked, be it for a probe."""
         if twin in self.quarantined or not self.breakers[twin].admits:
             return False
-        return not (self._is_spared(twin) and self._copy_is_out(twin))
+        return not (self._is_spared(twin) and self._copies is not None and self._copies.is_out(twin))
 
     def quarantine(self, twin: str, cause: str) -> None:
         """Ask this twin no more, as long as the hybrid is loaded. Its answers are worse than none."""
         self.quarantined[twin] = cause
 
     def primary(self, batch: Batch, tickets: Tickets) -> Answer:
-        """The preferred twin's answer; rows of the ONNX twin that are bad are the original's.
+        """The preferred twin's answer. Once callers have it, `handed_on` is to be called.
 
-        What the original says stands even where it is bad itself: there is nothing better to compare with. Once the
-        caller has the answer, `handed_on` is to be called. Raises TwinFailed, after which `fallback` is to be asked,
-        and tells then whose fault it was.
+        Raises TwinFailed, after which `fallback` is to be asked, and tells then whose fault it was; SomeRowsRefused
+        where that is to be asked for some rows alone. What the original says stands even where it is bad itself: there
+        is nothing better to compare with.
         """
         twin = batch.wishes.prefer
         try:
@@ -107,7 +107,7 @@ class Router:
         except TwinFailed:
             if not self._settings.fallback_enabled:
                 # Nobody else is asked, so nobody can tell whether it was the request.
-                _undecided(tickets)
+                undecided(tickets)
             raise
         bad = None if twin == "original" else bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
         if bad is None:
@@ -116,54 +116,63 @@ class Router:
             return answer
         cause = self._refused(twin, bad)
         if not self._settings.fallback_enabled:
-            _undecided(tickets)
+            undecided(tickets)
             raise cause
         if bad.all():
-            return self.fallback(batch, cause, tickets)
+            raise cause
         # Rows that come out alone may be their callers' fault, and the others are right.
-        self._selected(twin, "preferred", batch, tickets)
-        return answer.patched(bad, self.fallback(batch.take(bad), cause, tickets))
+        tickets[twin].succeeded()
+        raise SomeRowsRefused(twin, bad, answer)
 
-    def handed_on(self, answer: Answer, batch: Batch, tickets: Tickets) -> None:
-        """Give the preferred twin credit for an answer of `primary` that is all its own: nobody waits for this."""
-        twin = batch.wishes.prefer
-        if isinstance(answer.served_by, str) and answer.served_by == twin:
-            self._selected(twin, "preferred", batch, tickets)
+    def handed_on(self, batch: Batch, tickets: Tickets, answered: int) -> None:
+        """Give the preferred twin credit for an answer that so many requests got: nobody waits for this."""
+        tickets[batch.wishes.prefer].succeeded()
+        self._selected(batch.wishes.prefer, "preferred", answered)
+
+    def fell_back(self, batch: Batch, cause: TwinFailed, answered: int) -> None:
+        """Count an answer of `fallback`, after `cause`, that so many requests got."""
+        if answered:
+            self._selected(other(batch.wishes.prefer), cause.kind, answered)
+            self._selected(batch.wishes.prefer, "preferred", mixed(batch, cause))
 
     def fallback(self, batch: Batch, cause: TwinFailed, tickets: Tickets) -> Answer:
-        """The other twin's answer, after `cause`. Raises BothFailed, or `cause` where falling back is switched off."""
+        """The other twin's answer, after `cause`, to all rows or to those that were refused, the others as they were.
+
+        Raises BothFailed, or `cause` where falling back is switched off.
+        """
         if not self._settings.fallback_enabled:
             raise cause
         first, twin = batch.wishes.prefer, other(batch.wishes.prefer)
         self._count_fallback(1)
         try:
-            answer = self._answer(twin, batch, tickets, is_spared=False)
+            left = left_to_ask(batch, cause)
+            answer = self._answer(twin, left, tickets, is_spared=False)
             bad = None
             if twin == "onnx" or isinstance(cause, RowsRefused):
-                bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+                bad = bad_rows(self._settings, answer.outputs, left.asked, left.rows)
             if bad is not None and twin == "onnx":
                 raise self._refused(twin, bad)
         except TwinFailed as error:
             # A request that neither can answer says nothing about either.
-            _undecided(tickets)
+            undecided(tickets)
             raise BothFailed(cause, error) from error
         finally:
             self._count_fallback(-1)
-        self._selected(twin, cause.kind, batch, tickets)
+        tickets[twin].succeeded()
         if first in tickets:
             # Where the original's rows are no better, the twin was right.
             tickets[first].succeeded() if bad is not None else tickets[first].failed(cause.cause)
-        return answer
+        return put_together(answer, cause)
 
     def late(self, twin: str, tickets: Tickets, limit_s: float, *, fair: bool = True) -> TwinFailed:
         """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback.
 
-        Where the limit was not `fair`, the twin's breaker does not hear of it.
+        Where the limit was not `fair`, the twin's breaker does not hear of it yet.
         """
         cause = TwinFailed(twin, f"no answer within its budget of {limit_s * 1e3:.0f} ms", "late")
         self._tally.add("ml_deadline_missed_total", twin)
-        if twin in tickets:
-            tickets[twin].failed(cause.cause, late=True) if fair else tickets[twin].undecided()
+        if fair and twin in tickets:
+            tickets[twin].failed(cause.cause, late=True)
         return cause
 
     def _answer(self, twin: str, batch: Batch, tickets: Tickets, *, is_spared: bool) -> Answer:
@@ -183,45 +192,41 @@ class Router:
 
     def _is_spared(self, twin: str) -> bool:
         """Whether this twin is ill, and nobody need wait to find out if it is well again: the other one is."""
-        if self.breakers[twin].state is State.CLOSED or self._aside is None or not self._settings.fallback_enabled:
+        if self.breakers[twin].state is State.CLOSED or self._copies is None or not self._settings.fallback_enabled:
             return False
         return self.breakers[other(twin)].state is State.CLOSED and not self.quarantined
 
     def _find_out(self, twin: str, batch: Batch) -> None:
         """Let a copy of the request ask this twin, where its pause is over and no other copy is on its way."""
-        if self._copy_is_out(twin):
+        if self._copies is None or self._copies.is_out(twin):
             return
         ticket = self.breakers[twin].admit()
         if ticket is not None:
-            self._copies[twin] = self._clock()
-            self._probe_aside(twin, batch.copy(), ticket)
+            self._copies.send(twin, ticket, partial(self._probe, twin, batch.copy(), ticket, self._clock()))
 
-    def _copy_is_out(self, twin: str) -> bool:
-        return self._clock() - self._copies.get(twin, -math.inf) < _COPY_LOST_S
+    def _probe(self, twin: str, batch: Batch, ticket: Ticket, started: float) -> None:
+        limit_s = self.due_s(first=twin == batch.wishes.prefer)
+        try:
+            answer = self._asked(twin, batch, ticket)
+            bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+        except TwinFailed as error:
+            # What the other twin cannot answer either says nothing about this one.
+            is_its_own = error.kind != "error" or self._answers(other(twin), batch)
+            ticket.failed(error.cause) if is_its_own else ticket.undecided()
+            return
+        if self._clock() - started > limit_s:
+            # Callers would not have waited for it.
+            ticket.failed(f"no answer within {limit_s * 1e3:.0f} ms", late=True)
+            return
+        # Rows may be bad for their caller's fault.
+        ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
 
-    def _probe_aside(self, twin: str, batch: Batch, ticket: Ticket) -> None:
-        wishes, started = batch.wishes, self._clock()
-        first = twin == wishes.prefer
-        limit_s = wishes.primary_budget_s if first else wishes.deadline_s - wishes.primary_budget_s
-
-        def probe() -> None:
-            try:
-                answer = self._asked(twin, batch, ticket)
-                bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
-            except TwinFailed as error:
-                ticket.failed(error.cause)
-                return
-            finally:
-                self._copies.pop(twin, None)
-            if self._clock() - started > limit_s:
-                # Callers would not have waited for it.
-                ticket.failed(f"no answer within {limit_s * 1e3:.0f} ms", late=True)
-                return
-            # Rows may be bad for their caller's fault.
-            ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
-
-        assert self._aside is not None
-        self._aside(probe)
+    def _answers(self, twin: str, batch: Batch) -> bool:
+        try:
+            self._ask(twin, batch)
+        except TwinFailed:
+            return False
+        return True
 
     def _asked(self, twin: str, batch: Batch, ticket: Ticket) -> Answer:
         """Ask, with leave, and see to it that the answer is whole. Raises TwinFailed."""
@@ -244,9 +249,9 @@ class Router:
         self._took_s[twin].append(took_s)
         return answer
 
-    def _selected(self, twin: str, reason: str, batch: Batch, tickets: Tickets) -> None:
-        tickets[twin].succeeded()
-        self._tally.add("ml_backend_selected", twin, reason, amount=len(batch.members))
+    def _selected(self, twin: str, reason: str, answered: int) -> None:
+        if answered:
+            self._tally.add("ml_backend_selected", twin, reason, amount=answered)
 
     def _refused(self, twin: str, bad: NDArray[np.bool_]) -> RowsRefused:
         cause = RowsRefused(twin, int(bad.sum()), len(bad))
@@ -256,9 +261,3 @@ class Router:
     def _count_fallback(self, by: int) -> None:
         with self._lock:
             self._falling_back += by
-
-
-def _undecided(tickets: Tickets) -> None:
-    # A late call of the same job may add one meanwhile.
-    for ticket in tuple(tickets.values()):
-        ticket.undecided()

@@ -96,6 +96,12 @@ class Settings:
     guarded_inputs: frozenset[str]
     outputs: Mapping[str, OutputSpec]
 
+    def due_s(self, *, first: bool) -> float:
+        """After how long a twin that has not answered is late, be it asked `first` or because the other one failed."""
+        if not self.fallback_enabled:
+            return self.deadline_s
+        return self.primary_budget_s if first else self.deadline_s - self.primary_budget_s
+
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
     """Read a model configuration as Triton gives it. Raises SettingsInvalid."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from .batch import Answer, Batch
+from .batch import Answer, Batch, parameters_for_twins
 from .errors import TwinFailed, kind_of
 
 
@@ -66,7 +65,7 @@ def _handed_on(batch: Batch) -> dict[str, Any]:
             "trace": request.trace(),
         }
     if batch.wishes.parameters:
-        said["parameters"] = json.loads(batch.wishes.parameters)
+        said["parameters"] = parameters_for_twins(batch.wishes.parameters)
     if batch.wishes.timeout_us:
         said["timeout"] = batch.wishes.timeout_us
     return said

@@ -52,3 +52,14 @@ class Worker(threading.Thread):
             stays, task = self._finished(self, cause)
             if not stays:
                 return
+
+
+def another_worker(finished: Finished, note: Callable[[str], None]) -> Worker | None:
+    """One more thread, which waits; None, of which `note` hears, where the machine has none left."""
+    extra = Worker(finished)
+    try:
+        extra.start()
+    except RuntimeError as error:
+        note(f"no thread can take the place of a late one: {error}")
+        return None
+    return extra

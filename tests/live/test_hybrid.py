@@ -80,10 +80,10 @@ def test_only_what_is_asked_for_is_sent_and_asked_of_the_twin(net):
 
 
 def test_what_a_request_carries_reaches_the_twin(net):
-    answer = net.ask(rows(1), request_id="r-17", sequence_id=9, parameters={"colour": "blue", "deadline_ms": 4000})
+    answer = net.ask(rows(1), request_id="r-17", sequence_id=9, parameters={"colour": "blue", "deadline_ms": 4000.5})
     assert answer.seen["request_id"] == "r-17"
     assert answer.seen["correlation_id"] == 9
-    assert answer.seen["parameters"] == {"colour": "blue", "deadline_ms": 4000}
+    assert answer.seen["parameters"] == {"colour": "blue", "deadline_ms": "4000.5"}
     assert net.ask(rows(1), timeout=2_000_000).seen["timeout"] == 2_000_000
 
 

@@ -189,6 +189,34 @@ def test_a_probe_without_a_verdict_does_not_keep_it_open_for_good(breaker, clock
     assert breaker.state is State.CLOSED
 
 
+def test_a_twin_that_takes_longer_than_a_pause_is_back_with_its_first_answer(breaker, clock):
+    break_open(breaker)
+    clock.now += 1
+    first = breaker.admit()
+    clock.now += 1
+    second = breaker.admit()
+    clock.now += 0.3
+    assert second is not None
+    first.succeeded()
+    assert breaker.state is State.CLOSED
+    second.failed("not healthy", gone=True)
+    assert breaker.state is State.OPEN
+
+
+def test_a_probe_of_before_it_opened_again_closes_it_no_more(breaker, clock):
+    break_open(breaker)
+    clock.now += 1
+    old = breaker.admit()
+    clock.now += 1
+    breaker.admit().failed("still not ready")
+    clock.now += 2
+    probe = breaker.admit()
+    old.succeeded()
+    assert breaker.state is State.HALF_OPEN
+    probe.succeeded()
+    assert breaker.state is State.CLOSED
+
+
 def test_of_many_threads_one_is_the_probe(breaker, clock):
     break_open(breaker)
     clock.now += 2
@@ -218,7 +246,7 @@ class Life(RuleBasedStateMachine):
         self.breaker = Breaker(self.clock, self._roll, policy=self.policy)
         self.pending = []
         self.opened_at = None
-        self.probes = 0
+        self.probes = []
 
     def _roll(self):
         self.rolls = (self.rolls + 7) % 11
@@ -239,6 +267,7 @@ class Life(RuleBasedStateMachine):
             assert self.clock.now - self.opened_at >= 0.9 * self.policy.absent_pause_s
             assert self.breaker.state is State.HALF_OPEN
             self.opened_at = self.clock.now
+            self.probes.append(ticket)
         elif before is State.OPEN:
             assert self.clock.now - self.opened_at < 1.1 * self.policy.longest_pause_s
         if ticket is not None:
@@ -250,6 +279,7 @@ class Life(RuleBasedStateMachine):
         ticket = self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
         before, is_news = self.breaker.state, ticket.generation == self.breaker._generation
         if verdict == "good":
+            is_news = is_news or (before is State.HALF_OPEN and ticket in self.probes)
             ticket.succeeded()
         elif verdict == "undecided":
             ticket.undecided()
@@ -265,6 +295,7 @@ class Life(RuleBasedStateMachine):
             assert after is State.OPEN
         if after is State.OPEN and before is not State.OPEN:
             self.opened_at = self.clock.now
+            self.probes = []
 
     @invariant()
     def it_says_why_it_is_open(self):

@@ -69,3 +69,6 @@ def test_a_range_allows_for_rounding_and_for_nan_where_that_may_be(settings):
     assert bad_rows(strict, {"y": y}, frozenset({"y"}), 4).tolist() == [False, True, True, True]
     assert bad_rows(free, {"y": y}, frozenset({"y"}), 4).tolist() == [False, False, True, True]
     assert bad_rows(replace(free, batched=False), {"y": y}, frozenset({"y"}), 1).tolist() == [True]
+    y = np.array([[np.nan, 0.5], [0.2, 0.3]], np.float32)
+    assert bad_rows(free, {"y": y}, frozenset({"y"}), 2) is None
+    assert bad_rows(replace(free, batched=False), {"y": y}, frozenset({"y"}), 1) is None

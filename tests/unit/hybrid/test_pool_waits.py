@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from python_backend.hybrid.jobs import Job
 from python_backend.hybrid.line import Line
 from python_backend.hybrid.pool import Pool
 from python_backend.hybrid.router import Router
+from python_backend.hybrid.worker import Worker
 
 from .conftest import batch_of, refuses
 from .test_pool import Callers, Slow, one
@@ -87,3 +89,63 @@ def test_after_the_deadline_no_twin_is_asked_for_those_that_nobody_waits_for(rou
         time.sleep(0.01)
     assert any(isinstance(one(each)[0], DeadlinePassed | TwinFailed) for each in answers.values())
     assert len(twins.calls) < 2 * (1 + len(jobs))
+
+
+def test_where_no_more_threads_can_be_started_deadlines_are_kept_all_the_same(monkeypatch, router, twins):
+    """As where a container is at its limit of processes."""
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    told, callers, slow = [], Callers(), Slow()
+    pool = Pool(4, Gather(8, 4), 2, told.append)
+    twins.faults["onnx"] = slow
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "start", start)
+        for value in range(2):
+            pool.submit(Job(batch_of(value, primary_budget_s=0.1), router, callers, time.monotonic()))
+            answer, after_s = one(callers.wait(value + 1)[(value,)])
+            assert isinstance(answer, TwinFailed)
+            assert after_s < 4.5
+    assert told == ["no thread can take the place of a late one: can't start new thread"] * 2
+    assert not pool.lost
+    slow.go.set()
+    del twins.faults["onnx"]
+    for value in range(4, 12):
+        pool.submit(Job(batch_of(value), router, callers, time.monotonic()))
+    assert all(one(callers.wait(10)[(value,)])[0].served_by == "onnx" for value in range(4, 12))
+    pool.drain(5.0)
+    assert not pool._line.falling_back
+
+
+def test_the_watch_over_deadlines_outlives_what_nobody_foresaw(router, twins):
+    def deliver(batch, answer):
+        raise ZeroDivisionError("a bug")
+
+    told, callers, slow = [], Callers(), Slow()
+    pool = Pool(4, Gather(8, 4), 2, told.append)
+    twins.faults = {"onnx": slow, "original": slow}
+    pool.submit(Job(batch_of(1, deadline_s=0.2, primary_budget_s=0.1), router, deliver, time.monotonic()))
+    while not told:
+        time.sleep(0.01)
+    assert told == ["the watch over deadlines goes on after ZeroDivisionError: a bug"]
+    pool.submit(Job(batch_of(2, deadline_s=0.2, primary_budget_s=0.1), router, callers, time.monotonic()))
+    assert isinstance(one(callers.wait(1)[(2,)])[0], DeadlinePassed)
+    slow.go.set()
+    pool.drain(5.0)
+
+
+@pytest.mark.parametrize("fallback_enabled", [True, False])
+def test_what_the_watchdog_starts_itself_has_its_deadline_too(monkeypatch, settings, twins, fallback_enabled):
+    """In place of a call that hangs, or to fall back: the look that starts it is past it already."""
+    monkeypatch.setattr("python_backend.hybrid.pool._LOOK_S", 30.0)
+    router = Router(replace(settings, fallback_enabled=fallback_enabled), twins, time.monotonic)
+    pool, callers, slow = Pool(1, Gather(8, 1), 1), Callers(), Slow()
+    twins.faults = {"onnx": slow, "original": slow}
+    for value, deadline_s in ((1, 0.6), (2, 0.9)):
+        wishes = {"deadline_s": deadline_s, "primary_budget_s": 0.2}
+        pool.submit(Job(batch_of(value, **wishes), router, callers, time.monotonic()))
+    for answers in callers.wait(2, timeout_s=4.5).values():
+        assert isinstance(one(answers)[0], DeadlinePassed)
+    slow.go.set()
+    pool.drain(5.0)

@@ -1,9 +1,10 @@
 """How much the hybrid takes on at a time."""
 
+import numpy as np
 import pytest
 
 from python_backend.hybrid.errors import Overloaded
-from python_backend.hybrid.room import Room
+from python_backend.hybrid.room import Room, size_of
 
 
 def test_one_request_more_than_there_is_room_for_is_refused_and_welcome_when_another_left():
@@ -38,3 +39,10 @@ def test_a_request_larger_than_all_room_goes_alone():
         room.require(1)
     room.leave(11)
     room.require(11)
+
+
+def test_strings_fill_what_they_are_long_and_four_bytes_for_each_length():
+    strings = np.array([[b"x" * 1000, b""], [b"ab", "é".encode()]], object)
+    numbers = np.zeros((3, 2), np.float32)
+    assert size_of([strings, numbers]) == 1000 + 2 + 2 + 4 * 4 + 24
+    assert size_of([np.zeros((0, 1), object)]) == 0

@@ -22,10 +22,12 @@ def answer(router, batch):
     tickets = {}
     try:
         answered = router.primary(batch, tickets)
-        router.handed_on(answered, batch, tickets)
+        router.handed_on(batch, tickets, len(batch.members))
         return answered
     except TwinFailed as error:
-        return router.fallback(batch, error, tickets)
+        answered = router.fallback(batch, error, tickets)
+        router.fell_back(batch, error, len(batch.members))
+        return answered
     finally:
         assert all(ticket.told for ticket in tickets.values())
 
@@ -197,13 +199,14 @@ def test_who_falls_back_asks_a_twin_whose_pause_is_over_though_the_first_one_is_
 
 @pytest.mark.parametrize(("prefer", "ill"), [("onnx", "onnx"), ("onnx", "original"), ("original", "onnx")])
 def test_a_copy_that_is_answered_later_than_callers_would_wait_is_a_failure(settings, twins, clock, prefer, ill):
+    """By what the model gives a twin: the caller whose request is copied may be in more of a hurry."""
     tasks = []
-    router = Router(settings, twins, clock, aside=tasks.append)
+    router = Router(replace(settings, deadline_s=8.0, primary_budget_s=4.0), twins, clock, aside=tasks.append)
     ticket = router.breakers[ill].admit()
     ticket.failed("it was gone", gone=True)
     for took_s, state in ((4.1, State.OPEN), (3.9, State.CLOSED)):
         clock.now += 10
-        limit = {"deadline_s": 8.0, "primary_budget_s": 4.0}
+        limit = {"deadline_s": 0.02, "primary_budget_s": 0.01}
 
         def takes(batch, outputs, took_s=took_s):
             clock.now += took_s
@@ -214,6 +217,42 @@ def test_a_copy_that_is_answered_later_than_callers_would_wait_is_a_failure(sett
         twins.faults[ill] = takes
         tasks.pop()()
         assert router.breakers[ill].state is state
+
+
+@pytest.mark.parametrize(("original", "pause_s"), [(refuses, 1.0), (None, 2.0)], ids=["neither", "it alone"])
+def test_a_copy_that_neither_twin_can_answer_says_nothing_about_the_one_that_is_probed(
+    settings, twins, clock, original, pause_s
+):
+    """Else a client whose requests nobody can answer would keep a twin that is back away from all others."""
+    tasks = []
+    router = Router(settings, twins, clock, dice=lambda: 0.5, aside=tasks.append)
+    router.breakers["onnx"].admit().failed("it was gone", gone=True)
+    clock.now += 1.01
+    answer(router, batch_of(1))
+    twins.faults = {"onnx": refuses, "original": original}
+    tasks.pop()()
+    assert router.breakers["onnx"].state is State.OPEN
+    twins.faults.clear()
+    clock.now += pause_s - 0.02
+    answer(router, batch_of(2))
+    assert tasks == []
+    clock.now += 0.04
+    answer(router, batch_of(3))
+    tasks.pop()()
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
+def test_where_no_thread_can_be_started_for_a_copy_the_request_is_answered_all_the_same(settings, twins, clock):
+    def aside(task):
+        raise RuntimeError("can't start new thread")
+
+    router = Router(settings, twins, clock, aside=aside)
+    for ill, well in (("onnx", "original"), ("original", "onnx")):
+        router.breakers[ill].admit().failed("it was gone", gone=True)
+        clock.now += 2
+        assert answer(router, batch_of(1)).served_by == well
+        assert router.breakers[ill].state is State.OPEN
+        router.breakers[ill]._state = State.CLOSED
 
 
 def test_a_copy_that_does_not_return_keeps_others_back_for_a_minute(settings, twins, clock):
@@ -373,7 +412,7 @@ def test_what_was_done_is_counted(settings, twins, clock):
     answer(router, batch_of(1))
     answer(router, batch_of(1, prefer="original"))
     twins.faults["onnx"] = nan_where(2)
-    answer(router, join([batch_of(1), batch_of(2), batch_of(3)]))
+    answer(router, batch_of(1, 2, 3))
     for fault in (lambda batch, outputs: {}, refuses, down):
         twins.faults["onnx"] = fault
         answer(router, batch_of(1))
@@ -381,7 +420,7 @@ def test_what_was_done_is_counted(settings, twins, clock):
     router.late("original", {}, 1.0)
     counted = {series: amount for series, amount in tally.drain().items() if "duration" not in series[0]}
     assert counted == {
-        ("ml_backend_selected", "onnx", "preferred"): 4,
+        ("ml_backend_selected", "onnx", "preferred"): 2,
         ("ml_backend_selected", "original", "preferred"): 1,
         ("ml_backend_selected", "original", "rows"): 1,
         ("ml_backend_selected", "original", "malformed"): 1,
@@ -440,7 +479,8 @@ def test_three_late_calls_open_the_breaker(settings, twins, clock):
     for _ in range(3):
         assert router.breakers["onnx"].state is State.CLOSED
         tickets = {}
-        router.handed_on(router.primary(batch_of(1), tickets), batch_of(1), tickets)
+        router.primary(batch_of(1), tickets)
+        router.handed_on(batch_of(1), tickets, 1)
         # The verdict was told already: being late comes too late.
         router.late("onnx", tickets, 5.0)
     for _ in range(3):
@@ -516,9 +556,9 @@ def test_rows_of_a_group_that_fall_back_belong_to_their_own_callers(settings, tw
 def test_credit_for_an_answer_is_given_once_it_has_been_handed_on(settings, twins, clock):
     tally, tickets, batch = Tally(), {}, batch_of(1)
     router = Router(settings, twins, clock, tally)
-    given = router.primary(batch, tickets)
+    router.primary(batch, tickets)
     assert ("ml_backend_selected", "onnx", "preferred") not in tally.drain()
     assert not tickets["onnx"].told
-    router.handed_on(given, batch, tickets)
+    router.handed_on(batch, tickets, 1)
     assert tally.drain() == {("ml_backend_selected", "onnx", "preferred"): 1}
     assert tickets["onnx"].told
