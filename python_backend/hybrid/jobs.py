@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import Answer, Batch, join
-from .breaker import Ticket, Tickets, undecided
+from .breaker import Tickets, undecided
 from .errors import DeadlinePassed, HybridError, TwinFailed
 from .preference import other
 from .router import Router
@@ -18,9 +18,6 @@ from .rows import SomeRowsRefused
 
 # Why a twin could not be asked at all, so that a later attempt may well succeed.
 _NOT_ASKED = ("gone", "open")
-
-# The share of a twin's time that it had at least: a tenth may go by until a thread is free.
-_NEARLY = 0.9
 
 # Hands an answer, or the reason why there is none, to the caller of one request.
 Deliver = Callable[[Batch, "Answer | HybridError"], None]
@@ -52,10 +49,12 @@ class Job:
         self._begun = False
         self._abandoned = False
         self._started = now
-        self._owed: list[tuple[float, Ticket, str]] = []
         # The fallback tells of the primary's call as well, unless that is late: then each speaks for itself.
         self._tickets: Tickets = {}
         self._fallback_tickets = self._tickets
+        # What came of the primary's call when the fallback was asked already, and whether that has answered.
+        self._failed_late: TwinFailed | None = None
+        self._other_answers = False
         self._turn = threading.Lock()
         self._answered = [threading.Lock() for _ in batch.members]
 
@@ -147,8 +146,11 @@ class Job:
                 self._router.handed_on(self.batch, tickets, self.answer(error.answer, error.bad))
             if not self.is_answered and self._take(turn):
                 return error
-            # Nobody waits for this call any more, and nobody else will tell what came of it.
-            undecided(tickets)
+            if tickets is self._tickets:
+                self._failed_late = error
+                self._blame_late_failure()
+            else:
+                undecided(tickets)
             return None
         answered = 0
         try:
@@ -175,6 +177,14 @@ class Job:
             self._fail(error)
             return
         self._router.fell_back(self.batch, cause, self.answer(answer))
+        self._other_answers = True
+        self._blame_late_failure()
+
+    def _blame_late_failure(self) -> None:
+        """Tell of a call that failed when nobody waited for it any more, once the other twin could answer the same."""
+        error, ticket = self._failed_late, self._tickets.get(self.batch.wishes.prefer)
+        if error is not None and ticket is not None and self._other_answers:
+            ticket.failed(error.cause)
 
     def abandon(self, twin: str, now: float) -> bool:
         """Wait no longer for this twin, which is gone; False where another one is asked."""
@@ -193,22 +203,15 @@ class Job:
         return self._late(prefer, self._tickets, self._budget_s, now)
 
     def _late(self, twin: str, tickets: Tickets, limit_s: float, now: float) -> TwinFailed:
-        """Note that nobody waits for a twin any more. It is to blame once it had as long as the model itself gives it.
+        """Note that nobody waits for a twin any more.
 
-        Until then its call may come back well: a caller that gives little time, or has little left, blames nobody.
+        A caller that gives less time than the twin needs, or has less left, blames nobody: the call may come back well.
         """
-        due = self._started + _NEARLY * self._router.due_s(first=twin == self.batch.wishes.prefer)
-        cause = self._router.late(twin, tickets, limit_s, fair=now >= due)
-        if now < due and twin in tickets:
-            self._owed.append((due, tickets[twin], cause.cause))
-        return cause
-
-    def blame(self, now: float) -> float:
-        """Tell of calls that outlived first their caller's time and by now the model's; gives when to look again."""
-        for due, ticket, cause in self._owed:
-            if now >= due:
-                ticket.failed(cause, late=True)
-        return min((due for due, ticket, _ in self._owed if not ticket.told), default=math.inf)
+        wishes = self.batch.wishes
+        first = twin == wishes.prefer
+        wanted_s = self.patience_s if first else wishes.deadline_s - wishes.primary_budget_s
+        is_late = self._router.is_late(twin, now - self._started, wanted_s, first=first)
+        return self._router.late(twin, tickets, limit_s, fair=is_late)
 
     def pass_deadline(self, now: float) -> None:
         """Answer that time ran out while a twin was asked."""

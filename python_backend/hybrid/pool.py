@@ -180,9 +180,6 @@ class Pool:
                 if now >= job.expires:
                     self._expire(worker, job, now)
                 nearest = min(nearest, job.expires)
-        # Late calls that have not returned: the model's own time may be up as well by now.
-        owing = [job for worker in (*self._workers, *self._lost) if (job := worker.job) is not None]
-        nearest = min([nearest, *(job.blame(now) for job in owing)])
         if self._start_waiting(now):
             nearest = min(nearest, now + _LOOK_BACK_S)
         return min(nearest, self._pass_deadlines(now))

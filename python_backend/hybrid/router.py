@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ from .tally import Tally
 Ask = Callable[[str, Batch], Answer]
 # How many of a twin's last answers tell how fast it is now.
 _PACE_OF = 16
+# The share of a twin's time that it had at least: a tenth may go by until a thread is free.
+_NEARLY = 0.9
 
 
 class Router:
@@ -80,9 +83,14 @@ class Router:
         """The time that the quickest of this twin's last answers took, its queue included; 0 where there is none."""
         return min(tuple(self._took_s[twin]), default=0.0)
 
-    def due_s(self, *, first: bool) -> float:
-        """How long the model itself, whatever a caller wishes, gives the twin that is asked first, or the other one."""
-        return self._settings.due_s(first=first)
+    def is_late(self, twin: str, took_s: float, wanted_s: float, *, first: bool) -> bool:
+        """Whether a twin without an answer for so long is to blame: where it had all that the model itself gives it.
+
+        Or half of what its caller wanted to give, who may have waited long for a thread, and twice what it needs: the
+        median of what its last answers took. `first`: it is not the one that is asked when the other has failed.
+        """
+        needs_s = statistics.median(self._took_s[twin] or (0.0,))
+        return took_s >= min(_NEARLY * self._settings.due_s(first=first), max(wanted_s / 2, 2 * needs_s))
 
     def admits(self, twin: str) -> bool:
         """Whether this twin would be asked, be it for a probe."""
@@ -167,7 +175,7 @@ class Router:
     def late(self, twin: str, tickets: Tickets, limit_s: float, *, fair: bool = True) -> TwinFailed:
         """Note that a twin did not answer within `limit_s` seconds; gives the cause for the fallback.
 
-        Where the limit was not `fair`, the twin's breaker does not hear of it yet.
+        Where the limit was not `fair`, its breaker does not hear of it: the call itself may tell once it returns.
         """
         cause = TwinFailed(twin, f"no answer within its budget of {limit_s * 1e3:.0f} ms", "late")
         self._tally.add("ml_deadline_missed_total", twin)
@@ -205,7 +213,7 @@ class Router:
             self._copies.send(twin, ticket, partial(self._probe, twin, batch.copy(), ticket, self._clock()))
 
     def _probe(self, twin: str, batch: Batch, ticket: Ticket, started: float) -> None:
-        limit_s = self.due_s(first=twin == batch.wishes.prefer)
+        limit_s = self._settings.due_s(first=twin == batch.wishes.prefer)
         try:
             answer = self._asked(twin, batch, ticket)
             bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)

@@ -100,7 +100,8 @@ class Settings:
         """After how long a twin that has not answered is late, be it asked `first` or because the other one failed."""
         if not self.fallback_enabled:
             return self.deadline_s
-        return self.primary_budget_s if first else self.deadline_s - self.primary_budget_s
+        # After a quick failure of the first one the other has nearly all of the deadline.
+        return self.primary_budget_s if first else max(self.primary_budget_s, self.deadline_s - self.primary_budget_s)
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:

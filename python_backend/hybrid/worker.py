@@ -50,6 +50,7 @@ class Worker(threading.Thread):
             # Nothing may keep the request's memory alive while the thread waits.
             task = None
             stays, task = self._finished(self, cause)
+            cause = None
             if not stays:
                 return
 

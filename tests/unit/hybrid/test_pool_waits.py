@@ -1,7 +1,9 @@
 """What waits without a thread: it has its turn and its deadline all the same."""
 
+import gc
 import threading
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -15,7 +17,7 @@ from python_backend.hybrid.router import Router
 from python_backend.hybrid.worker import Worker
 
 from .conftest import batch_of, refuses
-from .test_pool import Callers, Slow, one
+from .test_pool import Callers, Slow, count, one, submit, wait_until
 
 
 @pytest.fixture
@@ -148,4 +150,25 @@ def test_what_the_watchdog_starts_itself_has_its_deadline_too(monkeypatch, setti
     for answers in callers.wait(2, timeout_s=4.5).values():
         assert isinstance(one(answers)[0], DeadlinePassed)
     slow.go.set()
+    pool.drain(5.0)
+
+
+def test_a_thread_that_waits_keeps_no_request_that_failed(settings, twins):
+    """Its inputs lie in shared memory, and the thread may wait for hours."""
+    router, callers, pool = Router(settings, twins, time.monotonic), Callers(), Pool(4, Gather(8, 8), 2)
+    slow, made = Slow(), []
+    twins.faults = {"onnx": refuses, "original": slow}
+    for value in range(3):
+        batch = batch_of(value)
+        made.append(weakref.ref(batch.inputs()["x"]))
+        submit(pool, router, callers, batch)
+    del batch
+    wait_until(lambda: count(twins, "original") == 2)
+    slow.go.set()
+    callers.wait(3)
+    wait_until(lambda: len(pool._idle) == 4)
+    twins.calls.clear()
+    callers.answers.clear()
+    gc.collect()
+    assert [ref() for ref in made] == [None] * 3
     pool.drain(5.0)
