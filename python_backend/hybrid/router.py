@@ -26,8 +26,7 @@ from .tally import Tally
 Ask = Callable[[str, Batch], Answer]
 # How many of a twin's last answers tell how fast it is now.
 _PACE_OF = 16
-# The share of a twin's time that it had at least: a tenth may go by until a thread is free.
-_NEARLY = 0.9
+_NEARLY = 0.9  # of a twin's time: a tenth may go by until a thread is free
 
 
 class Router:
@@ -76,8 +75,8 @@ class Router:
     @property
     def at_rest(self) -> bool:
         """Whether both twins are well, and no call falls back."""
-        well = not self.quarantined and all(each.state is State.CLOSED for each in self.breakers.values())
-        return well and not self._falling_back
+        well = all(each.state is State.CLOSED for each in self.breakers.values())
+        return well and not (self.quarantined or self._falling_back)
 
     def quickest_s(self, twin: str) -> float:
         """The time that the quickest of this twin's last answers took, its queue included; 0 where there is none."""
@@ -86,11 +85,11 @@ class Router:
     def is_late(self, twin: str, took_s: float, wanted_s: float, *, first: bool) -> bool:
         """Whether a twin without an answer for so long is to blame: where it had all that the model itself gives it.
 
-        Or half of what its caller wanted to give, who may have waited long for a thread, and twice what it needs: the
-        median of what its last answers took. `first`: it is not the one that is asked when the other has failed.
+        Or half of what its caller wanted to give, who may have waited for a thread, and twice the median of its last
+        answers. `first`: it is not the one that is asked when the other has failed.
         """
-        needs_s = statistics.median(self._took_s[twin] or (0.0,))
-        return took_s >= min(_NEARLY * self._settings.due_s(first=first), max(wanted_s / 2, 2 * needs_s))
+        enough_s = max(wanted_s / 2, 2 * statistics.median(tuple(self._took_s[twin]) or (0.0,)))
+        return took_s >= min(enough_s, _NEARLY * self._settings.due_s(first=first))
 
     def admits(self, twin: str) -> bool:
         """Whether this twin would be asked, be it for a probe."""
