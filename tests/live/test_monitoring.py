@@ -255,7 +255,9 @@ def test_the_dashboards_variables_find_server_and_model(loaded):
         match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
         query, label = in_dashboard(match[1]), match[2]
         found[variable["name"]] = loaded.get(f"label/{label}/values", **{"match[]": query})
-    assert found == {"server": ["local"], "model": [MODEL]}
+    assert found["server"] == ["local"]
+    # Another test may have killed a hybrid of its own on this server, which stays to be found.
+    assert MODEL in found["model"]
 
 
 def test_what_was_done_is_what_is_shown(loaded):

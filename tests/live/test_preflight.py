@@ -94,8 +94,9 @@ def test_a_graph_without_a_kernel_in_the_target_is_not_published(build, tmp_path
 
 
 def test_a_configuration_that_would_not_load_is_not_published(build, tmp_path, capsys):
-    """Nobody is asked to load it: the sentence is the hybrid's own."""
-    text = f'{INPUT}[source]\nfactory = "net.py:build"\n{SERVING}allow_non_finite_outputs = ["nothing"]\n'
+    """Nobody is asked to load it: the sentence is the hybrid's own. Its list of names has commas between them."""
+    outputs = '[[outputs]]\nname = "a,b"\n'
+    text = f'{INPUT}{outputs}[source]\nfactory = "net.py:build"\n{SERVING}allow_non_finite_outputs = ["a,b"]\n'
     code, repository = convert(tmp_path / "net", build, text, LINEAR)
     error = capsys.readouterr().err
     assert code == 12
