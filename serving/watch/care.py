@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # What Triton says of a Python model whose process is gone. It is never started again by itself.
 _DEATHS = ("not healthy", "is not ready", "stub process", "failed to reinitialize")
+# How a hybrid begins to say what it was told of its twins: it lives.
+_QUOTES = "no twin could answer"
 # What is said where the process was seen to have died.
 DIED = "its stub process has died"
 # What is said where Triton waits for a process that died while it was loaded.
@@ -72,4 +74,4 @@ class Care:
 def is_dead(reason: str) -> bool:
     """Whether Triton's words mean that the model will not come back by itself."""
     lower = reason.lower()
-    return any(known in lower for known in _DEATHS)
+    return _QUOTES not in lower and any(known in lower for known in _DEATHS)

@@ -579,6 +579,10 @@ def test_a_server_that_cannot_list_its_repository_is_told_of_and_nothing_is_load
     [
         (DEAD, True),
         ("Request for unknown model: 'net' version 1 is not ready", True),
+        (
+            "no twin could answer (onnx: Model 'net_onnx' is not ready.; original: Model 'net_original' is not ready.)",
+            False,
+        ),
         ("Deadline Exceeded", False),
         ("unexpected shape for input 'x'", False),
     ],
