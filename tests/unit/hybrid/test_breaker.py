@@ -177,12 +177,17 @@ def test_an_undecided_probe_is_repeated_after_the_same_pause(breaker, clock):
     assert breaker.cause == "it is not ready"
 
 
-def test_a_probe_without_a_verdict_does_not_keep_it_open_for_good(breaker, clock):
+def probe_twice(breaker, clock):
+    """The tickets of a probe that has no verdict yet and of the one after it, a pause later."""
     break_open(breaker)
     clock.now += 1
-    lost = breaker.admit()
+    first = breaker.admit()
     clock.now += 1
-    second = breaker.admit()
+    return first, breaker.admit()
+
+
+def test_a_probe_without_a_verdict_does_not_keep_it_open_for_good(breaker, clock):
+    lost, second = probe_twice(breaker, clock)
     lost.failed("at last")
     assert breaker.state is State.HALF_OPEN
     second.succeeded()
@@ -190,11 +195,7 @@ def test_a_probe_without_a_verdict_does_not_keep_it_open_for_good(breaker, clock
 
 
 def test_a_twin_that_takes_longer_than_a_pause_is_back_with_its_first_answer(breaker, clock):
-    break_open(breaker)
-    clock.now += 1
-    first = breaker.admit()
-    clock.now += 1
-    second = breaker.admit()
+    first, second = probe_twice(breaker, clock)
     clock.now += 0.3
     assert second is not None
     first.succeeded()
@@ -204,11 +205,8 @@ def test_a_twin_that_takes_longer_than_a_pause_is_back_with_its_first_answer(bre
 
 
 def test_a_probe_of_before_it_opened_again_closes_it_no_more(breaker, clock):
-    break_open(breaker)
-    clock.now += 1
-    old = breaker.admit()
-    clock.now += 1
-    breaker.admit().failed("still not ready")
+    old, second = probe_twice(breaker, clock)
+    second.failed("still not ready")
     clock.now += 2
     probe = breaker.admit()
     old.succeeded()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
+from python_backend.hybrid.errors import BothFailed, TwinFailed
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
@@ -580,7 +581,7 @@ def test_a_server_that_cannot_list_its_repository_is_told_of_and_nothing_is_load
         (DEAD, True),
         ("Request for unknown model: 'net' version 1 is not ready", True),
         (
-            "no twin could answer (onnx: Model 'net_onnx' is not ready.; original: Model 'net_original' is not ready.)",
+            str(BothFailed(*(TwinFailed(twin, f"Model 'net_{twin}' is not ready.") for twin in ("onnx", "original")))),
             False,
         ),
         ("Deadline Exceeded", False),
