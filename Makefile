@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
-WORKERS ?= 2
+# Test files at a time: one more than processors, since many wait, and four at most, which take the memory of four Tritons.
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 3 ? cores + 1 : 4)))
 # A model's folder: a path, or the name of one in models/.
 FOLDER = $(if $(MODEL),$(if $(or $(findstring /,$(MODEL)),$(wildcard $(MODEL)/model.toml)),$(MODEL),models/$(MODEL)))
 LOADED = $(or $(MODEL),efficientnet_lite0)
@@ -110,7 +111,7 @@ check: $(VENV)/.installed ## formatting, lint and types
 	$(BIN)/mypy
 
 .PHONY: test
-test: setup ## all tests: unit, contract, and on a real Triton (two files at a time; WORKERS=0 for one, WORKERS=3 is sooner done where nothing else runs)
+test: setup ## all tests: unit, contract, and on a real Triton (several files at a time; WORKERS=0 for one)
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,13 @@ def modules():
             yield ".".join((name, *(part for part in inside if part != "__init__"))), path
 
 
+@cache
 def imports(module, path):
     """Every module that `path` imports, anywhere in it, as a dotted name, and whether at import time."""
+    return tuple(read_imports(module, path))
+
+
+def read_imports(module, path):
     tree = ast.parse(path.read_text())
     late = {
         id(inner)
