@@ -1,6 +1,7 @@
 """A server that ends is started again, and not for ever. No server: what one would do."""
 
 import contextlib
+import errno
 import threading
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def test_one_that_ended_before_it_was_looked_at_loads_what_it_was_to_load(lines,
     with pytest.raises(ServerFailed):
         Keeper(server, Telling(lines.append), Policy()).keep()
     assert server.restarts == [None] * 5
+
+
+def test_lines_that_cannot_be_written_end_nothing(pauses):
+    """The terminal is gone, the disk full, or the reader of the pipe has ended."""
+    server = Server(["net", "net_onnx"])
+
+    def write(line):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(ServerFailed, match="for the 6th time"):
+        Keeper(server, Telling(write), Policy(interval_s=0.0)).keep()
+    assert len(server.restarts) == 5
 
 
 class Dying:

@@ -1,5 +1,6 @@
 """When a model is loaded anew, and what is told of it: a server that does as it is told, and a clock that is moved."""
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -84,10 +85,10 @@ class Deaths:
 
 
 class Watched:
-    def __init__(self, server, **options):
+    def __init__(self, server, *, write=None, **options):
         self.lines, self.now = [], 100.0
         self.registry = CollectorRegistry()
-        telling = Telling(lambda line: self.lines.append(line.partition(" ")[2]), self.registry)
+        telling = Telling(write or (lambda line: self.lines.append(line.partition(" ")[2])), self.registry)
         self.watch = Watch(
             server, telling, policy=POLICY, clock=lambda: self.now, **{"aside": lambda task: task(), **options}
         )
@@ -134,6 +135,16 @@ def test_a_dead_model_is_loaded_anew_at_once():
         "net_onnx is back, after 0.0 s",
     ]
     assert watched.value("repairs_total", model="net_onnx", outcome="repaired") == 1
+
+
+def test_a_dead_model_is_loaded_anew_also_where_nothing_can_be_told_of_it():
+    """The disk that holds the lines is full."""
+    server = Server(net=None, net_onnx=DEAD)
+    watched = Watched(server, write=lambda line: (_ for _ in ()).throw(OSError(errno.ENOSPC, line)))
+    watched.run_twice()
+    assert server.reloaded == ["net_onnx"]
+    assert watched.value("repairs_total", model="net_onnx", outcome="repaired") == 1
+    assert watched.value("server_up") == 1
 
 
 def test_a_process_that_was_seen_to_die_is_not_asked_first():
