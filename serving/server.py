@@ -167,12 +167,13 @@ class TritonServer:
         """Start again after the server has ended by itself: on the same ports, with these models as far as they load.
 
         None loads what the first start loaded. The log of the server that ended is kept, as at a start. Raises as
-        `start`.
+        `start`, and may then be called once more.
         """
-        launched = self._running()
-        self.stop()
-        put_aside(launched.log_path)
-        self._order = replace(self._order, ports=dict(launched.ports))
+        if self._launched is not None or not self._restarts:
+            launched = self._running()
+            self.stop()
+            put_aside(launched.log_path)
+            self._order = replace(self._order, ports=dict(launched.ports))
         self._load = self._load if load is None else list(load)
         self._strict = False
         self._restarts = True

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from serving import server as module
-from serving.errors import LoadHangs, RepositoryError, ServerFailed, StateNotWritten, StateTaken
+from serving.errors import LoadHangs, NoRunDirectory, RepositoryError, ServerFailed, StateNotWritten, StateTaken
 from serving.server import TritonServer
 
 
@@ -130,6 +130,24 @@ def test_a_state_file_that_cannot_be_written_again_does_not_end_a_server_that_is
         server.restart()
         assert server.untold == ""
         assert state.is_file()
+
+
+def test_a_restart_that_the_machine_has_no_room_for_may_be_tried_again(repository, launched, monkeypatch):
+    launch, orders = module.launch, []
+
+    def full(order):
+        orders.append(order)
+        raise NoRunDirectory(["/tmp does not take it (No space left on device)"])
+
+    with Launching(repository) as server:
+        monkeypatch.setattr(module, "launch", full)
+        for _ in range(2):
+            with pytest.raises(NoRunDirectory):
+                server.restart()
+        monkeypatch.setattr(module, "launch", launch)
+        server.restart()
+        assert server.grpc_url == "127.0.0.1:2"
+    assert [order.ports["grpc"] for order in orders] == [2, 2]
 
 
 def test_a_server_whose_state_file_is_anothers_is_not_begun(repository, launched, tmp_path):
