@@ -601,3 +601,20 @@ def test_a_server_that_cannot_list_its_repository_is_told_of_and_nothing_is_load
 )
 def test_what_tritons_words_mean(reason, dead):
     assert is_dead(reason) is dead
+
+
+def test_samples_that_must_not_be_looked_at_hide_no_other_models_death(tmp_path: Path, monkeypatch):
+    """Published by a user whose folders only that user may look into."""
+    is_file = Path.is_file
+
+    def refused(path):
+        if tmp_path / "mine" in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    server = Server(mine=None, other=DEAD)
+    watched = Watched(server, repository=tmp_path)
+    watched.look(2)
+    assert server.reloaded == ["other"]
+    assert ("mine", None) in server.asked, "zeros instead"
