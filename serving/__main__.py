@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 
 from serving.commands import models, serve, watch
-from serving.commands.shared import EXIT_CODES, say
+from serving.commands.shared import EXIT_CODES, end, say
 from serving.errors import ServingError
 
 _INTERRUPTED = 130
@@ -41,4 +40,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

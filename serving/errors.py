@@ -80,7 +80,7 @@ class NoRunDirectory(MachineError):
     def __init__(self, complaints: Sequence[str]) -> None:
         super().__init__(
             f"Triton's Python backend has no folder to run from: {', and '.join(complaints)}; set TMPDIR to one that "
-            "can be written, is not mounted noexec and has a plain path"
+            "has room, can be written, is not mounted noexec and has a plain path"
         )
 
 

@@ -90,14 +90,12 @@ def launch(order: Order) -> Launched:
     sweep_run_directories()
     _sweep()
     regions = order.regions or region_bytes(free_bytes(), *processes_of(order.models, installation.in_processes))
-    run_directory = make_run_directory(programs=installation.embedded)
+
+    def fill(directory: Path) -> tuple[Path, Path]:
+        return lay_out_backends(installation, python, directory), plain_path(order.repository, directory)
+
+    run_directory, (backends, repository) = make_run_directory(fill, programs=installation.embedded)
     log_path = order.log_path or run_directory / "triton.log"
-    try:
-        backends = lay_out_backends(installation, python, run_directory)
-        repository = plain_path(order.repository, run_directory)
-    except BaseException:
-        shutil.rmtree(run_directory, ignore_errors=True)
-        raise
     # A model that leaves its place open goes to a GPU where Triton sees one; the system's Triton has all it takes then.
     gpu = gpu_of_machine.present()
     usable = gpu and (not installation.embedded or gpu_of_machine.onnxruntime_knows_it())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
 from serving.errors import LoadHangs
 from serving.stubs import UNNAMED, Stub, Stubs
 
-__all__ = ["Together", "wait_for", "whose"]
+__all__ = ["Together", "load_together", "wait_for", "whose"]
 
+_LOADERS = 4
 # A process that ends as soon as it has begun lives for a quarter of a second.
 _LOOK_EVERY_S = 0.2
 _HANGS_AFTER_S = 8.0
@@ -52,6 +53,29 @@ class Together:
     def processor_s(self, _: str, /) -> float:
         """Seconds of processor time of all of them."""
         return sum(self._stubs.processor_s(model) for model in self._models)
+
+
+def load_together(
+    names: Sequence[str],
+    load: Callable[[str], None],
+    stubs: Processes,
+    *,
+    idle_ends: bool,
+    end: Callable[[], object],
+) -> dict[str, Future[None]]:
+    """Load models side by side, and wait as `wait_for` does; gives the ended load of each. `end` ends the server.
+
+    Raises LoadHangs.
+    """
+    with ThreadPoolExecutor(_LOADERS) as pool:
+        loading = {name: pool.submit(load, name) for name in names}
+        try:
+            wait_for(loading, stubs, idle_ends=idle_ends)
+        except BaseException:
+            # The calls under way would be waited for; without a server they end.
+            end()
+            raise
+    return loading
 
 
 def wait_for(loading: Mapping[str, Future[None]], stubs: Processes, *, idle_ends: bool) -> None:

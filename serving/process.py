@@ -45,7 +45,7 @@ class ServerProcess:
     def _keep(self) -> None:
         try:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
-            with self._log_path.open("wb") as log:
+            with open(self._log_path, "wb", opener=_appending) as log:
                 self._process = subprocess.Popen(
                     self._command,
                     env=self._environ,
@@ -136,6 +136,11 @@ class ServerProcess:
         """Whether the server's group holds another living process."""
         assert self._process is not None
         return any(pid != self._process.pid for pid in group_members(self._process.pid))
+
+
+def _appending(path: str, flags: int) -> int:
+    """Each write goes to the end: whoever rotates a log by copying it and cutting it short leaves no hole in it."""
+    return os.open(path, flags | os.O_APPEND, 0o666)
 
 
 def group_members(group: int) -> list[int]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from serving.errors import RepositoryError, UsageError
 
 # What Triton makes of a model on the CPU whose configuration names no number (SetDefaultInstanceCount of its core).
 _INSTANCES = {"onnxruntime": 2}
+
+# By model when its config.pbtxt was written, and what it says: the same again, written later, was another meanwhile.
+Configurations: TypeAlias = dict[str, tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -108,3 +112,24 @@ def load_stages(models: dict[str, ServedModel], wanted: list[str] | None) -> lis
         raise UsageError(f"models to load: {', '.join(repeated)} is named more than once")
     hybrids = [name for name in names if name in models and models[name].twins]
     return [stage for stage in ([name for name in names if name not in hybrids], hybrids) if stage]
+
+
+def switch_stages(models: dict[str, ServedModel], names: Collection[str]) -> list[list[str]]:
+    """Stages in which these load while they serve: a hybrid's first twin, the hybrid, then its other twin.
+
+    The hybrid that serves until then, and the one from then on, each have a twin of their own release so.
+    """
+    hybrids = [name for name in names if name in models and models[name].twins]
+    last = {twin for name in hybrids for twin in models[name].twins[1:]} - set(hybrids)
+    first = [name for name in names if name not in last and name not in hybrids]
+    return [stage for stage in (first, hybrids, [name for name in names if name in last]) if stage]
+
+
+def configurations(repository: Path, wanted: Collection[str] | None) -> Configurations:
+    """What each model that is wanted is served by now; None wants every one that has a config.pbtxt."""
+    found = {}
+    for path in sorted(repository.glob("*/config.pbtxt")):
+        with contextlib.suppress(OSError):
+            if wanted is None or path.parent.name in wanted:
+                found[path.parent.name] = (path.stat().st_mtime_ns, path.read_bytes())
+    return found

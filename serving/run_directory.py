@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from serving.errors import NoRunDirectory
 from serving.layout import is_plain
@@ -17,6 +18,7 @@ from serving.namespaces import namespace
 from serving.state import started_ticks
 
 _PREFIX = "understudy-triton-"
+_Filled = TypeVar("_Filled")
 
 
 def run_places() -> tuple[Path, ...]:
@@ -46,11 +48,31 @@ def complaint(place: Path, *, programs: bool) -> str:
     return ""
 
 
-def make_run_directory(*, programs: bool) -> Path:
-    """A new directory whose name tells the process that owns it, and by whose count. Raises NoRunDirectory."""
-    place = find_place(run_places(), programs=programs)
+def make_run_directory(fill: Callable[[Path], _Filled], *, programs: bool) -> tuple[Path, _Filled]:
+    """A new directory whose name tells the process that owns it, and by whose count, and what `fill` made of it.
+
+    It lies in the first place that is fit and takes all of it: one may be full. Raises NoRunDirectory.
+    """
+    complaints = []
+    for place in run_places():
+        what = complaint(place, programs=programs)
+        if not what:
+            try:
+                return _make(place, fill)
+            except OSError as error:
+                what = f"{place} does not take it ({error.strerror or error})"
+        complaints.append(what)
+    raise NoRunDirectory(complaints)
+
+
+def _make(place: Path, fill: Callable[[Path], _Filled]) -> tuple[Path, _Filled]:
     place.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-{started_ticks(os.getpid())}-", dir=place))
+    made = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-{started_ticks(os.getpid())}-", dir=place))
+    try:
+        return made, fill(made)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 def _prefix() -> str:

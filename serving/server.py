@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from serving.control import ModelControl
 from serving.errors import LoadHangs, ModelError, ServerFailed, ServerUnreachable, StateNotWritten, StateTaken
 from serving.launch import Launched, Order, launch, make_way, put_aside
-from serving.loads import wait_for
+from serving.loads import load_together
 from serving.ports import LOOPBACK
-from serving.repository import ServedModel, load_stages, read_repository
+from serving.repository import Configurations, ServedModel, configurations, load_stages, read_repository, switch_stages
 from serving.shared_memory import MIB
-from serving.state import RunningServer, clear_state, started_ticks, write_state
+from serving.state import clear_state, running_server, write_state
 from serving.stubs import Stubs
 
 _KILL_AFTER_DRAIN_S = 5.0
-_LOADERS = 4
 
 
 class TritonServer:
@@ -71,6 +70,7 @@ class TritonServer:
         )
         self._load = None if load is None else list(load)
         self._models: dict[str, ServedModel] = {}
+        self._seen: Configurations = {}
         self._strict = strict
         self._load_timeout_s = load_timeout_s
         self._state_path = state_path
@@ -143,6 +143,7 @@ class TritonServer:
         if self._launched is not None:
             raise RuntimeError("the server is already started")
         self.failures.clear()
+        self._seen = configurations(self.repository, self._load)
         self._models, broken = read_repository(self.repository)
         stages = load_stages(self._models, [*self._models, *broken] if self._load is None else self._load)
         for name in [name for stage in stages for name in stage if name in broken]:
@@ -157,8 +158,10 @@ class TritonServer:
         models = [self._models[name] for name in names if name in self._models]
         self._launched = launch(replace(self._order, models=models, ahead=names if ahead else []))
         try:
-            self._load_models(stages, idle_ends=idle_ends and self._launched.embedded)
+            idle_ends = idle_ends and self._launched.embedded
+            self._load_models(stages, idle_ends=idle_ends, strict=self._strict)
             self._write_state()
+            self._catch_up(idle_ends=idle_ends)
         except BaseException:
             self.stop()
             raise
@@ -167,12 +170,13 @@ class TritonServer:
         """Start again after the server has ended by itself: on the same ports, with these models as far as they load.
 
         None loads what the first start loaded. The log of the server that ended is kept, as at a start. Raises as
-        `start`.
+        `start`, and may then be called once more.
         """
-        launched = self._running()
-        self.stop()
-        put_aside(launched.log_path)
-        self._order = replace(self._order, ports=dict(launched.ports))
+        if self._launched is not None or not self._restarts:
+            launched = self._running()
+            self.stop()
+            put_aside(launched.log_path)
+            self._order = replace(self._order, ports=dict(launched.ports))
         self._load = self._load if load is None else list(load)
         self._strict = False
         self._restarts = True
@@ -214,22 +218,28 @@ class TritonServer:
             raise RuntimeError("the server is not running")
         return self._launched
 
-    def _load_models(self, stages: list[list[str]], *, idle_ends: bool) -> None:
+    def _catch_up(self, *, idle_ends: bool) -> None:
+        """Load what was published, or rolled back, while this server loaded: whoever did that found no server to tell.
+
+        Now that the state file is there, a publisher finds it. What is refused here serves on as it is.
+        """
+        while changed := (now := configurations(self.repository, self._load)).items() - self._seen.items():
+            self._seen = now
+            models, _ = read_repository(self.repository)
+            stages = switch_stages(models, sorted(name for name, _ in changed))
+            self._load_models(stages, idle_ends=idle_ends, strict=False)
+
+    def _load_models(self, stages: list[list[str]], *, idle_ends: bool, strict: bool) -> None:
         stubs = Stubs(self.pid)
-        with self.control() as control, ThreadPoolExecutor(_LOADERS) as pool:
+        with self.control() as control:
             for stage in stages:
-                loading = {name: pool.submit(control.load, name) for name in stage}
-                try:
-                    wait_for(loading, stubs, idle_ends=idle_ends)
-                except BaseException:
-                    # The calls under way would be waited for; without a server they end.
-                    self._running().stop(0.0)
-                    raise
-                for name, done in loading.items():
+                end = partial(self._running().stop, 0.0)
+                for name, done in load_together(stage, control.load, stubs, idle_ends=idle_ends, end=end).items():
                     try:
                         done.result()
+                        self.failures.pop(name, None)
                     except ModelError as error:
-                        if self._strict:
+                        if strict:
                             raise
                         self.failures[name] = error.reason
                     except ServerUnreachable as error:
@@ -246,18 +256,9 @@ class TritonServer:
         if self._state_path is None:
             return
         launched = self._running()
-        ticks = started_ticks(self.pid)
-        if ticks is None:
+        state = running_server(self.pid, launched.ports, self.repository, launched.log_path)
+        if state is None:
             raise ServerFailed("ended after it was started", launched.log_path, launched.tail())
-        state = RunningServer(
-            http_url=self.http_url,
-            grpc_url=self.grpc_url,
-            metrics_url=self.metrics_url,
-            pid=self.pid,
-            started_ticks=ticks,
-            repository=str(self.repository.resolve()),
-            log=str(launched.log_path.resolve()),
-        )
         self.untold = ""
         try:
             write_state(self._state_path, state)

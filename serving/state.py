@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from serving.errors import StateNotWritten, StateTaken
+from serving.ports import LOOPBACK
 
 STATE_FILE = Path("build/server.json")
 
@@ -38,6 +40,22 @@ def started_ticks(pid: int) -> int | None:
     # The name, in parentheses, may hold anything; what follows the last one is fields 3 and on.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def running_server(pid: int, ports: Mapping[str, int], repository: Path, log: Path) -> RunningServer | None:
+    """What the file tells of a server on this machine; None where its process has ended."""
+    ticks = started_ticks(pid)
+    if ticks is None:
+        return None
+    return RunningServer(
+        http_url=f"{LOOPBACK}:{ports['http']}",
+        grpc_url=f"{LOOPBACK}:{ports['grpc']}",
+        metrics_url=f"{LOOPBACK}:{ports['metrics']}",
+        pid=pid,
+        started_ticks=ticks,
+        repository=str(repository.resolve()),
+        log=str(log.resolve()),
+    )
 
 
 def write_state(path: Path, server: RunningServer) -> None:

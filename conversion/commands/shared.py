@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -99,5 +100,9 @@ def fail(error: ConversionError | OSError, undone: str = "") -> int:
 
 
 def say(text: str) -> None:
-    """A message: data goes to standard output, messages go to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """A message: data goes to standard output, messages go to standard error.
+
+    One that cannot be written is lost: a terminal that is gone says nothing of a release.
+    """
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from serving.commands.shared import end, say
 from serving.control import ModelControl
 from serving.errors import KeyRefused, RepositoryUnreadable, ServingError
 from serving.stubs import Stubs
@@ -50,12 +51,12 @@ def silence(control: ModelControl) -> str:
     return ""
 
 
-def await_server(control: ModelControl, say: Callable[[str], None], stop: threading.Event) -> None:
+def await_server(control: ModelControl, tell: Callable[[str], None], stop: threading.Event) -> None:
     """Wait until the server answers, or for the end; says why it does not, once for each reason."""
     said = ""
     while not stop.is_set() and (reason := silence(control)):
         if reason != said:
-            say(f"waits for the server: {reason}")
+            tell(f"waits for the server: {reason}")
             said = reason
         stop.wait(_PAUSE_S)
 
@@ -88,17 +89,16 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     from prometheus_client import CollectorRegistry, start_http_server
 
-    def say(text: str) -> None:
-        sys.stderr.write(f"watch: {text}\n")
-        sys.stderr.flush()
+    def tell(text: str) -> None:
+        say(f"watch: {text}")
 
     registry = CollectorRegistry()
     with ModelControl.from_environment(given.grpc_url) as control:
-        await_server(control, say, stop)
+        await_server(control, tell, stop)
         if stop.is_set():
             return 0
         server, thread = start_http_server(given.metrics_port, given.metrics_address, registry)
-        telling = Telling(say, registry)
+        telling = Telling(tell, registry)
         look_after(control, telling, given.repository, stop)
         server.shutdown()
         server.server_close()
@@ -107,4 +107,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

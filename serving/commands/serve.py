@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from serving.commands.shared import Commands, add_command, say, with_state
+from serving.commands.shared import Commands, add_command, say, show, with_state
 from serving.commands.watch import policy_of, told_on, with_watching
 from serving.ending import interruptible
 from serving.errors import ServerFailed
@@ -87,10 +87,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     with server:
         for name, reason in server.failures.items():
             say(f"warning: could not load model '{name}': {reason}")
-        print(f"http\thttp://{server.http_url}")
-        print(f"grpc\t{server.grpc_url}")
-        print(f"metrics\thttp://{server.metrics_url}/metrics")
-        print(f"log\t{arguments.log}", flush=True)
+        show(f"http\thttp://{server.http_url}")
+        show(f"grpc\t{server.grpc_url}")
+        show(f"metrics\thttp://{server.metrics_url}/metrics")
+        show(f"log\t{arguments.log}")
         try:
             _keep(server, arguments)
         except KeyboardInterrupt:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TextIO, TypeAlias
 
 from serving.control import ModelControl
 from serving.state import STATE_FILE, RunningServer, read_state
@@ -79,5 +81,34 @@ def control(arguments: argparse.Namespace) -> ModelControl:
 
 
 def say(message: str) -> None:
-    """A message: data goes to standard output, messages go to standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """A message: data goes to standard output, messages go to standard error.
+
+    One that cannot be written is lost: a terminal that is gone, or a full disk, ends no server.
+    """
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+
+
+def show(line: str) -> None:
+    """A line of data about a server that serves on, whether or not anybody reads it."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        drop(sys.stdout)
+
+
+def drop(stream: TextIO) -> None:
+    """Give up what a stream could not write: Python would try once more at its end, and make 120 of the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def end(code: int) -> NoReturn:
+    """End the process with `code`, also where its last messages cannot be written."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            drop(sys.stderr)
+    sys.exit(code)

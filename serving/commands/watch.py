@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from serving.commands.shared import Commands, add_command, control, running, say, with_address
+from serving.commands.shared import Commands, add_command, control, running, say, show, with_address
 from serving.ending import interruptible
 from serving.ports import LOOPBACK, choose
 from serving.stubs import Stubs
@@ -75,7 +75,7 @@ def told_on(port: int) -> Iterator[Telling]:
     registry = CollectorRegistry()
     chosen = choose({"watch": port or None})["watch"]
     server, thread = start_http_server(chosen, LOOPBACK, registry)
-    print(f"watch\thttp://{LOOPBACK}:{chosen}/metrics", flush=True)
+    show(f"watch\thttp://{LOOPBACK}:{chosen}/metrics")
     try:
         yield Telling(lambda text: say(f"watch: {text}"), registry)
     finally:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from serving.errors import ServerFailed
+from serving.errors import MachineError, ServerFailed
 from serving.server import TritonServer
 from serving.stubs import Stubs
 from serving.watch.care import HANGS, Policy
@@ -44,7 +44,8 @@ class Keeper:
     def keep(self) -> None:
         """Watch the started server, and start it again as often as it ends.
 
-        Raises ServerFailed when it ended five times within ten minutes, or cannot be started again.
+        Raises ServerFailed when it ended five times within ten minutes, or cannot be started again; MachineError where
+        this machine went on lacking something as often.
         """
         while True:
             with self._watched() as watch:
@@ -96,9 +97,16 @@ class Keeper:
         self._ends.append(now)
         self._telling.restarting(how, pause_s)
         time.sleep(pause_s)
-        # Without a model it ended before it was looked at.
-        self._server.restart(models or None)
-        for name, reason in self._server.failures.items():
-            self._telling.failed_to_load(name, reason)
-        if self._server.untold:
-            self._telling.untold(self._server.untold)
+        try:
+            # Without a model it ended before it was looked at.
+            self._server.restart(models or None)
+        except (MachineError, OSError) as error:
+            # A disk that is full now need not stay so.
+            if self._recent(time.monotonic()) == _ENDS:
+                raise
+            self._start_again(f"could not be started again: {error}", models)
+        else:
+            for name, reason in self._server.failures.items():
+                self._telling.failed_to_load(name, reason)
+            if self._server.untold:
+                self._telling.untold(self._server.untold)

@@ -204,9 +204,10 @@ class Watch:
 
     def _probe(self, one: ModelStatus) -> float:
         """Ask for a golden sample where there is one that can be read, for zeros otherwise."""
-        golden = self._golden(one)
-        if golden is not None:
-            with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+        # Also to look whether there is one needs rights, and a disk that answers.
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+            golden = self._golden(one)
+            if golden is not None:
                 return self._control.probe(one.name, one.version, self._policy.timeout_s, golden)
         return self._control.probe(one.name, one.version, self._policy.timeout_s)
 

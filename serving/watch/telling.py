@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
@@ -126,6 +127,7 @@ class Telling:
         self._say(f"ALARM: {reason}")
 
     def _say(self, text: str) -> None:
-        # Repairs tell of themselves beside the watch.
-        with self._lock:
+        # Repairs tell of themselves beside the watch. A line that cannot be written (its disk is full, its reader gone)
+        # is lost: what it tells of has to be mended all the same, and the metrics have it too.
+        with self._lock, contextlib.suppress(OSError):
             self._write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")

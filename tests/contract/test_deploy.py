@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 from serving import TritonServer
 from serving.__main__ import _parser
 from serving.command import server_arguments
+from serving.errors import UsageError
 from serving.locate import Installation
 from serving.server import _KILL_AFTER_DRAIN_S
 from serving.shared_memory import region_bytes
@@ -428,6 +429,8 @@ def test_the_service_runs_what_make_serve_runs_and_stops_it_in_order() -> None:
     # The stop of `serve` ends by itself before systemd kills what is left.
     assert int(service["TimeoutStopSec"]) > given.drain + _KILL_AFTER_DRAIN_S + 5
     assert (service["Type"], service["KillMode"], service["Restart"]) == ("simple", "mixed", "on-failure")
+    # What a machine lacks may be room on a disk, which comes back.
+    assert service["RestartPreventExitStatus"].split() == [str(UsageError.exit_code)]
     assert service["User"] not in ("", "root")
     assert (
         f"useradd --system --home-dir {service['WorkingDirectory']} " in (ROOT / "docs" / "production.md").read_text()

@@ -1,6 +1,8 @@
 """The tools image, what Kubernetes starts in it, and the page that tells of all that."""
 
 import ast
+import errno
+import io
 import re
 import subprocess
 import sys
@@ -177,6 +179,24 @@ def test_the_watch_says_once_for_each_reason_why_it_waits(monkeypatch):
     assert reasons == []
     assert [re.search("not yet|name unknown", line)[0] for line in lines] == ["not yet", "name unknown", "not yet"]
     assert all(line.startswith("waits for the server: no Triton answers at pod:8001") for line in lines)
+
+
+class Gone(io.StringIO):
+    """A pipe whose reader has ended."""
+
+    def write(self, _):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_the_watch_is_not_ended_by_a_message_that_cannot_be_written(monkeypatch):
+    def told(control, tell, stop):
+        tell("not yet")
+        stop.set()
+
+    monkeypatch.setattr(watch, "await_server", told)
+    monkeypatch.setattr(watch.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert watch.main(["--grpc-url=127.0.0.1:1"]) == 0
 
 
 def test_every_pod_loads_the_hybrid_between_its_twins(restricted, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The conversion's command line, but for what needs a framework."""
 
 import errno
+import io
 import json
 import os
 
@@ -101,6 +102,18 @@ def test_progress_goes_to_a_pipe_too_with_the_time_since_it_began(monkeypatch, c
 def test_quiet_shows_no_progress(capsys):
     progress("net", _parser().parse_args(["convert", "net", "--quiet"]))("first")
     assert capsys.readouterr().err == ""
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed."""
+
+    def write(self, _):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_message_that_cannot_be_written_is_no_failure_of_what_it_tells_of(monkeypatch):
+    monkeypatch.setattr("sys.stderr", Gone())
+    progress("net", _parser().parse_args(["convert", "net"]))("live: golden samples hold")
 
 
 @pytest.mark.parametrize("arguments", [[], ["convert", "--no-such-option"], ["rollback"]])

@@ -1,13 +1,14 @@
 """A server that ends is started again, and not for ever. No server: what one would do."""
 
 import contextlib
+import errno
 import threading
 from pathlib import Path
 
 import pytest
 
 from serving.control import ModelStatus
-from serving.errors import ServerFailed
+from serving.errors import NoRunDirectory, ServerFailed
 from serving.stubs import Stub
 from serving.watch import keeper as module
 from serving.watch.care import Policy
@@ -80,6 +81,47 @@ def test_one_that_ended_before_it_was_looked_at_loads_what_it_was_to_load(lines,
     with pytest.raises(ServerFailed):
         Keeper(server, Telling(lines.append), Policy()).keep()
     assert server.restarts == [None] * 5
+
+
+def test_lines_that_cannot_be_written_end_nothing(pauses):
+    """The terminal is gone, the disk full, or the reader of the pipe has ended."""
+    server = Server(["net", "net_onnx"])
+
+    def write(line):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(ServerFailed, match="for the 6th time"):
+        Keeper(server, Telling(write), Policy(interval_s=0.0)).keep()
+    assert len(server.restarts) == 5
+
+
+class Cramped(Server):
+    """Its machine has no room for so many of its starts."""
+
+    def __init__(self, models, times):
+        super().__init__(models)
+        self.times = times
+
+    def restart(self, load):
+        super().restart(load)
+        if len(self.restarts) <= self.times:
+            raise NoRunDirectory(["/tmp does not take it (No space left on device)"])
+
+
+def test_what_the_machine_lacks_is_waited_for_as_long_as_a_server_that_ends(lines, pauses):
+    server = Cramped(["net"], times=2)
+    with pytest.raises(ServerFailed):
+        Keeper(server, Telling(lines.append), Policy(interval_s=0.0)).keep()
+    assert server.restarts == [("net",)] * 5
+    assert pauses == [0.0, 1.0, 3.0, 7.0, 15.0]
+    assert sum("ALARM: tritonserver could not be started again: Triton's Python" in line for line in lines) == 2
+
+
+def test_what_the_machine_goes_on_lacking_is_told_at_the_end(lines, pauses):
+    server = Cramped(["net"], times=9)
+    with pytest.raises(NoRunDirectory):
+        Keeper(server, Telling(lines.append), Policy(interval_s=0.0)).keep()
+    assert len(server.restarts) == 5
 
 
 class Dying:

@@ -1,12 +1,13 @@
 """What a start keeps of the one before, and what a failed one quotes."""
 
+import errno
 import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from serving.errors import NoSharedMemory, PortTaken, ServerFailed
+from serving.errors import NoRunDirectory, NoSharedMemory, PortTaken, ServerFailed
 from serving.launch import Launched, Order, _spawn, launch, make_way, put_aside
 from serving.process import ServerProcess
 from serving.repository import ServedModel
@@ -59,13 +60,32 @@ def test_the_sentence_names_the_log_and_quotes_it() -> None:
     )
 
 
+def install(directory: Path) -> None:
+    """What counts as a Triton."""
+    for part in ("bin/tritonserver", "backends/python/libtriton_python.so"):
+        (directory / part).parent.mkdir(parents=True)
+        (directory / part).touch()
+
+
+def test_a_disk_without_room_for_what_is_laid_out_is_what_the_machine_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path)
+
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("serving.launch.lay_out_backends", full)
+    monkeypatch.setattr("serving.run_directory.run_places", lambda: (tmp_path,))
+    with pytest.raises(NoRunDirectory, match="No space left on device"):
+        launch(replace(ORDER, repository=tmp_path, environ={"UNDERSTUDY_TRITON": str(tmp_path)}))
+
+
 def test_models_that_shared_memory_has_no_room_for_are_not_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Triton would refuse one after the other, each with a sentence of its own."""
-    for part in ("bin/tritonserver", "backends/python/libtriton_python.so"):
-        (tmp_path / part).parent.mkdir(parents=True)
-        (tmp_path / part).touch()
+    install(tmp_path)
     monkeypatch.setattr("serving.launch.free_bytes", lambda: 11 * MIB)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()

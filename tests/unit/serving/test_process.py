@@ -36,6 +36,18 @@ def test_it_drains_and_its_output_is_in_the_log(tmp_path: Path) -> None:
     assert process.stop(10.0), "stopping twice is no error"
 
 
+def test_a_log_that_is_cut_short_while_it_is_written_goes_on_from_its_beginning(tmp_path: Path) -> None:
+    """logrotate's copytruncate."""
+    log = tmp_path / "log"
+    process = started("while :; do echo up; sleep 0.02; done", log)
+    os.truncate(log, 0)
+    deadline = time.monotonic() + 10
+    while len(log.read_bytes()) < 6 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.stop(1.0)
+    assert log.read_bytes().startswith(b"up\nup\n")
+
+
 def test_one_that_does_not_end_is_killed_in_time(tmp_path: Path) -> None:
     process = started(DEAF, tmp_path / "log")
     begun = time.monotonic()

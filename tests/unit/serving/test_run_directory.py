@@ -1,5 +1,6 @@
 """Where a server's directory lies, and which are swept."""
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,10 @@ import pytest
 from serving import run_directory
 from serving.errors import NoRunDirectory
 from serving.run_directory import find_place, make_run_directory, run_places, sweep_run_directories
+
+
+def made(*, programs: bool) -> Path:
+    return make_run_directory(lambda _: None, programs=programs)[0]
 
 
 def mount_noexec(monkeypatch: pytest.MonkeyPatch, *places: Path) -> None:
@@ -23,7 +28,7 @@ def mount_noexec(monkeypatch: pytest.MonkeyPatch, *places: Path) -> None:
 
 def test_it_lies_among_the_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert make_run_directory(programs=True).parent == tmp_path
+    assert made(programs=True).parent == tmp_path
 
 
 def test_where_no_program_may_run_it_lies_in_the_projects_folder_instead(
@@ -33,8 +38,32 @@ def test_where_no_program_may_run_it_lies_in_the_projects_folder_instead(
     monkeypatch.setattr(run_directory, "PROJECT", tmp_path / "project")
     mount_noexec(monkeypatch, tmp_path)
     (tmp_path / "project").mkdir()
-    assert make_run_directory(programs=True).parent == tmp_path / "project" / "build"
-    assert make_run_directory(programs=False).parent == tmp_path, "a system's Triton runs its own programs"
+    assert made(programs=True).parent == tmp_path / "project" / "build"
+    assert made(programs=False).parent == tmp_path, "a system's Triton runs its own programs"
+
+
+def test_where_there_is_no_room_it_lies_in_the_projects_folder_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(run_directory, "PROJECT", tmp_path / "project")
+    (tmp_path / "tmp").mkdir()
+    full = [tmp_path / "tmp"]
+
+    def fill(directory: Path) -> str:
+        (directory / "begun").touch()
+        if directory.parent in full:
+            raise OSError(errno.ENOSPC, "No space left on device", str(directory / "stub"))
+        return "filled"
+
+    directory, filled = make_run_directory(fill, programs=True)
+    assert (directory.parent, filled) == (tmp_path / "project" / "build", "filled")
+    full.append(tmp_path / "project" / "build")
+    with pytest.raises(NoRunDirectory) as raised:
+        make_run_directory(fill, programs=True)
+    for place in full:
+        assert f"{place} does not take it (No space left on device)" in str(raised.value)
+    assert [one for place in full for one in place.iterdir()] == [directory], "nothing half filled is left"
 
 
 @pytest.mark.parametrize("name", ["my files", "a;b", "$HOME"])
@@ -54,7 +83,7 @@ def test_without_a_fit_place_it_says_why_and_what_to_do(tmp_path: Path, monkeypa
     assert str(raised.value) == (
         f"Triton's Python backend has no folder to run from: '{tmp_path}/my files' has a character in it that a shell "
         f"would read, and {tmp_path}/tmp is mounted noexec, and {tmp_path}/file/build cannot be written; set TMPDIR to "
-        "one that can be written, is not mounted noexec and has a plain path"
+        "one that has room, can be written, is not mounted noexec and has a plain path"
     )
 
 
@@ -68,7 +97,7 @@ def test_where_there_are_no_temporary_files_the_projects_folder_is_left(monkeypa
 
 def test_run_directories_of_dead_owners_are_swept_and_others_stay(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    mine = make_run_directory(programs=True)
+    mine = made(programs=True)
     ours = mine.name.split("-")[2]
     dead = tmp_path / f"understudy-triton-{ours}-{os.getpid()}-1-abc"
     of_a_container = tmp_path / f"understudy-triton-{int(ours) + 1}-{os.getpid()}-1-abc"
@@ -83,7 +112,7 @@ def test_run_directories_of_dead_owners_are_swept_and_others_stay(tmp_path: Path
 def test_a_directory_that_its_server_removes_meanwhile_is_no_error(tmp_path: Path, monkeypatch) -> None:
     """Another server of this user stops, or sweeps, at the same moment."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    name = make_run_directory(programs=True).name.split("-")
+    name = made(programs=True).name.split("-")
     gone, dead = (tmp_path / "-".join([*name[:3], "1", "1", tail]) for tail in ("abc", "def"))
     gone.symlink_to(tmp_path / "removed", target_is_directory=True)
     dead.mkdir()

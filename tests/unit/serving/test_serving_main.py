@@ -1,6 +1,7 @@
 """The command line, as far as it needs no server."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from serving import __main__ as cli
 from serving import errors
+from serving.commands.shared import show
 from serving.control import ModelControl, ModelStatus
 from serving.ports import choose
 
@@ -90,6 +92,26 @@ def test_no_server_is_7_and_names_the_address(tmp_path: Path) -> None:
         assert out == ""
         assert f"no Triton answers at {url}" in err
         assert "Traceback" not in err
+
+
+def test_messages_that_nobody_can_read_change_no_exit_code(tmp_path: Path) -> None:
+    url = f"127.0.0.1:{choose({'grpc': None})['grpc']}"
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "serving", "status", "--grpc-url", url]
+    done = subprocess.run(command, cwd=ROOT, stderr=write, check=False)
+    os.close(write)
+    assert done.returncode == 7
+
+
+def test_addresses_that_nobody_reads_end_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        show("grpc\t127.0.0.1:8001")
+        # As Python does it once more at its end, where it would change the exit code.
+        gone.flush()
 
 
 def test_a_machine_without_triton_is_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

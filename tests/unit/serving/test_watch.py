@@ -1,5 +1,6 @@
 """When a model is loaded anew, and what is told of it: a server that does as it is told, and a clock that is moved."""
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -84,10 +85,10 @@ class Deaths:
 
 
 class Watched:
-    def __init__(self, server, **options):
+    def __init__(self, server, *, write=None, **options):
         self.lines, self.now = [], 100.0
         self.registry = CollectorRegistry()
-        telling = Telling(lambda line: self.lines.append(line.partition(" ")[2]), self.registry)
+        telling = Telling(write or (lambda line: self.lines.append(line.partition(" ")[2])), self.registry)
         self.watch = Watch(
             server, telling, policy=POLICY, clock=lambda: self.now, **{"aside": lambda task: task(), **options}
         )
@@ -134,6 +135,16 @@ def test_a_dead_model_is_loaded_anew_at_once():
         "net_onnx is back, after 0.0 s",
     ]
     assert watched.value("repairs_total", model="net_onnx", outcome="repaired") == 1
+
+
+def test_a_dead_model_is_loaded_anew_also_where_nothing_can_be_told_of_it():
+    """The disk that holds the lines is full."""
+    server = Server(net=None, net_onnx=DEAD)
+    watched = Watched(server, write=lambda line: (_ for _ in ()).throw(OSError(errno.ENOSPC, line)))
+    watched.run_twice()
+    assert server.reloaded == ["net_onnx"]
+    assert watched.value("repairs_total", model="net_onnx", outcome="repaired") == 1
+    assert watched.value("server_up") == 1
 
 
 def test_a_process_that_was_seen_to_die_is_not_asked_first():
@@ -590,3 +601,20 @@ def test_a_server_that_cannot_list_its_repository_is_told_of_and_nothing_is_load
 )
 def test_what_tritons_words_mean(reason, dead):
     assert is_dead(reason) is dead
+
+
+def test_samples_that_must_not_be_looked_at_hide_no_other_models_death(tmp_path: Path, monkeypatch):
+    """Published by a user whose folders only that user may look into."""
+    is_file = Path.is_file
+
+    def refused(path):
+        if tmp_path / "mine" in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    server = Server(mine=None, other=DEAD)
+    watched = Watched(server, repository=tmp_path)
+    watched.look(2)
+    assert server.reloaded == ["other"]
+    assert ("mine", None) in server.asked, "zeros instead"
