@@ -20,6 +20,7 @@ from .shared import (
     add_command,
     fail,
     folders,
+    interrupted,
     note,
     progress,
     with_build,
@@ -74,6 +75,8 @@ def _convert(arguments: argparse.Namespace) -> int:
             )
         except (ConversionError, OSError) as error:
             code = fail(error, f"{name} was not published: ")
+            if interrupted(error):
+                return code
             first = first or code
             continue
         print(_told(outcome))

@@ -172,5 +172,6 @@ class VerificationFailed(ConversionError):
 
 def _serving(served: int | None, untaken: Sequence[str]) -> str:
     if untaken:
-        return f"release {served} is pinned again, which the server did not take ({'; '.join(untaken)})"
+        pinned = "no release is pinned any more" if served is None else f"release {served} is pinned again"
+        return f"{pinned}, which the server did not take ({'; '.join(untaken)})"
     return "no release is served" if served is None else f"release {served} is served as before"

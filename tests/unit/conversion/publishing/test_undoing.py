@@ -4,13 +4,14 @@ import errno
 
 import pytest
 
-from conversion.errors import ReleaseQuarantined, UndoFailed
+from conversion.errors import ReleaseQuarantined, ReleaseRefused, ReleaseStays, UndoFailed
 from conversion.publishing import journal, pinning
+from conversion.publishing.repository import Repository
 from conversion.release import pbtxt
 from conversion.release.pbtxt import ROLES
 
 from ..released import release, released
-from ..server import live, serving
+from ..server import Server, live, serving
 
 FULL = "No space left on device"
 # Writes of a publish: three configurations into the release, the journal, then the pins, the hybrid's third.
@@ -96,3 +97,48 @@ def test_whoever_interrupts_the_undoing_is_told_that_it_is_not_done(repository, 
     server.load = load
     assert repository.repair("net", live(server)) == ["undid the unfinished switch of net to release 2"]
     assert serves(server, 1)
+
+
+HEARD = "the server did not take net: Deadline Exceeded"
+
+
+def hears_nothing_after_the_hybrid(server, then):
+    """The hybrid switches, `then` is raised, and from there on the server refuses every load."""
+    load, switched = server.load, []
+
+    def refusing(model):
+        if switched:
+            raise ReleaseRefused(HEARD)
+        load(model)
+        if model == "net":
+            switched.append(model)
+            raise then
+
+    server.load = refusing
+
+
+@pytest.mark.parametrize("then", [KeyboardInterrupt(), OSError(errno.ENOSPC, FULL)], ids=["interrupt", "full"])
+@pytest.mark.parametrize("rollback", [False, True], ids=["publish", "rollback"])
+def test_what_the_server_does_not_take_back_is_told_whatever_began_it(repository, server, spec, affine, then, rollback):
+    if rollback:
+        release(repository, spec, affine, live=live(server))
+    hears_nothing_after_the_hybrid(server, then)
+    told = ReleaseStays if rollback else ReleaseQuarantined
+    with pytest.raises(
+        told, match=rf"release {1 + rollback} is pinned again, which the server did not take \({HEARD};"
+    ):
+        repository.switch("net", 1, live(server)) if rollback else release(repository, spec, affine, live=live(server))
+    assert repository.served("net") == 1 + rollback
+
+
+def test_a_first_release_that_the_server_does_not_let_go_is_told(tmp_path, spec, affine):
+    repository = Repository(tmp_path / "first")
+    server = Server(repository.root)
+    hears_nothing_after_the_hybrid(server, KeyboardInterrupt())
+
+    def refused(_model):
+        raise ReleaseRefused("busy")
+
+    server.unload = refused
+    with repository.locked(), pytest.raises(ReleaseQuarantined, match="no release is pinned any more, which the serv"):
+        release(repository, spec, affine, live=live(server))
