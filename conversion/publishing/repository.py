@@ -104,7 +104,8 @@ class Repository(Folders):
         """Undo what a killed publisher left: half releases, an unfinished switch, files; on the running server too.
 
         Gives what was done, and what was left alone, in sentences. Raises ModelForeign before anything is touched,
-        PublishError where the server does not answer.
+        RepositoryUnreadable and JournalDamaged where it cannot be told what to undo, PublishError where the server does
+        not answer.
         """
         self.require_ours(name)
         done: list[str] = []

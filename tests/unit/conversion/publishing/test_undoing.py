@@ -4,7 +4,14 @@ import errno
 
 import pytest
 
-from conversion.errors import ReleaseQuarantined, ReleaseRefused, ReleaseStays, UndoFailed
+from conversion.errors import (
+    JournalDamaged,
+    ReleaseQuarantined,
+    ReleaseRefused,
+    ReleaseStays,
+    RepositoryUnreadable,
+    UndoFailed,
+)
 from conversion.publishing import journal, pinning
 from conversion.publishing.repository import Repository
 from conversion.release import pbtxt
@@ -142,3 +149,59 @@ def test_a_first_release_that_the_server_does_not_let_go_is_told(tmp_path, spec,
     server.unload = refused
     with repository.locked(), pytest.raises(ReleaseQuarantined, match="no release is pinned any more, which the serv"):
         release(repository, spec, affine, live=live(server))
+
+
+@pytest.fixture
+def begun(repository, server, spec, affine):
+    """The journal of a switch to release 2 that was neither ended nor undone: the hybrid serves 2, not proved."""
+    load, loads = server.load, []
+
+    def interrupted(model):
+        loads.append(model)
+        load(model)
+        if len(loads) in (3, 4):
+            raise KeyboardInterrupt
+
+    server.load = interrupted
+    with pytest.raises(UndoFailed):
+        release(repository, spec, affine, live=live(server))
+    server.load = load
+    (path,) = repository.root.parent.glob(".repository-staging/journal/net.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"7", b"{}", b'{"saved": {}}', b'{"saved": {}, "new": 2, "x": 1}']
+)
+def test_a_journal_that_is_damaged_ends_no_switch(repository, server, begun, content):
+    """Empty, as a power cut can leave what was not written through."""
+    sound = begun.read_bytes()
+    begun.write_bytes(content)
+    server.calls.clear()
+    with pytest.raises(JournalDamaged, match=rf"^{begun} tells of a switch of net that .* remove the file, and serve"):
+        repository.repair("net", live(server))
+    assert begun.read_bytes() == content
+    assert server.calls == []
+    begun.write_bytes(sound)
+    assert repository.repair("net", live(server)) == ["undid the unfinished switch of net to release 2"]
+    assert serves(server, 1)
+
+
+def test_a_journal_that_cannot_be_read_ends_no_switch(repository, server, begun):
+    """A link to itself; root, who runs some of these tests, may read whatever has only the wrong permissions."""
+    aside = begun.rename(begun.with_name("aside"))
+    begun.symlink_to(begun)
+    with pytest.raises(RepositoryUnreadable, match=f"^{begun} cannot be read: Too many levels"):
+        repository.repair("net", live(server))
+    begun.unlink()
+    aside.rename(begun)
+    assert repository.repair("net", live(server)) == ["undid the unfinished switch of net to release 2"]
+    assert serves(server, 1)
+
+
+def test_without_the_damaged_journal_any_release_can_be_served(repository, server, begun):
+    begun.write_bytes(b"")
+    begun.unlink()
+    repository.repair("net", live(server))
+    assert repository.switch("net", 1, live(server)) == 1
+    assert serves(server, 1)
