@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import Any
 
 from ..arrangements.arrangement import in_words
@@ -56,7 +57,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if not chosen:
         return 2
     repository = Repository(arguments.repository)
-    live, machine = live_of(arguments, note), machine_of(arguments)
+    machine = machine_of(arguments)
     environments = environments_of(arguments) if arguments.preflight else None
     first = 0
     for folder in chosen:
@@ -68,7 +69,7 @@ def _convert(arguments: argparse.Namespace) -> int:
                 build_folder=arguments.build.resolve(),
                 report=progress(name, arguments),
                 force=arguments.force,
-                live=live,
+                find_live=functools.partial(live_of, arguments, note),
                 new_interface=arguments.new_interface,
                 environments=environments,
                 machine=machine,
@@ -81,7 +82,7 @@ def _convert(arguments: argparse.Namespace) -> int:
             continue
         print(_told(outcome))
         if not outcome.unchanged:
-            tell_files_only(arguments, live)
+            tell_files_only(arguments, outcome.live)
     tell_missing(environments)
     return first
 

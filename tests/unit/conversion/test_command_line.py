@@ -12,6 +12,8 @@ from conversion.commands.convert import _served
 from conversion.commands.live_server import machine_of
 from conversion.commands.shared import progress
 from conversion.errors import ReleaseRefused, UndoFailed, WorkerDied
+from conversion.pipeline import Outcome
+from conversion.publishing.live import Live
 from conversion.publishing.repository import Repository
 from conversion.release.pbtxt import ROLES, model_configs
 from conversion.worker import Task, run_worker
@@ -166,6 +168,21 @@ def test_nothing_is_measured_where_no_server_is_to_be_started(arguments, measure
     assert (machine is not None) == measured
     if machine is not None:
         assert 1 <= machine.cores <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_that_no_server_was_told_is_said_of_what_was_so_at_the_end(tmp_path, monkeypatch, capsys, told):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "net.h5").touch()
+    (tmp_path / "net" / "model.toml").write_text('[source]\npath = "net.h5"\n')
+    live = Live(None, None, print) if told else None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("conversion.commands.convert.convert", lambda *_, **__: Outcome("net", 1, False, 1, {}, live))
+    monkeypatch.setattr("conversion.commands.convert._told", lambda _: "published")
+    assert main(["convert", "net", "--no-rehearsal"]) == 0
+    assert capsys.readouterr().err == (
+        "" if told else "note: no server was told: none runs that 'make serve' started on model_repository\n"
+    )
 
 
 def test_a_file_that_the_system_refuses_is_named_and_hides_no_other_model(tmp_path, monkeypatch, capsys):
