@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from .errors import PreflightFailed, PublishError, RepositoryUnwritable
 from .interface import facts_of
 from .preflight.environments import Environments
 from .preflight.examine import Candidate, Verdict, examine, published
-from .publishing.live import Live
+from .publishing.live import FindLive, Live
 from .publishing.repository import Repository
 from .release.evidence import EVIDENCE, make_evidence, read_evidence
 from .release.fingerprint import fingerprint, sha256_folder
@@ -34,17 +35,25 @@ __all__ = ["Outcome", "convert"]
 _CODE = Path(__file__).parents[1] / "python_backend"
 # Longer than a switch takes on a server that is slow to load: what was searched for minutes is not thrown away for it.
 _PATIENCE_S = 1800.0
+# `make serve` has a server that ended back within this, unless it has ended several times.
+_SERVER_PATIENCE_S = 60.0
+# Between two looks whether the server is back.
+_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one model: the release that holds it, whether it was there already, which one is served."""
+    """What became of one model: the release that holds it, whether it was there already, which one is served.
+
+    `live` is where a new release went live.
+    """
 
     name: str
     version: int
     unchanged: bool
     served: int
     evidence: dict[str, Any]
+    live: Live | None = None
 
 
 def convert(
@@ -54,20 +63,21 @@ def convert(
     build_folder: Path,
     report: Callable[[str], None],
     force: bool = False,
-    live: Live | None = None,
+    find_live: FindLive = lambda: None,
     new_interface: bool = False,
     environments: Environments | None = None,
     machine: Machine | None = None,
 ) -> Outcome:
     """Bring the repository to a release of `spec`. Raises a subclass of ConversionError; then nothing has changed.
 
-    `live` is a running server to go live on. `build_folder` holds the work in progress and the logs.
-    With `environments` the graph has to load in the target's ONNX Runtime too, where that can be had; with a `machine`
-    it is measured there how the twin is best served.
+    `find_live` gives a running server to go live on, and is asked before the search and again after it. `build_folder`
+    holds the work in progress and the logs. With `environments` the graph has to load in the target's ONNX Runtime too,
+    where that can be had; with a `machine` it is measured there how the twin is best served.
     """
     digest, sources = fingerprint(spec)
     with repository.locked(_PATIENCE_S, report):
-        found = _current(spec, repository, digest, live, report=report, force=force)
+        before = find_live()
+        found = _current(spec, repository, digest, before, report=report, force=force)
     if found:
         if environments:
             candidate = published(repository, spec.name, found.version)
@@ -81,7 +91,7 @@ def convert(
         settled = settle(spec, built, work, machine, report=report)
         report(f"checking against {TARGETS[spec.target]}")
         ready = _ready(spec, built, settled, work, environments)
-        with repository.locked(_PATIENCE_S, report):
+        with _held(repository, spec.name, find_live, before is not None, report) as live:
             # What was seen before may have changed: somebody was killed, or has published the same.
             if found := _current(spec, repository, digest, live, report=report, force=force):
                 return found
@@ -90,7 +100,34 @@ def convert(
                 spec, repository, ready, digest=digest, sources=sources, live=live, new_interface=new_interface
             )
             evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
-    return Outcome(spec.name, version, False, version, evidence)
+    return Outcome(spec.name, version, False, version, evidence, live)
+
+
+@contextlib.contextmanager
+def _held(
+    repository: Repository, name: str, find_live: FindLive, seen: bool, report: Callable[[str], None]
+) -> Iterator[Live | None]:
+    """Hold the repository, with the server to go live on, if there is one.
+
+    One that does not answer, and one that was `seen` before and is not there now, has a minute to come back, in which
+    the repository is for others. After that it is as it is found.
+    """
+
+    def reached(live: Live | None) -> bool:
+        return not seen if live is None else live.answers(name)
+
+    end = None
+    while True:
+        with repository.locked(_PATIENCE_S, report):
+            live = find_live()
+            if reached(live) or (end is not None and time.monotonic() >= end):
+                yield live
+                return
+        if end is None:
+            end = time.monotonic() + _SERVER_PATIENCE_S
+            report(f"waiting for {live.server.address if live else 'the server that ran before'}: it does not answer")
+        while time.monotonic() < end and not reached(find_live()):
+            time.sleep(_PAUSE_S)
 
 
 def _current(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import Any
 
 from ..arrangements.arrangement import in_words
@@ -20,6 +21,7 @@ from .shared import (
     add_command,
     fail,
     folders,
+    interrupted,
     note,
     progress,
     with_build,
@@ -55,7 +57,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if not chosen:
         return 2
     repository = Repository(arguments.repository)
-    live, machine = live_of(arguments, note), machine_of(arguments)
+    machine = machine_of(arguments)
     environments = environments_of(arguments) if arguments.preflight else None
     first = 0
     for folder in chosen:
@@ -67,18 +69,20 @@ def _convert(arguments: argparse.Namespace) -> int:
                 build_folder=arguments.build.resolve(),
                 report=progress(name, arguments),
                 force=arguments.force,
-                live=live,
+                find_live=functools.partial(live_of, arguments, note),
                 new_interface=arguments.new_interface,
                 environments=environments,
                 machine=machine,
             )
         except (ConversionError, OSError) as error:
             code = fail(error, f"{name} was not published: ")
+            if interrupted(error):
+                return code
             first = first or code
             continue
         print(_told(outcome))
         if not outcome.unchanged:
-            tell_files_only(arguments, live)
+            tell_files_only(arguments, outcome.live)
     tell_missing(environments)
     return first
 

@@ -19,7 +19,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 __all__ = [
     "Commands",
     "add_command",
+    "fail",
     "folders",
+    "interrupted",
     "note",
     "progress",
     "say",
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 _DEFAULT_MODELS = Path("models")
+# The exit code of a command that was interrupted.
+_INTERRUPTED = 130
 
 
 def add_command(
@@ -92,11 +96,21 @@ def note(text: str) -> None:
 def fail(error: ConversionError | OSError, undone: str = "") -> int:
     """Say what failed; gives the exit code. What the system refuses does not tell itself what is `undone` for it."""
     if isinstance(error, ConversionError):
+        code = error.exit_code
         say(f"error: {error}")
-        return error.exit_code
-    found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    say(f"error: {undone}{found}")
-    return 1
+    else:
+        code = 1
+        found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        say(f"error: {undone}{found}")
+    return _INTERRUPTED if interrupted(error) else code
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether an interrupt is what the error came of, or came while that was undone: nothing more is wanted then."""
+    chain = [error]
+    for one in chain:
+        chain += [other for other in (one.__cause__, one.__context__) if other is not None and other not in chain]
+    return any(isinstance(one, KeyboardInterrupt) for one in chain)
 
 
 def say(text: str) -> None:

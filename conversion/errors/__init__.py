@@ -37,6 +37,7 @@ ConversionError                        exit code
 │   ├── RehearsalImpossible
 │   ├── ModelForeign
 │   ├── RepositoryUnreadable
+│   ├── JournalDamaged
 │   ├── StagingImpossible
 │   ├── UndoFailed
 │   └── RepositoryUnwritable
@@ -77,6 +78,7 @@ from .model import (
 from .release import (
     AnswersDiffer,
     InterfaceChanged,
+    JournalDamaged,
     ModelForeign,
     NothingServed,
     PreflightFailed,
@@ -117,6 +119,7 @@ __all__ = [
     "ExportFailed",
     "FixedDimension",
     "InterfaceChanged",
+    "JournalDamaged",
     "KeyMissing",
     "MeasuringFailed",
     "ModelForeign",

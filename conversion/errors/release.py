@@ -127,6 +127,16 @@ class RepositoryUnreadable(PublishError):
         super().__init__(f"{place} cannot be read: {cause}; make it readable for this user, or put it back")
 
 
+class JournalDamaged(PublishError):
+    """What tells of a switch that has begun is not as it was written: which release has been proved is not known."""
+
+    def __init__(self, journal: Path, name: str) -> None:
+        super().__init__(
+            f"{journal} tells of a switch of {name} that has begun and not ended, and is damaged, so that it cannot be "
+            "undone: remove the file, and serve a release that is known to be good with `rollback --to`"
+        )
+
+
 class ModelForeign(PublishError):
     """A name under which nothing was published, or may be: a twin's, or that of a model from elsewhere."""
 
@@ -172,5 +182,6 @@ class VerificationFailed(ConversionError):
 
 def _serving(served: int | None, untaken: Sequence[str]) -> str:
     if untaken:
-        return f"release {served} is pinned again, which the server did not take ({'; '.join(untaken)})"
+        pinned = "no release is pinned any more" if served is None else f"release {served} is pinned again"
+        return f"{pinned}, which the server did not take ({'; '.join(untaken)})"
     return "no release is served" if served is None else f"release {served} is served as before"

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..errors import JournalDamaged, RepositoryUnreadable
 from ..release.pbtxt import replace_file, unfinished
 
 __all__ = ["Journal", "Switch"]
@@ -40,13 +41,21 @@ class Journal:
         replace_file(json.dumps(asdict(switch) | {"saved": saved}).encode(), self._path(name))
 
     def begun(self, name: str) -> Switch | None:
-        """The switch that has begun and not ended."""
+        """The switch that has begun and not ended; one that cannot be read is not taken for none.
+
+        Raises RepositoryUnreadable, JournalDamaged.
+        """
+        path = self._path(name)
         try:
-            noted = json.loads(self._path(name).read_bytes())
+            noted = json.loads(path.read_bytes())
             saved = {role: text.encode("latin-1") for role, text in noted.pop("saved").items()}
             return Switch(**noted, saved=saved)
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise RepositoryUnreadable(path, error.strerror or str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise JournalDamaged(path, name) from error
 
     def end(self, name: str) -> None:
         """The switch is done, or undone; there may have been none. Raises OSError."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..errors import PublishError, ReleaseRefused
 from ..proof.samples import Batch
 
-__all__ = ["Live", "LiveServer", "Rehearsal"]
+__all__ = ["FindLive", "Live", "LiveServer", "Rehearsal"]
 
 
 class LiveServer(Protocol):
@@ -45,3 +46,18 @@ class Live:
     server: LiveServer
     rehearsal: Rehearsal | None
     report: Callable[[str], None]
+
+    def answers(self, model: str) -> bool:
+        """Whether the server can be asked which versions of `model` it has: one that is started again cannot, yet."""
+        try:
+            self.server.versions(model)
+        except ReleaseRefused:
+            return True
+        except PublishError:
+            return False
+        return True
+
+
+# Where a release goes live as things are when it is called: a server may have been started, or have ended, meanwhile.
+# None for files alone.
+FindLive = Callable[[], Live | None]

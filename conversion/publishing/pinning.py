@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ from python_backend.integrity import CONFIG, config_damages, damages, pins
 from ..release.pbtxt import ROLES, TWINS, pinned, read_config, replace_file
 
 __all__ = ["Pins"]
+
+# What the file systems that are in use tell apart, at the most a few hundred nanoseconds.
+_TICK_NS = 1000
 
 
 class Pins:
@@ -49,7 +54,7 @@ class Pins:
         """Pin `versions` for each role, with the configuration of release `of`. Raises OSError."""
         for role, served in versions.items():
             own = (self._models[role] / str(of) / CONFIG).read_bytes()
-            replace_file(pinned(own, served), self._models[role] / CONFIG)
+            self._put(pinned(own, served), role)
 
     def config(self, role: str) -> Any:
         """The configuration by which a role is served. Raises PublishError."""
@@ -67,7 +72,22 @@ class Pins:
                 path.unlink(missing_ok=True)
             # A server takes a file for changed by its time, and a full disk would refuse to write even the same again.
             elif not path.is_file() or path.read_bytes() != saved[role]:
-                replace_file(saved[role], path)
+                self._put(saved[role], role)
+
+    def _put(self, content: bytes, role: str) -> None:
+        """Write a configuration so that a server loads it when it is told to. Raises OSError.
+
+        Triton loads nothing, and says that it did, unless something of the model is newer than all of it was: where the
+        clock was set back, or a release has a file of a later year, the old pins would stay served.
+        """
+        model = self._models[role]
+        newest, path = _newest(model), model / CONFIG
+        replace_file(content, path)
+        # The rename has dated the folder anew, perhaps later than the file.
+        after = max(newest, *(made.stat().st_mtime_ns for made in (path, model))) + _TICK_NS
+        # The pins are right also where times cannot be set.
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(after, after))
 
     def differ(self, saved: Mapping[str, bytes], role: str) -> bool:
         """Whether the configuration of a role is another one than was saved. Raises OSError."""
@@ -84,3 +104,13 @@ class Pins:
     def on_disk(self, version: int) -> bool:
         """Whether a version of all three models is there."""
         return all((model / str(version)).is_dir() for model in self._models.values())
+
+
+def _newest(folder: Path) -> int:
+    """The latest time of the folder and all below it, in nanoseconds since 1970; what cannot be looked at has none."""
+    latest = 0
+    for place, _, files in os.walk(folder):
+        for path in (place, *(os.path.join(place, file) for file in files)):
+            with contextlib.suppress(OSError):
+                latest = max(latest, os.stat(path).st_mtime_ns)
+    return latest

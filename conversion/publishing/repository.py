@@ -104,7 +104,8 @@ class Repository(Folders):
         """Undo what a killed publisher left: half releases, an unfinished switch, files; on the running server too.
 
         Gives what was done, and what was left alone, in sentences. Raises ModelForeign before anything is touched,
-        PublishError where the server does not answer.
+        RepositoryUnreadable and JournalDamaged where it cannot be told what to undo, PublishError where the server does
+        not answer.
         """
         self.require_ours(name)
         done: list[str] = []
@@ -150,7 +151,9 @@ class Repository(Folders):
             # The journal stays: the next publisher undoes the rest.
             except (OSError, KeyboardInterrupt) as failure:
                 raise UndoFailed(name, version, why, failure) from error
-            if refused and isinstance(error, ConversionError):
+            # What says that all is as before would not be true.
+            untold = bool(untaken) and isinstance(error, (KeyboardInterrupt, RepositoryUnwritable))
+            if refused and (untold or isinstance(error, ConversionError)):
                 raise ReleaseQuarantined(
                     name,
                     version,
@@ -160,7 +163,8 @@ class Repository(Folders):
                     untaken=untaken,
                 ) from error
             # What was proved once is not taken away for what may be this machine's: a full /dev/shm, too little memory.
-            if live and isinstance(error, PublishError) and not isinstance(error, RepositoryUnwritable):
+            proved = live and isinstance(error, PublishError) and not isinstance(error, RepositoryUnwritable)
+            if untold or proved:
                 raise ReleaseStays(name, version, why, served=old, untaken=untaken) from error
             raise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -181,7 +182,11 @@ def write_config(config: Any, path: Path) -> None:
 def replace_file(content: bytes, path: Path) -> None:
     """Replace the file in one step: a reader sees the old text or the new one, never half."""
     temporary = unfinished(path)
-    temporary.write_bytes(content)
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        # Or a power cut could leave the new name with nothing in it.
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 

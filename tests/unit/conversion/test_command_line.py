@@ -12,7 +12,9 @@ from conversion.__main__ import _parser, main
 from conversion.commands.convert import _served
 from conversion.commands.live_server import machine_of
 from conversion.commands.shared import progress
-from conversion.errors import WorkerDied
+from conversion.errors import ReleaseRefused, UndoFailed, WorkerDied
+from conversion.pipeline import Outcome
+from conversion.publishing.live import Live
 from conversion.publishing.repository import Repository
 from conversion.release.pbtxt import ROLES, model_configs
 from conversion.worker import Task, run_worker
@@ -181,6 +183,21 @@ def test_nothing_is_measured_where_no_server_is_to_be_started(arguments, measure
         assert 1 <= machine.cores <= len(os.sched_getaffinity(0))
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_that_no_server_was_told_is_said_of_what_was_so_at_the_end(tmp_path, monkeypatch, capsys, told):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "net.h5").touch()
+    (tmp_path / "net" / "model.toml").write_text('[source]\npath = "net.h5"\n')
+    live = Live(None, None, print) if told else None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("conversion.commands.convert.convert", lambda *_, **__: Outcome("net", 1, False, 1, {}, live))
+    monkeypatch.setattr("conversion.commands.convert._told", lambda _: "published")
+    assert main(["convert", "net", "--no-rehearsal"]) == 0
+    assert capsys.readouterr().err == (
+        "" if told else "note: no server was told: none runs that 'make serve' started on model_repository\n"
+    )
+
+
 def test_a_file_that_the_system_refuses_is_named_and_hides_no_other_model(tmp_path, monkeypatch, capsys):
     asked = []
 
@@ -203,6 +220,45 @@ def test_a_file_that_the_system_refuses_is_named_and_hides_no_other_model(tmp_pa
         f"error: {name} was not published: {tmp_path}/{name}/net.h5/inside: Not a directory\n"
         for name in ("one", "two")
     )
+
+
+@pytest.mark.parametrize("undone", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_an_interrupt_that_could_not_be_undone_ends_the_whole_run(tmp_path, monkeypatch, capsys, undone):
+    """Whether a second one came meanwhile or the disk refused: the next model's search is not begun."""
+    asked = []
+
+    def convert(spec, *_, **__):
+        asked.append(spec.name)
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise UndoFailed(spec.name, 2, "interrupted", undone) from error
+
+    monkeypatch.setattr("conversion.commands.convert.convert", convert)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "net.h5").touch()
+        (tmp_path / name / "model.toml").write_text('[source]\npath = "net.h5"\n')
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    code = main(["convert", *folders, "--server", "none", "--no-rehearsal"])
+    assert (code, asked) == (130, ["one"])
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("error: release 2 of one did not go live (interrupted), and that could not be undone: ")
+
+
+def test_an_interrupt_while_a_failure_is_undone_ends_with_its_own_code(released, monkeypatch, capsys):
+    def switch(*_):
+        try:
+            raise ReleaseRefused("refused")
+        except ReleaseRefused as error:
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt as failure:
+                raise UndoFailed("net", 1, "refused", failure) from error
+
+    monkeypatch.setattr(Repository, "switch", switch)
+    assert main(["rollback", "net", *released, "--server", "none"]) == 130
+    assert "that could not be undone: interrupted" in capsys.readouterr().err
 
 
 def test_what_the_system_refuses_elsewhere_is_told_in_a_sentence(released, monkeypatch, capsys):

@@ -1,8 +1,10 @@
 """Conversions beside others: of one name, into one repository, and beside who rolls back."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +15,8 @@ from conversion.pipeline import convert
 from conversion.publishing.repository import Repository
 from conversion.release.fingerprint import fingerprint
 
-from .released import release
+from .released import release, released
+from .server import live, serving
 
 
 @pytest.fixture
@@ -136,3 +139,160 @@ def test_it_publishes_with_the_repository_locked_and_searches_without(net, tmp_p
         ("_publish", True),
         ("read_evidence", True),
     ]
+
+
+class Search:
+    """A conversion of 'net', release 1 of which a server serves; `after` the search is what the server does then."""
+
+    def __init__(self, net, affine, tmp_path, monkeypatch):
+        self.repository = released(tmp_path / "repository", net, affine)
+        self.server = serving(self.repository)
+        self.told, self.pauses, self.build = [], [], tmp_path / "build"
+        self.up = True
+        self.runs = True
+        self.after = lambda: None
+        self.paused = lambda: None
+        self._net = net
+        versions = self.server.versions
+
+        def asked(model):
+            if not self.up:
+                raise PublishError("the server at 127.0.0.1:1 did not list its models: no Triton answers")
+            return versions(model)
+
+        def searched(_task, work, *_):
+            work.mkdir(parents=True)
+            self.after()
+            return {}
+
+        def published(spec, repository, _ready, *, live, **_):
+            return release(repository, spec, affine, live=live)
+
+        def paused(_seconds):
+            self.pauses.append(len(self.told))
+            with Repository(self.repository.root).locked():
+                self.paused()
+
+        monkeypatch.setattr(self.server, "versions", asked)
+        for name, stand_in in (("run_worker", searched), ("_publish", published)):
+            monkeypatch.setattr(pipeline, name, stand_in)
+        for name in ("settle", "_ready"):
+            monkeypatch.setattr(pipeline, name, lambda *_, **__: None)
+        monkeypatch.setattr(pipeline, "time", SimpleNamespace(sleep=paused, monotonic=time.monotonic))
+
+    def run(self):
+        return convert(
+            self._net, self.repository, build_folder=self.build, report=self.told.append, find_live=self.found
+        )
+
+    def found(self):
+        return live(self.server) if self.runs else None
+
+    def serves(self, version):
+        return all(versions == [version] for versions in self.server.ready.values())
+
+    def ends(self):
+        self.up = self.runs = False
+
+    def comes(self):
+        self.up = self.runs = True
+
+
+@pytest.fixture
+def search(net, affine, tmp_path, monkeypatch):
+    monkeypatch.setattr("conversion.publishing.live_replay._PAUSES", (0.0,))
+    return Search(net, affine, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["it does not answer", "nothing tells of it"])
+def test_a_server_that_is_started_again_when_the_search_ends_is_waited_for(search, known):
+    """In which anybody else can publish: the fixture takes the lock in each pause."""
+
+    def after():
+        search.up, search.runs = False, known
+
+    def paused():
+        if len(search.pauses) == 3:
+            search.comes()
+
+    search.after, search.paused = after, paused
+    outcome = search.run()
+    assert (outcome.version, outcome.live is not None) == (2, True)
+    assert search.serves(2)
+    who = "127.0.0.1:1" if known else "the server that ran before"
+    assert search.told.count(f"waiting for {who}: it does not answer") == 1
+    assert len(search.pauses) == 3
+
+
+def test_a_server_that_was_started_during_the_search_is_told(search):
+    search.ends()
+    search.after = search.comes
+    outcome = search.run()
+    assert (outcome.version, outcome.live is not None) == (2, True)
+    assert search.serves(2)
+    assert search.pauses == []
+
+
+def test_one_that_ends_while_another_publisher_is_waited_for_is_waited_for_too(search, monkeypatch):
+    locked, held = search.repository.locked, []
+
+    def late(*given):
+        held.append(given)
+        if len(held) == 2:
+            search.ends()
+        return locked(*given)
+
+    def paused():
+        search.comes()
+
+    monkeypatch.setattr(search.repository, "locked", late)
+    search.paused = paused
+    assert search.run().live is not None
+    assert search.serves(2)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Its minute is a moment."""
+    monkeypatch.setattr(pipeline, "_SERVER_PATIENCE_S", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_is_gone_for_good_leaves_a_release_in_the_files(search):
+    search.after = search.ends
+    outcome = search.run()
+    assert (outcome.version, outcome.live) == (2, None)
+    assert search.repository.served("net") == 2
+    assert search.serves(1)
+    assert search.pauses
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_was_named_and_never_answers_again_ends_it(search):
+    def after():
+        search.up = False
+
+    search.after = after
+    with pytest.raises(PublishError, match="did not list its models: no Triton answers"):
+        search.run()
+    assert search.repository.releases("net") == [1]
+    assert list((search.build / "work").iterdir()) == []
+
+
+def test_where_no_server_ran_none_is_waited_for(search):
+    search.ends()
+    outcome = search.run()
+    assert (outcome.version, outcome.live, search.pauses) == (2, None, [])
+
+
+def test_who_waits_for_a_server_can_be_interrupted(search):
+    def paused():
+        raise KeyboardInterrupt
+
+    search.after, search.paused = search.ends, paused
+    with pytest.raises(KeyboardInterrupt):
+        search.run()
+    assert search.repository.releases("net") == [1]
+    assert list((search.build / "work").iterdir()) == []
+    with search.repository.locked():
+        pass

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import pytest
@@ -175,3 +176,13 @@ def test_fewer_rows_break_callers_but_one_configuration_serves_both(configs, row
     other.max_batch_size = rows
     assert interface_difference(configs["hybrid"], other) == callers
     assert layout_difference(configs["hybrid"], other) == layout
+
+
+def test_what_replaces_a_file_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    path, synchronised = tmp_path / "config.pbtxt", []
+    monkeypatch.setattr(
+        "conversion.release.pbtxt.os.fsync", lambda file: synchronised.append((os.fstat(file).st_size, path.exists()))
+    )
+    replace_file(b"pins", path)
+    assert synchronised == [(4, False)]
+    assert path.read_bytes() == b"pins"
