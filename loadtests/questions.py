@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.wire import Answer, Arrays, Tolerance, difference, random_inputs
+from python_backend.tolerance import is_amount
 from serving.samples import of_kind
 from serving.watch.rounds import GOLDEN
 
@@ -62,7 +63,7 @@ def from_release(folder: Path, *, batched: bool) -> list[Question]:
     if not inputs or not outputs or not rows:
         raise NoQuestions(f"{path} holds no sample; convert the model")
     # The largest of the whole output, as the release was proved.
-    slack = {name: of_largest * _largest(array) for name, array in outputs.items() if array.dtype.kind in "fiub"}
+    slack = {name: of_largest * _largest(array) for name, array in outputs.items() if is_amount(array.dtype)}
     tolerance = Tolerance(atol, rtol, slack)
     return [Question(_row(inputs, row), Answer(_row(outputs, row), frozenset()), tolerance) for row in rows]
 

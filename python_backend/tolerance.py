@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from .strings import as_bytes
 
-__all__ = ["Differences", "differences"]
+__all__ = ["Differences", "differences", "is_amount"]
+
+# Bytes of a whole number that is a name rather than an amount.
+_LONG = 4
 
 
 class Differences(NamedTuple):
@@ -32,7 +35,7 @@ def differences(
     """How far `got` is from `expected`, arrays of one shape, and why that is too far; None where it is not.
 
     An element may be off by atol + rtol * |expected| + of_largest * max|expected|. The rounding of a whole number does
-    not grow with it: rtol is for floats alone.
+    not grow with it: rtol is for floats alone, and of_largest for amounts.
     Strings have to be the same; where the expected value is not finite, the other has to be so in the same way.
     """
     if got.dtype.kind in "OSU":
@@ -40,6 +43,7 @@ def differences(
         return Differences(0.0, 0.0, 0.0), None if same else "the strings differ"
     whole = expected.dtype.kind in "iub"
     rtol = 0.0 if whole else rtol
+    of_largest = of_largest if is_amount(expected.dtype) else 0.0
     a, b = got.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
@@ -61,3 +65,11 @@ def differences(
             f"{atol:g} + {rtol:g}·|original|{largest_part} (worst {largest:.3g})"
         )
     return Differences(largest, relative, worst), failure
+
+
+def is_amount(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype may be near one another: floats, and whole numbers of 8 and 16 bits, as pictures have.
+
+    Longer ones name classes, words or places most often, and the next one is as wrong as any other.
+    """
+    return dtype.kind == "f" or (dtype.kind in "iu" and dtype.itemsize < _LONG)

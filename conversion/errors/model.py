@@ -130,17 +130,26 @@ class BranchBaked(Unsupported):
 class ParityBroken(ConversionError):
     """No candidate's outputs are within the tolerance of the original's; tells of the one that came nearest.
 
-    `rounding` is how far the original's own answers move when its inputs change in their last bit.
+    `rounding` is how far the original's own answers move when its inputs change in their last bit. `by_size` is whether
+    it fails in sizes of dynamic dimensions alone that no sample has.
     """
 
     exit_code = 7
 
-    def __init__(self, name: str, failures: Sequence[str], candidate: str, rounding: float) -> None:
+    def __init__(
+        self, name: str, failures: Sequence[str], candidate: str, rounding: float, by_size: bool = False
+    ) -> None:
         shown = "; ".join(failures[:6]) + (f"; and {len(failures) - 6} more" if len(failures) > 6 else "")
         super().__init__(
             f"no ONNX twin of {name} matches the original, nothing was published; {candidate} came nearest: {shown}; "
             f"the original's own answers move by {rounding:.2g} when its inputs change in their last bit: where the "
             "tolerance is of that order, widen it by [parity] atol"
+            + (
+                "; it holds at the sizes of the samples: let the model compute the same at every size, or refuse with "
+                "an error a size that no caller sends, or give that dimension as a number in [[inputs]]"
+                if by_size
+                else ""
+            )
         )
 
 

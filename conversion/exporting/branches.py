@@ -19,23 +19,27 @@ _USUAL_LEAST = 2
 
 
 def edges(program: Any, inputs: Sequence[Facts]) -> list[dict[str, int]]:
-    """The first size past each bound that dynamo found of a dynamic dimension, by the dimension's name.
+    """The first size past each bound that dynamo found of dynamic dimensions, by the dimension's name.
 
     `program` is a torch.export.ExportedProgram. A bound may be the model's own, as a table of positions has it, or that
-    of a branch on the size: then the original answers past it, and the graph holds one side alone.
+    of a branch on the size: then the original answers past it, and the graph holds one side alone. Dimensions that have
+    to be of one size go past it together, whatever they are called.
     """
     placeholders = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-    found: list[dict[str, int]] = []
+    alike: dict[Any, list[str]] = {}
     for fact, name in zip(inputs, program.graph_signature.user_inputs, strict=False):
         sizes = getattr(placeholders.get(name), "shape", ())
         for dimension, size in zip(fact.shape, sizes, strict=False):
-            limits = program.range_constraints.get(getattr(getattr(size, "node", None), "expr", None))
-            if limits is None or not isinstance(dimension, str) or dimension == BATCH:
-                continue
-            if limits.upper < _LARGEST:
-                found.append({dimension: int(limits.upper) + 1})
-            if limits.lower > _USUAL_LEAST:
-                found.append({dimension: int(limits.lower) - 1})
+            symbol = getattr(getattr(size, "node", None), "expr", None)
+            if symbol in program.range_constraints and isinstance(dimension, str) and dimension != BATCH:
+                alike.setdefault(symbol, []).append(dimension)
+    found: list[dict[str, int]] = []
+    for symbol, dimensions in alike.items():
+        limits = program.range_constraints[symbol]
+        if limits.upper < _LARGEST:
+            found.append(dict.fromkeys(dimensions, int(limits.upper) + 1))
+        if limits.lower > _USUAL_LEAST:
+            found.append(dict.fromkeys(dimensions, int(limits.lower) - 1))
     return [one for number, one in enumerate(found) if one not in found[:number]]
 
 

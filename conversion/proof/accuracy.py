@@ -27,7 +27,7 @@ AGREEMENT = "agreement"
 TOP1 = "top1"
 LABELS = "labels"
 _NORMAL_95 = 1.959964
-# Rows of one call: large enough to be quick, small enough for any memory.
+# The most rows of one call: large enough to be quick, small enough for any memory.
 _ROWS = 25
 
 Run = Callable[[Batch], Batch]
@@ -66,10 +66,14 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Inputs, all of the same number of rows, and a label for each (None where there are none)."""
+    """Inputs, all of the same number of rows, and a label for each (None where there are none).
+
+    `at_once` is how many rows a call may have: no more than the model is served with.
+    """
 
     inputs: Batch
     labels: NDArray[Any] | None
+    at_once: int = _ROWS
 
     @property
     def items(self) -> int:
@@ -78,8 +82,8 @@ class Labelled:
 
     def batches(self) -> Iterator[tuple[Batch, slice]]:
         """All rows in order, a few at a time, and where they stand."""
-        for start in range(0, self.items, _ROWS):
-            rows = slice(start, start + _ROWS)
+        for start in range(0, self.items, self.at_once):
+            rows = slice(start, start + self.at_once)
             yield {name: array[rows] for name, array in self.inputs.items()}, rows
 
 
@@ -180,10 +184,11 @@ def labelled(spec: ModelSpec, samples: Callable[[int], Batch], inputs: Sequence[
     With `inputs` the data is held to them: each there, with its dtype and shape, and nothing else but labels.
     """
     wanted = spec.accuracy
+    at_once = min(_ROWS, max(spec.serving.max_batch_size, 1))
     if not (wanted.file or wanted.generator):
         if wanted.metric not in ("", AGREEMENT):
             raise _labels_missing(spec)
-        return Labelled(samples(wanted.items), None)
+        return Labelled(samples(wanted.items), None, at_once)
     arrays = _from_file(spec, wanted) if wanted.file else _from_function(spec, wanted)
     labels = arrays.pop(LABELS, None)
     if inputs:
@@ -192,7 +197,7 @@ def labelled(spec: ModelSpec, samples: Callable[[int], Batch], inputs: Sequence[
     if len(counts) != 1 or counts & {(), (0,)}:
         raise ArtefactError(f"{spec.name}: the data of [accuracy] must have as many labels as rows, at least one")
     if wanted.metric == AGREEMENT:
-        return Labelled(arrays, None)
+        return Labelled(arrays, None, at_once)
     if labels is None and wanted.metric:
         raise _labels_missing(spec)
     if labels is not None and wanted.metric in ("", TOP1) and (labels.ndim != 1 or labels.dtype.kind not in "iub"):
@@ -200,7 +205,7 @@ def labelled(spec: ModelSpec, samples: Callable[[int], Batch], inputs: Sequence[
             f"{spec.name}: accuracy.metric top1 needs a class index for each row, whole numbers [rows], in '{LABELS}'; "
             f"found {labels.dtype.name}{list(labels.shape)}"
         )
-    return Labelled(arrays, labels)
+    return Labelled(arrays, labels, at_once)
 
 
 def _labels_missing(spec: ModelSpec) -> ArtefactError:

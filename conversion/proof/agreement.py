@@ -24,22 +24,26 @@ _ROUNDING = 1e-6
 
 
 def agreement(original: Answer, twin: Answer, output: str) -> NDArray[np.float64]:
-    """1 for each row for which both name the same class, else 0: float64 [rows].
+    """1 for each row for which both name the same class and every output that is not float is equal, else 0.
 
-    Where no output has classes, a row agrees if every float output is within 4.5 % of the original's length and every
-    other output is equal. In any case it does not where a float output is NaN or infinite and the original's is not, or
-    the reverse. Raises ArtefactError where `output` is named and has no classes.
+    float64 [rows]. Where no output has classes, a row agrees if every float output is within 4.5 % of the original's
+    length instead. In any case it does not where a float output is NaN or infinite and the original's is not, or the
+    reverse. Raises ArtefactError where `output` is named and has no classes.
     """
     same = _alike_beyond_numbers(original, twin)
-    if output or _class_output(original):
-        return np.asarray(same & (classes(original, output) == classes(twin, output)), np.float64)
+    classed = output or _class_output(original)
+    if classed:
+        same &= classes(original, output) == classes(twin, output)
     for name, expected in original.items():
-        if expected.dtype.kind == "f":
+        if name == classed:
+            continue
+        if expected.dtype.kind != "f":
+            # Scores that are sorted have their largest in one place: which classes those are is told beside them.
+            same &= (_comparable(expected) == _comparable(twin[name])).reshape(len(expected), -1).all(axis=1)
+        elif not classed:
             a, b = _vectors(expected), _vectors(twin[name])
             allowed = _NEARLY_THE_SAME * np.linalg.norm(a, axis=1) + _ROUNDING * np.sqrt(a.shape[1])
             same &= np.linalg.norm(a - b, axis=1) <= allowed
-        else:
-            same &= (_comparable(expected) == _comparable(twin[name])).reshape(len(expected), -1).all(axis=1)
     return np.asarray(same, np.float64)
 
 

@@ -50,10 +50,14 @@ class Case:
         return inputs, expected
 
     @property
+    def shapes(self) -> str:
+        """The shape of each input."""
+        return ", ".join(f"{name}{list(array.shape)}" for name, array in self.inputs.items())
+
+    @property
     def label(self) -> str:
         """How a report calls the case: what stress it is, and the shape of each input."""
-        shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in self.inputs.items())
-        return f"{self.stress}: {shapes}" if self.stress else shapes
+        return f"{self.stress}: {self.shapes}" if self.stress else self.shapes
 
 
 @dataclass(frozen=True)

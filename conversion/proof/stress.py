@@ -15,11 +15,12 @@ from ..spec import ToleranceSpec
 from .parity import Case, compare
 from .rounding import rounded
 from .samples import Batch
-from .sizes import other_sizes
+from .sizes import no_answer, other_sizes
 from .subject import Subject
 
-__all__ = ["Unfit", "stress_cases", "stress_tolerance"]
+__all__ = ["OTHER_SIZES", "Unfit", "stress_cases", "stress_tolerance"]
 
+OTHER_SIZES = "other sizes"
 _ROWS = 2
 _LARGE = 100.0
 _TINY = 1e-6
@@ -48,8 +49,9 @@ def stress_cases(subject: Subject) -> tuple[list[Case], list[Unfit]]:
         except ArtefactError as error:
             unfit.append(Unfit(stress, f"the original fails there: {error}"))
             continue
-        wavers = _wavers(subject, case)
-        if wavers:
+        if stress == OTHER_SIZES and (reason := no_answer(subject, case)):
+            unfit.append(Unfit(stress, f"the original has no answer there, on {case.shapes}: {reason}"))
+        elif wavers := _wavers(subject, case):
             unfit.append(Unfit(stress, f"the original's own answer changes {wavers}"))
         else:
             cases.append(case)
@@ -62,8 +64,8 @@ def stress_tolerance(tolerance: ToleranceSpec) -> ToleranceSpec:
 
 
 def _kinds(subject: Subject, sample: Batch) -> Iterator[tuple[str, Batch]]:
-    if (other := other_sizes(subject, sample)) is not None:
-        yield "other sizes", other
+    for other in other_sizes(subject, sample):
+        yield OTHER_SIZES, other
     if subject.spec.parity.stress:
         yield from _batches(subject, sample)
 
@@ -114,8 +116,8 @@ def _wavers(subject: Subject, case: Case) -> str | None:
     """With what the original's answer changes though it should not, and how; None where it is settled."""
     limit = stress_tolerance(subject.spec.parity.tolerance("fp32"))
     found = [("with the last bit of the inputs", rounded(subject, case, limit))]
-    if subject.batched:
+    if subject.batched and case.rows > 1:
         for number in range(case.rows):
             row, expected = case.row(number)
             found.append(("with the batch", compare(Case(row, expected), subject.run(row), limit)))
-    return next((f"{cause} there: {c.failure}" for cause, of in found for c in of if c.failure), None)
+    return next((f"{cause} there, on {case.shapes}: {c.failure}" for cause, of in found for c in of if c.failure), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..profiles import Profile, profile_for
 from ..spec import ModelSpec, ParitySpec, ToleranceSpec
 from ..targets import TARGETS, Target
 from .parity import Case, compare, require_providers
+from .rows_apart import rows_apart
 from .samples import Batch, batch_maker
 
 __all__ = ["Subject", "load_subject"]
@@ -137,6 +139,13 @@ class Subject:
                 raise RowsMixed(name, f"has the shape {list(value.shape)} for a batch of {case.rows}")
         if case.rows == 1:
             return
+        self._compare_rows(case)
+        if (apart := rows_apart(self.inputs, case.inputs)) is not None:
+            # Contents of ours: an original that does not take them has told nothing.
+            with contextlib.suppress(ArtefactError):
+                self._compare_rows(Case(apart, self.run(apart)))
+
+    def _compare_rows(self, case: Case) -> None:
         for row in sorted({0, case.rows // 2, case.rows - 1}):
             alone, expected = case.row(row)
             for comparison in compare(Case(alone, self.run(alone)), expected, self._own_limit):

@@ -19,12 +19,14 @@ from ..proof.accuracy import Scorer
 from ..proof.parity import Case, Parity, Twin, prove
 from ..proof.samples import Batch
 from ..proof.sizes import resized
-from ..proof.stress import stress_tolerance
+from ..proof.stress import OTHER_SIZES, stress_tolerance
 from ..proof.subject import Subject
 from ..release.gpu_config import padded
 from .candidates import Trial
 
 __all__ = ["Gates"]
+
+_PAST_A_BOUND = "past a bound of the export"
 
 
 class Gates:
@@ -51,7 +53,12 @@ class Gates:
             batch = resized(subject.inputs, subject.trace_batch, sizes)
             # Past a bound of its own the original has no answer that a twin could miss.
             with contextlib.suppress(ArtefactError):
-                self._cases.append(Case(batch, subject.run(batch), "past a bound of the export"))
+                self._cases.append(Case(batch, subject.run(batch), _PAST_A_BOUND))
+
+    def by_size(self, parity: Parity) -> bool:
+        """Whether a twin fails in sizes of dynamic dimensions alone that no sample has."""
+        sized = {case.label for case in self._cases if case.stress in (OTHER_SIZES, _PAST_A_BOUND)}
+        return sized >= {comparison.case for comparison in parity.comparisons if comparison.failure}
 
     def place(self) -> Path:
         """A path for the next trial's model.onnx, in an empty folder."""

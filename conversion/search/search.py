@@ -223,7 +223,8 @@ class Search:
         if proved:
             nearest = min(proved, key=lambda trial: cast(Parity, trial.parity).worst)
             rounding = moved_by_rounding(self._subject, self._largest_case)
-            raise ParityBroken(name, cast(Parity, nearest.parity).failures, nearest.name, rounding)
+            parity = cast(Parity, nearest.parity)
+            raise ParityBroken(name, parity.failures, nearest.name, rounding, self._gates.by_size(parity))
         if refused:
             raise refused[-1]
         raise ExportFailed(name, [(trial.name, trial.reason) for trial in self.trials])

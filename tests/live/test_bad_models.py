@@ -84,6 +84,26 @@ class Sized(torch.nn.Module):
 
 build = Sized
 """
+MASKED = """
+import torch
+
+class Masked(torch.nn.Module):
+    def forward(self, x, mask):
+        if x.shape[1] > 64:
+            x, mask = x[:, -64:], mask[:, -64:]
+        return (x * mask[:, :, None]).sum(1)
+
+build = Masked
+"""
+SINGLE = """
+import torch
+
+class Single(torch.nn.Module):
+    def forward(self, x):
+        return x - x.mean(1, keepdim=True) if x.shape[1] > 1 else x
+
+build = Single
+"""
 VALUED = """
 import torch
 
@@ -154,6 +174,22 @@ CASES = {
         "",
         7,
         "output 'output' at past a bound of the export: x[2, 65, 4]",
+    ),
+    "branch on a size of two inputs": (
+        'inputs = [{ name = "x", dtype = "float32", shape = ["batch", "time", 4] }, '
+        '{ name = "mask", dtype = "float32", shape = ["batch", "length"] }]\n'
+        '[source]\nfactory = "net.py:build"\n' + SMALL,
+        {"net.py": MASKED},
+        "",
+        7,
+        "output 'output' at past a bound of the export: x[2, 65, 4], mask[2, 65]",
+    ),
+    "branch on a size of one": (
+        FACTORY.replace("4]", '"time", 4]') + SMALL,
+        {"net.py": SINGLE},
+        "",
+        7,
+        "or refuse with an error a size that no caller sends",
     ),
     "branch on a value": (
         FACTORY + SMALL,

@@ -49,6 +49,9 @@ def _cut(node: onnx.NodeProto, weights: Mapping[str, NDArray[Any]]) -> tuple[int
     """Axis, start and stop of a slice of one axis in steps of one, all of them constant; None for anything else."""
     if node.op_type != "Slice" or any(name and name not in weights for name in node.input[1:]):
         return None
+    # Without axes it is of the first ones, the batch among them.
+    if len(node.input) < 4 or not node.input[3]:
+        return None
     starts, stops, axes, *steps = (weights[name] for name in node.input[1:] if name)
     if axes.size != 1 or (steps and steps[0].tolist() != [1]) or int(axes[0]) < 0:
         return None

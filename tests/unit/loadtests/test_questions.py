@@ -92,18 +92,27 @@ def test_the_relative_part_of_the_tolerance_is_of_the_value(tmp_path, value, rig
         (1, {"few": [[-np.inf]]}, True),
         (1, {"few": [[0.0]]}, False),
         (0, {"label": [[b"b"]]}, False),
-        (0, {"count": [[4]]}, True),
-        (0, {"count": [[6]]}, False),
+        (0, {"level": [[4]]}, True),
+        (0, {"level": [[6]]}, False),
+        (0, {"class": [[3]]}, False),  # one class is no nearer than another
         (0, {"more": [[1.0]]}, False),
     ],
 )
 def test_a_part_of_the_largest_value_is_taken_in(tmp_path, row, found, right):
-    kinds = {"y": np.float32, "few": np.float32, "label": object, "count": np.int64, "more": np.float32}
+    kinds = {
+        "y": np.float32,
+        "few": np.float32,
+        "label": object,
+        "level": np.uint8,
+        "class": np.int64,
+        "more": np.float32,
+    }
     outputs = {
         "y": np.array([[10.0], [20.0]], np.float32),
         "few": np.array([[1.0], [-np.inf]], np.float32),
         "label": np.array([[b"a"], [b"b"]]),
-        "count": np.array([[2], [30]]),
+        "level": np.array([[2], [30]], np.uint8),
+        "class": np.array([[2], [30]]),
     }
     inputs = {"input/x": np.zeros((2, 1), np.float32)}
     folder = release(tmp_path, {"of_largest": 0.1}, **inputs, **{f"output/{name}": a for name, a in outputs.items()})

@@ -206,6 +206,15 @@ def test_a_cut_along_the_axis_of_the_join_stays():
     assert operators(slice_before_joining(cut_join(0, 2, axis=1)))[-1] == "Slice"
 
 
+@pytest.mark.parametrize("steps", [[], ["", "n0"]])
+def test_a_cut_that_names_no_axis_stays(steps):
+    before = cut_join()
+    cut = before.graph.node[-1]
+    del cut.input[3:]
+    cut.input.extend(steps)
+    assert operators(slice_before_joining(before)) == operators(before)
+
+
 def test_a_join_that_is_read_whole_as_well_is_not_cut():
     before = cut_join(readers=[helper.make_node("Neg", ["joined"], ["unused"])])
     assert "Concat" in operators(slice_before_joining(before))[:-2]

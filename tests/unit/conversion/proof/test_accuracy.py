@@ -198,6 +198,17 @@ def test_all_rows_come_once_and_in_order():
     assert all(np.array_equal(rows[where], part) for part, where in parts)
 
 
+@pytest.mark.parametrize(("largest", "calls"), [(1, [1] * 7), (4, [4, 3]), (100, [7])])
+def test_no_call_has_more_rows_than_the_model_is_served_with(spec, tmp_path, largest, calls):
+    np.savez(tmp_path / "d.npz", x=np.eye(7, 3, dtype=np.float32), labels=np.zeros(7, int))
+    served = replace(spec, serving=replace(spec.serving, max_batch_size=largest))
+    for keys in ({"file": "d.npz"}, {"file": "d.npz", "metric": "agreement"}, {"items": 7}):
+        seen = []
+        data = labelled(wanting(served, **keys), lambda rows: {"x": np.ones((rows, 3), np.float32)}, [X])
+        Scorer(served, data, lambda batch, seen=seen: (seen.append(len(batch["x"])), right(batch))[1])
+        assert seen == calls
+
+
 ROWS = np.zeros((4, 3), np.float32)
 
 

@@ -20,6 +20,27 @@ def test_classes_are_looked_for_in_the_first_output_that_has_some():
     assert classes(answer, "").tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("found", "agreeing"),
+    [([[4, 2], [7, 9]], [1, 1]), ([[4, 3], [7, 9]], [0, 1]), ([[41, 39], [44, 46]], [0, 0])],
+)
+def test_sorted_scores_agree_where_the_classes_beside_them_are_the_same(found, agreeing):
+    scores = np.array([[0.9, 0.1], [0.6, 0.3]], np.float32)
+    original = {"scores": scores, "ids": np.array([[4, 2], [7, 9]])}
+    assert agreement(original, {"scores": scores, "ids": np.array(found)}, "").tolist() == agreeing
+
+
+def test_so_they_do_where_the_classes_are_words_or_marks():
+    original = {"p": SCORES, "word": np.array([b"owl", b"cat"], object), "sure": np.array([True, False])}
+    assert agreement(original, original | {"word": np.array(["owl", "dog"], object)}, "p").tolist() == [1, 0]
+    assert agreement(original, original | {"sure": np.array([False, False])}, "").tolist() == [0, 1]
+
+
+def test_whole_scores_that_are_named_may_differ_where_the_class_is_the_same():
+    original = {"n": np.array([[1, 2], [2, 1]])}
+    assert agreement(original, {"n": np.array([[1, 9], [1, 2]])}, "n").tolist() == [1, 0]
+
+
 def test_a_named_output_goes_first_and_may_have_empty_dimensions():
     answer = {"p": SCORES, "q": SCORES[:, ::-1, None, None]}
     assert classes(answer, "q").tolist() == [1, 2]

@@ -7,7 +7,7 @@ import pytest
 from conversion.errors import ProviderMissing
 from conversion.profiles import CPU, profile_for
 from conversion.proof.parity import Case, Parity, Twin, compare, prove
-from conversion.spec import ParitySpec
+from conversion.spec import ParitySpec, ToleranceSpec
 from conversion.spec.serving import GpuSpec
 
 TOLERANCE = ParitySpec(atol=1e-3, rtol=1e-2)
@@ -103,6 +103,17 @@ def test_integers_and_booleans_compare_exactly_within_the_tolerance():
     assert one(np.array([5003, 12]), np.array([5000, 12])).failure is not None, "rtol is for floats"
     assert one(np.array([2**60 + 1]), np.array([2**60])).failure is not None, "as floats they are the same"
     assert one(np.array([2**60, -7]), np.array([2**60, -7])).failure is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "holds"),
+    [(np.uint8, True), (np.int16, True), (np.int32, False), (np.int64, False), (np.uint32, False)],
+)
+def test_whole_numbers_of_32_bits_and_more_are_names_of_which_none_is_near(dtype, holds):
+    eight_bits = ToleranceSpec(atol=0.05, rtol=0.05, of_largest=0.1)
+    case = Case({"x": f32(0)}, {"y": np.array([[100, 37]], dtype)})
+    found = compare(case, {"y": np.array([[100, 40]], dtype)}, eight_bits)
+    assert (found[0].failure is None) is holds
 
 
 def test_a_twin_that_raises_fails_every_output_of_the_case(affine):

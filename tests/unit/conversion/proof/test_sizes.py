@@ -1,4 +1,4 @@
-"""A dynamic dimension in which all samples are alike is proved at another size as well."""
+"""A dynamic dimension is proved at a size of 1 as well, and at others where all samples are alike in it."""
 
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ from conversion.interface import Facts
 from conversion.proof.sizes import other_sizes, resized, sizes_of
 from conversion.proof.stress import stress_cases
 from conversion.spec import ParitySpec
+from python_backend.original.bundle import Tensor
 
 from ..classifier import classifier
 
@@ -30,15 +31,59 @@ def described(subject, sizes):
     )
 
 
-@pytest.mark.parametrize(("size", "other"), [(8, 4), (7, 3), (1, 2)])
-def test_samples_of_one_size_are_tried_at_another_in_all_inputs_alike(subject, size, other):
-    found = other_sizes(described(subject, [size] * 3), pair(2, size))
-    assert found["x"].shape == (2, other, 3)
-    assert found["length"].shape == (2, other)
+def times(found):
+    """Rows and size of time of each batch; both inputs have the same."""
+    assert all(batch["x"].shape[:2] == batch["length"].shape for batch in found)
+    return [batch["x"].shape[:2] for batch in found]
 
 
-def test_samples_that_vary_are_left_as_they_are(subject):
-    assert other_sizes(described(subject, [7, 7, 16]), pair(2, 7)) is None
+@pytest.mark.parametrize(
+    ("size", "others"),
+    [
+        (64, [(2, 33), (2, 32), (2, 1), (1, 128)]),
+        (8, [(2, 5), (2, 4), (2, 1), (1, 16)]),
+        (7, [(2, 3), (2, 1), (1, 14)]),
+        (2, [(2, 1), (1, 4)]),
+        (1, [(1, 2)]),
+    ],
+)
+def test_samples_of_one_size_are_tried_at_others_in_all_inputs_alike(subject, size, others):
+    assert times(other_sizes(described(subject, [size] * 3), pair(2, size))) == others
+
+
+def test_samples_that_vary_are_tried_at_one_alone(subject):
+    assert times(other_sizes(described(subject, [7, 7, 16]), pair(2, 7))) == [(2, 1)]
+
+
+def test_samples_without_dynamic_dimensions_are_left_as_they_are(subject):
+    made = replace(described(subject, [7] * 3), inputs=(Facts("x", "float32", ("batch", 7, 3)),))
+    assert other_sizes(made, pair(2, 7)) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "tried"), [(2, 2048, True), (2, 2049, False), (4, 2049, True), (4, 30_000, True)]
+)
+def test_twice_the_size_is_tried_where_it_takes_no_more_than_what_was_run_or_little(subject, rows, size, tried):
+    made = described(subject, [size] * 3)
+    made = replace(made, spec=replace(made.spec, parity=ParitySpec(batch_sizes=(1, rows))))
+    assert ((1, 2 * size) in times(other_sizes(made, pair(2, size)))) == tried
+
+
+def test_each_of_several_dimensions_is_one_alone_as_well(subject):
+    image = {"image": np.ones((2, 6, 8), np.float32)}
+    made = replace(
+        described(subject, [0]),
+        inputs=(Facts("image", "float32", ("batch", "height", "width")),),
+        make=lambda rows, number: {"image": np.ones((rows, 6 + number, 8 + number), np.float32)},
+    )
+    assert [batch["image"].shape for batch in other_sizes(made, image)] == [(2, 1, 1), (2, 1, 8), (2, 6, 1)]
+
+
+def test_but_not_where_another_input_would_be_joined_to_it(subject):
+    """Those may have to be of one size under two names: a size of 1 would be stretched to the other's."""
+    facts = (Facts("x", "float32", ("batch", "time", 3)), Facts("length", "int64", ("batch", "length_1")))
+    made = replace(described(subject, [6, 7, 8]), inputs=facts)
+    assert times(other_sizes(made, pair(2, 6))) == [(2, 1)]
 
 
 def test_a_batch_can_be_cut_or_begun_again():
@@ -58,16 +103,58 @@ def sized(subject, change=None, stress=True):
 @pytest.mark.parametrize("stress", [True, False])
 def test_so_a_case_is_made_with_stress_or_without(subject, stress):
     cases, _ = stress_cases(sized(subject, stress=stress))
-    assert cases[0].label == "other sizes: x[2, 3, 6, 12]"
-    assert (len(cases) > 1) == stress
+    labels = [case.label for case in cases if case.stress == "other sizes"]
+    assert labels == [f"other sizes: x[{rows}, 3, {size}, 12]" for rows, size in ((2, 7), (2, 6), (2, 1), (1, 24))]
+    assert (len(cases) > len(labels)) == stress
+
+
+def test_every_size_that_the_original_takes_is_proved(subject):
+    """Half is no multiple of what a size has to be one of, and twice is."""
+
+    def windows(arrays, answer):
+        if arrays["x"].shape[2] % 12:
+            raise ArtefactError("no whole number of windows")
+        return answer
+
+    cases, unfit = stress_cases(sized(subject, windows))
+    assert [case.label for case in cases if case.stress == "other sizes"] == ["other sizes: x[1, 3, 24, 12]"]
+    assert [one.stress for one in unfit] == ["other sizes"] * 3
 
 
 def test_an_original_that_takes_no_other_size_proves_nothing_there(subject):
     def fails(arrays, answer):
-        if arrays["x"].shape[2] < 12:
+        if arrays["x"].shape[2] != 12:
             raise ArtefactError("too small")
         return answer
 
     cases, unfit = stress_cases(sized(subject, fails))
     assert "other sizes" not in [case.stress for case in cases]
     assert unfit[0].stress == "other sizes"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda scores: scores * np.nan, "holds NaN or infinity"),
+        (lambda scores: scores[:, :0], "is empty"),
+        (lambda scores: scores[:, 0], "has 1 dimensions instead of 2"),
+    ],
+)
+def test_what_could_not_be_served_is_no_answer_to_hold_a_twin_to(subject, change, reason):
+    def odd(arrays, answer):
+        return {"scores": change(answer["scores"])} if arrays["x"].shape[2] == 1 else answer
+
+    made = sized(subject, odd, stress=False)
+    made.model.outputs = (Tensor("scores", "float32", (None, 5)),)
+    cases, unfit = stress_cases(made)
+    assert [case.inputs["x"].shape[2] for case in cases] == [7, 6, 24]
+    assert [(one.stress, one.reason) for one in unfit] == [
+        ("other sizes", f"the original has no answer there, on x[2, 3, 1, 12]: its output 'scores' {reason}")
+    ]
+
+
+def test_nan_that_may_be_served_is_an_answer(subject):
+    made = sized(subject, lambda arrays, answer: {"scores": answer["scores"] * np.nan}, stress=False)
+    serving = replace(made.spec.serving, allow_non_finite_outputs=("scores",))
+    cases, unfit = stress_cases(replace(made, spec=replace(made.spec, serving=serving)))
+    assert (len(cases), unfit) == (4, [])

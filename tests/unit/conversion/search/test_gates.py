@@ -94,6 +94,9 @@ def test_sizes_past_a_bound_of_the_export_are_proved_where_the_original_has_answ
     made.prove_beyond([{"height": 16}])
     trial = made.admit(Trial(Candidate("torchscript")), tall(classifier()))
     assert trial.reason.startswith("output 'scores' at past a bound of the export: x[2, 3, 16, 12]: ")
+    assert made.by_size(trial.parity)
+    elsewhere = made.admit(Trial(Candidate("dynamo")), changed(tall(classifier()), "offset", lambda b: b + 0.01))
+    assert not made.by_size(elsewhere.parity)
 
 
 def test_operators_that_a_server_may_lack_are_refused(gates):
