@@ -70,7 +70,7 @@ class ONNXConverter:
             raise Unsupported(f"{path} does not tell its inputs; give input_shape, for example (None, 3, 224, 224)")
         spec = ModelSpec(
             name=path.stem,
-            folder=path.resolve().parent,
+            folder=path.parent.resolve(),
             source=source,
             inputs=() if shapes is None else self._inputs(shapes, told),
             serving=replace(ServingSpec(), max_batch_size=self.max_batch_size),

@@ -47,6 +47,17 @@ def test_a_spec_of_two_lines_has_a_default_for_everything_else(tmp_path):
     assert spec.exporters == ("tf2onnx",)
 
 
+def test_a_model_is_where_its_spec_is_named_not_where_a_link_leads(tmp_path):
+    for name in ("store", "speech"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "store" / "0badc0de").write_text('[source]\npath = "net.keras"\n')
+    (tmp_path / "speech" / "model.toml").symlink_to("../store/0badc0de")
+    (tmp_path / "linked").symlink_to("speech")
+    for place in ("speech", "speech/model.toml", "store/../speech", "linked"):
+        spec = read_spec(tmp_path / place)
+        assert (spec.name, spec.folder) == ("speech", tmp_path / "speech")
+
+
 def test_named_dimensions_and_ranges_are_kept(tmp_path):
     spec = write(
         tmp_path,
