@@ -53,7 +53,8 @@ class TorchModel:
             raise RunFailed(f"{what}; return a tensor, or a tuple, list or dictionary of tensors")
         if value.dtype == self._torch.bfloat16:
             raise DtypeUnknown(name, "bfloat16")
-        return np.asarray(value.cpu().numpy())
+        # A copy: a module may give memory of its own, which its next call writes over before this answer is sent.
+        return np.asarray(value.resolve_conj().resolve_neg().to("cpu", copy=True).numpy())
 
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """See OriginalModel.run."""
