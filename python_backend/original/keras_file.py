@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,12 @@ def output_names(model: Any) -> list[str]:
     if isinstance(given, Mapping) and not any(isinstance(value, Mapping | list | tuple) for value in given.values()):
         return sorted(given)
     names: list[str] = list(model.output_names)
-    return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+    unique: list[str] = []
+    for number, name in enumerate(names):
+        # Another layer may have the name that a number makes.
+        free = (one for one in map(f"{name}_{{}}".format, count(number)) if one not in {*names, *unique})
+        unique.append(name if names.count(name) == 1 else next(free))
+    return unique
 
 
 def _read(path: Path, bundle: Bundle) -> Any:

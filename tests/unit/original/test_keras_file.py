@@ -44,6 +44,13 @@ tell(keras.Model(x, given), "net.h5")
 nested = {"b": given["score"], "a": [given["label"]]}
 tell(keras.Model(x, nested), "nested.keras")
 """
+SHARED = """
+x = layers.Input((4,), name="x")
+doubled, plus = layers.Rescaling(2.0, name="scale"), layers.Rescaling(1.0, 1.0, name="scale_1")
+net = keras.Model(x, [doubled(x), doubled(plus(x)), plus(x), doubled(x)])
+tell(net, "net.keras")
+tell(net, "net.h5")
+"""
 
 
 def test_a_sequential_is_read_and_one_that_was_never_built_gets_a_sentence(run_script):
@@ -58,3 +65,10 @@ def test_outputs_in_a_dictionary_have_its_keys_for_names(run_script):
     by_key = {"another": [12.0, 15.0, 18.0, 21.0], "label": [8.0, 10.0, 12.0, 14.0], "score": [4.0, 5.0, 6.0, 7.0]}
     by_layer = {"rescaling_1": by_key["label"], "rescaling": by_key["score"]}
     assert done.stdout.splitlines() == [f"['x'] {by_key}", f"['x'] {by_key}", f"['x'] {by_layer}"], done.stderr
+
+
+def test_outputs_of_one_layer_get_numbers_that_no_other_layer_has(run_script):
+    done = run_script(SCRIPT, "nets.py", SHARED)
+    doubled, plus = [8.0, 10.0, 12.0, 14.0], [5.0, 6.0, 7.0, 8.0]
+    answer = {"scale_0": doubled, "scale_2": [10.0, 12.0, 14.0, 16.0], "scale_1": plus, "scale_3": doubled}
+    assert done.stdout.splitlines() == [f"['x'] {answer}"] * 2, done.stderr
