@@ -45,7 +45,9 @@ class TorchModel:
         if bundle.format == "exported_program":
             self._call = module.module().to(self._device)
         else:
-            self._call = self.native.eval()
+            # What eval gives back is what the module's own train gives, which may be nothing.
+            self.native.eval()
+            self._call = self.native
 
     def _array(self, name: str, value: Any) -> NDArray[Any]:
         if not isinstance(value, self._torch.Tensor):

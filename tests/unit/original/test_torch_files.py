@@ -47,6 +47,17 @@ def lazy():
 def linear():
     return torch.nn.Linear(4, 2)
 
+class Frozen(torch.nn.Linear):
+    # Layers stay frozen whatever it is told, as users write it: `train` gives nothing back.
+    def __init__(self):
+        super().__init__(4, 2, bias=False)
+        torch.nn.init.ones_(self.weight)
+    def train(self, mode=True):
+        super().train(mode)
+        self.weight.requires_grad_(False)
+    def forward(self, x):
+        return super().forward(x) + self.training
+
 class Versioned(torch.nn.Module):
     def forward(self, x):
         return {"output": x, "version": "v1"}
@@ -105,6 +116,11 @@ def test_an_argument_of_an_exported_program_that_is_no_tensor_is_named(run_scrip
         "export a module that takes tensors alone"
     )
     assert done.stdout.splitlines() == [sentence.format("None"), sentence.format("3")], done.stderr
+
+
+def test_a_module_whose_train_gives_nothing_back_is_run_and_not_in_training(run_script):
+    done = run_script(HEAD + 'tell(format="torch_module", factory="nets.py:Frozen", inputs=X)', "nets.py", NETS)
+    assert done.stdout == "4.0 4.0\n", done.stderr
 
 
 def test_a_factory_that_ends_the_process_has_failed(run_script):
