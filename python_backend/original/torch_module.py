@@ -22,7 +22,7 @@ from .errors import (
     not_unpickled,
     run_failures,
 )
-from .exported_program import load_program
+from .exported_program import call_of, load_program
 from .factory import find_callable
 from .loading import Arrays, Device, name_outputs
 
@@ -43,7 +43,7 @@ class TorchModel:
         self.outputs = bundle.outputs
         self.native = module.to(self._device) if bundle.format != "exported_program" else module
         if bundle.format == "exported_program":
-            self._call = module.module().to(self._device)
+            self._call = call_of(module, self._device)
         else:
             # What eval gives back is what the module's own train gives, which may be nothing.
             self.native.eval()
