@@ -16,6 +16,11 @@ from .errors import ArtefactUnreadable, CodeNotTrusted, OriginalError, first_lin
 from .loading import Device
 from .tensorflow_runtime import TensorFlowModel, prepare, tensor
 
+_OWN_CODE = (
+    "; if layers or functions of it are your own, call model.export(folder) where their code is, and give that folder "
+    "as path: it is a SavedModel"
+)
+
 
 def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
     """Load the file as a compiled function. Raises ArtefactUnreadable, CodeNotTrusted."""
@@ -73,6 +78,7 @@ def _read(path: Path, bundle: Bundle) -> Any:
     readers = {3: keras.models.load_model, 2: tf_keras.models.load_model}
     order = [bundle.keras_generation] if bundle.keras_generation else [3, 2]
     failures: list[str] = []
+    advice = _OWN_CODE
     for generation in order:
         try:
             with _in_small_letters(path) as readable:
@@ -82,6 +88,7 @@ def _read(path: Path, bundle: Bundle) -> Any:
             failures.append(f"Keras {generation}: {first_line(error)}")
             continue
         if not getattr(model, "inputs", None):
+            advice = ""
             failures.append(
                 f"Keras {generation}: the model was never built, so that its inputs are unknown; give it an Input, or "
                 "call it once, before it is saved"
@@ -89,7 +96,7 @@ def _read(path: Path, bundle: Bundle) -> Any:
             continue
         # A Sequential of Keras 3 tells its inputs and outputs, but not how they are nested and named.
         return model if hasattr(model, "output_names") else keras.Model(model.inputs, model.outputs)
-    raise ArtefactUnreadable(path, "Keras", "; ".join(failures))
+    raise ArtefactUnreadable(path, "Keras", "; ".join(failures) + advice)
 
 
 @contextmanager
