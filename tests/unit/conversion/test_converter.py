@@ -2,7 +2,8 @@
 
 import pytest
 
-from conversion import ONNXConverter, converter
+from conversion import ConversionError, ONNXConverter, converter, worker
+from conversion.errors import WorkerDied
 
 
 class Asked(Exception):
@@ -32,3 +33,23 @@ def test_a_model_behind_a_link_is_read_by_the_links_name(task_of, tmp_path):
     spec = task_of(tmp_path / "net.keras").spec
     assert (spec.name, spec.source.format) == ("net", "keras")
     assert (spec.folder / spec.source.path).read_text() == "weights"
+
+
+def test_the_log_of_a_process_that_died_lies_beside_the_output_that_is_not_there(monkeypatch, tmp_path):
+    (tmp_path / "net.keras").write_text("no model")
+    monkeypatch.setattr(worker.sys, "executable", "/bin/false")
+    with pytest.raises(WorkerDied, match=f"net ended with 1; its output is in {tmp_path}/twin.onnx.log$"):
+        ONNXConverter().convert_tensorflow_model(tmp_path / "net.keras", tmp_path / "twin.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.keras", "twin.onnx.log"]
+
+
+@pytest.mark.parametrize("error", [ConversionError("the model is refused"), KeyboardInterrupt()])
+def test_no_log_is_left_of_a_conversion_that_ended_otherwise(monkeypatch, tmp_path, error):
+    def refuse(_task, _work, log, _report):
+        log.write_text("pages of it")
+        raise error
+
+    monkeypatch.setattr(converter, "run_worker", refuse)
+    with pytest.raises(type(error)):
+        ONNXConverter().convert_tensorflow_model(tmp_path / "net.keras", tmp_path / "twin.onnx")
+    assert list(tmp_path.iterdir()) == []
