@@ -80,7 +80,7 @@ def _weights(spec: ModelSpec) -> dict[str, Path]:
     place = spec.source.weights
     if not place:
         return {}
-    found = {inside: path for inside, path in _files(spec, place) if path.suffix in _WEIGHTS}
+    found = {inside: path for inside, path in _files(spec, place) if path.suffix.lower() in _WEIGHTS}
     if not found:
         raise ArtefactError(
             f"{spec.name}: '{place}' holds no weights; expected a file or a folder of {', '.join(_WEIGHTS)}"

@@ -200,7 +200,7 @@ def _read_state(path: Path, trust_code: bool) -> dict[str, Any]:
     import torch
 
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(path))

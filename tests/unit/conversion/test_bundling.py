@@ -54,6 +54,13 @@ def test_the_factory_that_is_served_is_the_one_in_the_bundle(spec, tmp_path, pla
     assert (target / "source" / file).read_text() == f"# of {'shared' if 'shared' in place else 'sub'}"
 
 
+def test_weights_may_have_their_suffix_in_capitals(spec):
+    for name in ("W.PTH", "V.SafeTensors"):
+        (spec.folder / name).write_text("weights")
+        made = with_source(spec, format="torch_module", factory="p.q:f", weights=name)
+        assert list(source_files(made)) == [name]
+
+
 def test_a_factory_of_an_installed_module_keeps_its_name(spec, tmp_path):
     made = with_source(spec, format="torch_module", factory="package.module:Net.build")
     assert make_bundle(made, tmp_path).factory == "package.module:Net.build"

@@ -105,6 +105,11 @@ for arguments, by_name in (*given, ((), {"scale": ones * 2, "more": more, "x": o
     names = [tensor.name for tensor in model.inputs]
     print(*names, *model.run({name: leaves[name].numpy() for name in names})["output"][0])
 """
+CAPITALS = """
+from safetensors.torch import save_file
+save_file({"weight": torch.ones(2, 4), "bias": torch.zeros(2)}, directory / "source" / "W.SAFETENSORS")
+tell(format="torch_module", factory="my nets.py:linear", weights=("W.SAFETENSORS",), inputs=X)
+"""
 NO_SCRIPT = """
 module = torch.nn.Linear(4, 2)
 for saved in (module.state_dict(), module):
@@ -123,6 +128,10 @@ def test_weights_are_loaded_where_they_fit_and_a_sentence_says_where_they_do_not
     assert newer == misfit.format("extra") + "KeyError: 'of a newer version'"
     assert lists == misfit.format("linear") + "2 of another shape (bias is a list, expected [2], …)"
     assert numbers.endswith("w.pth: it holds a dict with names such as 0, expected a state dict")
+
+
+def test_names_with_capitals_and_spaces_are_read(run_script):
+    assert run_script(HEAD + CAPITALS, "my nets.py", NETS).stdout == "4.0 4.0\n"
 
 
 def test_an_argument_of_an_exported_program_that_is_no_tensor_is_named(run_script):

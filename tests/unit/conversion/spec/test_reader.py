@@ -35,6 +35,12 @@ def test_a_folder_with_a_dot_in_its_name_is_a_saved_model(tmp_path):
     assert write(tmp_path, '[source]\npath = "net.v1.0"\n').source.format == "saved_model"
 
 
+@pytest.mark.parametrize("factory", ["my net.py:build", "../größe (2).py:Net.build", "package.module:build"])
+def test_a_factorys_file_may_have_any_name_but_one_with_a_colon(tmp_path, factory):
+    inputs = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
+    assert write(tmp_path, f'{inputs}[source]\nfactory = "{factory}"\n').source.factory == factory
+
+
 def test_a_byte_order_mark_is_no_part_of_the_spec(tmp_path):
     assert write(tmp_path, '\ufeff[source]\npath = "net.keras"\n').source.path == "net.keras"
 
