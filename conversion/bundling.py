@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -59,7 +60,7 @@ def make_bundle(spec: ModelSpec, directory: Path) -> Bundle:
     bundle = Bundle(
         format=source.format,
         path=_inside(spec, source.path).as_posix() if source.path else None,
-        factory=source.factory or None,
+        factory=_factory(spec) or None,
         arguments=source.arguments,
         weights=tuple(_weights(spec)),
         signature=source.signature,
@@ -69,11 +70,17 @@ def make_bundle(spec: ModelSpec, directory: Path) -> Bundle:
     return bundle
 
 
+def _factory(spec: ModelSpec) -> str:
+    """The factory by the place of its file in the bundle, so that no file outside of it is run."""
+    place, colon, attribute = spec.source.factory.partition(":")
+    return f"{_inside(spec, place)}{colon}{attribute}" if place.endswith(".py") else spec.source.factory
+
+
 def _weights(spec: ModelSpec) -> dict[str, Path]:
     place = spec.source.weights
     if not place:
         return {}
-    found = {inside: path for inside, path in _files(spec, place) if path.suffix in _WEIGHTS}
+    found = {inside: path for inside, path in _files(spec, place) if path.suffix.lower() in _WEIGHTS}
     if not found:
         raise ArtefactError(
             f"{spec.name}: '{place}' holds no weights; expected a file or a folder of {', '.join(_WEIGHTS)}"
@@ -119,14 +126,15 @@ def _below(spec: ModelSpec, folder: Path, above: tuple[Path, ...] = ()) -> Itera
 def _inside(spec: ModelSpec, place: str) -> PurePosixPath:
     """Files of the model's folder keep their place; those from elsewhere lie under their own name.
 
-    Raises ArtefactError where that is none, so that they would lie outside of the bundle.
+    A link is known by the name that it has itself: what it leads to may have another suffix, or another place.
+    Raises ArtefactError where a file has no name of its own, so that it would lie outside of the bundle.
     """
     path = resolve(spec, place)
-    try:
-        return PurePosixPath(path.resolve().relative_to(spec.folder))
-    except ValueError:
-        if path.name in ("", ".."):
-            raise ArtefactError(
-                f"{spec.name}: '{place}' would lie outside of the release; name what of it the model needs"
-            ) from None
-        return PurePosixPath(path.name)
+    named = Path(os.path.normpath(path))
+    # The folder's place has no links in it, and an absolute path may.
+    for found in (named, named.parent.resolve() / named.name):
+        if found.is_relative_to(spec.folder):
+            return PurePosixPath(found.relative_to(spec.folder))
+    if path.name in ("", ".."):
+        raise ArtefactError(f"{spec.name}: '{place}' would lie outside of the release; name what of it the model needs")
+    return PurePosixPath(path.name)

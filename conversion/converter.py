@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import Unsupported
+from .errors import Unsupported, WorkerDied
 from .graphs.graph import describe, load_onnx, validate_file
 from .graphs.rewrite import save
 from .interface import BATCH
@@ -70,7 +71,7 @@ class ONNXConverter:
             raise Unsupported(f"{path} does not tell its inputs; give input_shape, for example (None, 3, 224, 224)")
         spec = ModelSpec(
             name=path.stem,
-            folder=path.resolve().parent,
+            folder=path.parent.resolve(),
             source=source,
             inputs=() if shapes is None else self._inputs(shapes, told),
             serving=replace(ServingSpec(), max_batch_size=self.max_batch_size),
@@ -78,9 +79,9 @@ class ONNXConverter:
             search=SearchSpec(level="off"),
         )
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".conversion-") as scratch:
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".conversion-") as scratch, _log(output) as log:
             work = Path(scratch)
-            run_worker(Task("build", "build", spec), work / "build", work / "log", lambda _step: None)
+            run_worker(Task("build", "build", spec), work / "build", log, lambda _step: None)
             # Saved again under its own name, because a sidecar's name is written into the graph.
             ready = work / "ready" / output.name
             ready.parent.mkdir()
@@ -98,3 +99,17 @@ class ONNXConverter:
     def _shape(self, name: str, shape: Sequence[int | str | None]) -> tuple[int | str, ...]:
         batch = (BATCH, *shape[1:]) if self.max_batch_size else tuple(shape)
         return tuple(f"{name}_{axis}" if size is None else size for axis, size in enumerate(batch))
+
+
+@contextmanager
+def _log(output: Path) -> Iterator[Path]:
+    """The log of a conversion, beside its output. It stays where the process died, whose error names it."""
+    log = output.with_name(f"{output.name}.log")
+    try:
+        yield log
+    except WorkerDied:
+        raise
+    except BaseException:
+        log.unlink(missing_ok=True)
+        raise
+    log.unlink(missing_ok=True)

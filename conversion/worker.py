@@ -8,6 +8,7 @@ an error that nobody expected.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -68,7 +69,8 @@ def run_worker(task: Task, work: Path, log: Path, report: Callable[[str], None])
         assert process.stdin is not None  # both are pipes
         assert process.stdout is not None
         try:
-            with process.stdin as pipe:
+            # It may have ended before it read its task: what it said is told below.
+            with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
                 pickle.dump(task, pipe)
             for line in process.stdout:
                 report(line.decode(errors="replace").rstrip("\n"))

@@ -69,7 +69,7 @@ def check(spec: ModelSpec, path: Path) -> None:
 def _check_source(spec: ModelSpec, path: Path) -> None:
     source = spec.source
     if source.format == "torch_module":
-        if not re.fullmatch(r"[\w./-]+:[\w.]+", source.factory):
+        if not re.fullmatch(r"([^:]+\.py|[\w./-]+):[\w.]+", source.factory):
             raise WrongValue(path, "source.factory", "'file.py:callable' or 'package.module:callable'", source.factory)
     elif not source.path:
         raise KeyMissing(path, "source.path", f"a model of format {source.format} is a file or folder")
@@ -141,8 +141,10 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
         key = f"inputs[{number}]"
         if tensor.dtype and tensor.dtype not in DTYPES:
             raise UnsupportedDtype(tensor.name, tensor.dtype, DTYPES)
-        if spec.source.format in ("torch_module", "torchscript") and not (tensor.dtype and tensor.shape):
-            raise KeyMissing(path, f"{key}.dtype and {key}.shape", f"a {spec.source.format} does not tell them")
+        if spec.source.format in ("torch_module", "torchscript"):
+            untold = f"a {spec.source.format} does not tell it"
+            _require(tensor.dtype, path, f"{key}.dtype", untold)
+            _require(tensor.shape, path, f"{key}.shape", f"{untold} ([] is no shape that can be sent)")
         if spec.serving.max_batch_size and tensor.shape and tensor.shape[0] != "batch":
             raise WrongValue(
                 path, f"{key}.shape", 'a list that starts with "batch" (or max_batch_size = 0)', list(tensor.shape)
@@ -150,6 +152,11 @@ def _check_inputs(spec: ModelSpec, path: Path) -> None:
         for size in tensor.shape:
             if isinstance(size, int) and size < 1:
                 raise WrongValue(path, f"{key}.shape", "sizes of at least 1, or a name for a dynamic one", size)
+
+
+def _require(value: object, path: Path, key: str, why: str) -> None:
+    if not value:
+        raise KeyMissing(path, key, why)
 
 
 def _check_outputs(spec: ModelSpec, path: Path) -> None:

@@ -51,7 +51,8 @@ def read_spec(
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecUnreadable(path, str(error)) from error
-    home = path.resolve().parent
+    # The model is where its file is named, also where that is a link: to a store, or to a volume of Kubernetes.
+    home = path.parent.resolve()
     if "folder" in table:
         raise UnknownKey(path, "folder", {f.name for f in fields(ModelSpec)} - {"folder"})
     if "source" not in table:

@@ -27,6 +27,8 @@ _PREAMBLE = re.compile(
     r"Graph execution error:|in user code:|Detected at node |<stack traces unavailable>"
     r"|(\w+: )?Exception encountered when calling "
 )
+# Behind it Keras tells the cause, in front of it pages of the configuration that it was reading.
+_CAUSE = "Exception encountered: "
 
 
 class OriginalError(Exception):
@@ -143,7 +145,8 @@ def first_line(error: BaseException) -> str:
     except Exception:  # noqa: BLE001
         text = ""
     name = type(error).__name__
-    lines = _MARKUP.sub("", text).splitlines()
+    cause = text.rpartition(_CAUSE)[2]
+    lines = _MARKUP.sub("", cause if cause.strip() else text).splitlines()
     said = next(_telling(lines), "")
     # What follows are steps to take that are the same for every error.
     if (not said or said.endswith("Next steps:")) and error.__cause__ not in (None, error):

@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,20 @@ def load_program(path: Path, trust_code: bool) -> Any:
     # Its loader raises whatever the broken part of the archive gives: there is no base class to name.
     except Exception as error:
         raise ArtefactUnreadable(path, "torch.export", first_line(error)) from error
+
+
+def call_of(program: Any, device: Any) -> Callable[..., Any]:
+    """The program on `device` as a function of its tensors alone, by position in the order in which it tells of them.
+
+    It was exported with arguments by name, and in tuples and dictionaries, as its module takes them.
+    """
+    module, arguments = program.module().to(device), program.call_spec.in_spec
+
+    def call(*tensors: Any) -> Any:
+        by_position, by_name = arguments.unflatten(tensors)
+        return module(*by_position, **by_name)
+
+    return call
 
 
 @contextmanager

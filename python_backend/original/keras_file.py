@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from .bundle import Bundle, Tensor, source_file
 from .errors import ArtefactUnreadable, CodeNotTrusted, OriginalError, first_line
 from .loading import Device
 from .tensorflow_runtime import TensorFlowModel, prepare, tensor
+
+_OWN_CODE = (
+    "; if layers or functions of it are your own, call model.export(folder) where their code is, and give that folder "
+    "as path: it is a SavedModel"
+)
 
 
 def load(bundle: Bundle, directory: Path, device: Device) -> TensorFlowModel:
@@ -57,7 +63,12 @@ def output_names(model: Any) -> list[str]:
     if isinstance(given, Mapping) and not any(isinstance(value, Mapping | list | tuple) for value in given.values()):
         return sorted(given)
     names: list[str] = list(model.output_names)
-    return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+    unique: list[str] = []
+    for number, name in enumerate(names):
+        # Another layer may have the name that a number makes.
+        free = (one for one in map(f"{name}_{{}}".format, count(number)) if one not in {*names, *unique})
+        unique.append(name if names.count(name) == 1 else next(free))
+    return unique
 
 
 def _read(path: Path, bundle: Bundle) -> Any:
@@ -67,6 +78,7 @@ def _read(path: Path, bundle: Bundle) -> Any:
     readers = {3: keras.models.load_model, 2: tf_keras.models.load_model}
     order = [bundle.keras_generation] if bundle.keras_generation else [3, 2]
     failures: list[str] = []
+    advice = _OWN_CODE
     for generation in order:
         try:
             with _in_small_letters(path) as readable:
@@ -76,6 +88,7 @@ def _read(path: Path, bundle: Bundle) -> Any:
             failures.append(f"Keras {generation}: {first_line(error)}")
             continue
         if not getattr(model, "inputs", None):
+            advice = ""
             failures.append(
                 f"Keras {generation}: the model was never built, so that its inputs are unknown; give it an Input, or "
                 "call it once, before it is saved"
@@ -83,7 +96,7 @@ def _read(path: Path, bundle: Bundle) -> Any:
             continue
         # A Sequential of Keras 3 tells its inputs and outputs, but not how they are nested and named.
         return model if hasattr(model, "output_names") else keras.Model(model.inputs, model.outputs)
-    raise ArtefactUnreadable(path, "Keras", "; ".join(failures))
+    raise ArtefactUnreadable(path, "Keras", "; ".join(failures) + advice)
 
 
 @contextmanager

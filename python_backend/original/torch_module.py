@@ -22,7 +22,7 @@ from .errors import (
     not_unpickled,
     run_failures,
 )
-from .exported_program import load_program
+from .exported_program import call_of, load_program
 from .factory import find_callable
 from .loading import Arrays, Device, name_outputs
 
@@ -43,9 +43,11 @@ class TorchModel:
         self.outputs = bundle.outputs
         self.native = module.to(self._device) if bundle.format != "exported_program" else module
         if bundle.format == "exported_program":
-            self._call = module.module().to(self._device)
+            self._call = call_of(module, self._device)
         else:
-            self._call = self.native.eval()
+            # What eval gives back is what the module's own train gives, which may be nothing.
+            self.native.eval()
+            self._call = self.native
 
     def _array(self, name: str, value: Any) -> NDArray[Any]:
         if not isinstance(value, self._torch.Tensor):
@@ -53,7 +55,8 @@ class TorchModel:
             raise RunFailed(f"{what}; return a tensor, or a tuple, list or dictionary of tensors")
         if value.dtype == self._torch.bfloat16:
             raise DtypeUnknown(name, "bfloat16")
-        return np.asarray(value.cpu().numpy())
+        # A copy: a module may give memory of its own, which its next call writes over before this answer is sent.
+        return np.asarray(value.resolve_conj().resolve_neg().to("cpu", copy=True).numpy())
 
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """See OriginalModel.run."""
@@ -197,7 +200,7 @@ def _read_state(path: Path, trust_code: bool) -> dict[str, Any]:
     import torch
 
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(path))

@@ -38,6 +38,65 @@ def test_a_file_from_elsewhere_lies_under_its_own_name(spec, tmp_path):
     assert list(source_files(nested)) == ["net.keras"]
 
 
+@pytest.mark.parametrize("place", ["../shared/net.py", "{}/shared/net.py", "sub/net.py", "{}/also/sub/net.py"])
+def test_the_factory_that_is_served_is_the_one_in_the_bundle(spec, tmp_path, place):
+    home = tmp_path / "home"
+    for folder in (home / "sub", tmp_path / "shared"):
+        folder.mkdir(parents=True)
+        (folder / "net.py").write_text(f"# of {folder.name}")
+    (tmp_path / "also").symlink_to(home)
+    made = with_source(spec, format="torch_module", factory=place.format(tmp_path) + ":build")
+    target = tmp_path / "bundle"
+    target.mkdir()
+    bundle = make_bundle(replace(made, folder=home), target)
+    file, _, attribute = bundle.factory.partition(":")
+    assert (file, attribute) == ("net.py" if "shared" in place else "sub/net.py", "build")
+    assert (target / "source" / file).read_text() == f"# of {'shared' if 'shared' in place else 'sub'}"
+
+
+def test_weights_may_have_their_suffix_in_capitals(spec):
+    for name in ("W.PTH", "V.SafeTensors"):
+        (spec.folder / name).write_text("weights")
+        made = with_source(spec, format="torch_module", factory="p.q:f", weights=name)
+        assert list(source_files(made)) == [name]
+
+
+def test_a_factory_of_an_installed_module_keeps_its_name(spec, tmp_path):
+    made = with_source(spec, format="torch_module", factory="package.module:Net.build")
+    assert make_bundle(made, tmp_path).factory == "package.module:Net.build"
+
+
+def test_a_link_is_a_file_by_its_own_name(spec, tmp_path):
+    home, outside = tmp_path / "home", tmp_path / "blobs"
+    for folder in (home / "versions" / "3", home / "blobs", outside):
+        folder.mkdir(parents=True)
+    (home / "versions" / "3" / "net.py").write_text("def build(): ...")
+    (home / "blobs" / "0badc0de").write_text("weights")
+    (outside / "0badc0de").write_text("words")
+    (home / "latest").symlink_to("versions/3")
+    (home / "net.py").symlink_to("latest/net.py")
+    (home / "w.safetensors").symlink_to("blobs/0badc0de")
+    (home / "vocabulary.txt").symlink_to(outside / "0badc0de")
+    keys = {"factory": "net.py:build", "weights": "w.safetensors", "files": ("vocabulary.txt", "latest")}
+    made = replace(with_source(spec, format="torch_module", **keys), folder=home)
+    target = tmp_path / "bundle"
+    target.mkdir()
+    bundle = make_bundle(made, target)
+    assert (bundle.factory, bundle.weights) == ("net.py:build", ("w.safetensors",))
+    assert list(source_files(made)) == ["latest/net.py", "net.py", "vocabulary.txt", "w.safetensors"]
+    assert not any(path.is_symlink() for path in (target / "source").rglob("*"))
+    first = fingerprint(made)[0]
+    (home / "blobs" / "0badc0de").write_text("other weights")
+    assert fingerprint(made)[0] != first
+
+
+def test_a_saved_model_behind_a_link_lies_under_the_links_name(spec):
+    (spec.folder / "versions" / "3").mkdir(parents=True)
+    (spec.folder / "versions" / "3" / "saved_model.pb").write_text("graph")
+    (spec.folder / "latest").symlink_to("versions/3")
+    assert list(source_files(with_source(spec, format="saved_model", path="latest"))) == ["latest/saved_model.pb"]
+
+
 def test_a_place_in_a_package_is_found_without_importing_it(spec):
     made = with_source(spec, format="keras", path="package:conversion/bundling.py")
     assert list(source_files(made)) == ["bundling.py"]

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import sys
 
 import onnx
 import pytest
@@ -154,6 +155,13 @@ class Leaves:
 def test_a_worker_without_a_verdict_is_named_with_its_log(spec, tmp_path):
     with pytest.raises(WorkerDied, match=r"ended with 3; its output is in .*log"):
         run_worker(Leaves(spec), tmp_path / "work", tmp_path / "log", lambda _: None)
+
+
+def test_a_worker_that_ended_before_it_read_its_task_is_named_with_its_log(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    more_than_a_pipe_holds = Task("build", "build", spec, {"more": bytes(1 << 20)})
+    with pytest.raises(WorkerDied, match=r"ended with 1; its output is in .*log"):
+        run_worker(more_than_a_pipe_holds, tmp_path / "work", tmp_path / "log", lambda _: None)
 
 
 @pytest.mark.parametrize(

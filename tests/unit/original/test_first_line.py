@@ -40,6 +40,14 @@ PLAIN_USER_CODE = """in user code:
 
     ValueError: no such sum
 """
+DESERIALIZED = """<class 'Functional'> could not be deserialized properly. Please ensure that components are.
+
+config={'module': 'keras.src.models.functional', 'class_name': 'Functional'}.
+
+Exception encountered: Could not locate class 'MyLayer'. Make sure it is decorated.
+
+Full object config: {'module': None, 'class_name': 'MyLayer'}
+"""
 STEPS = """Failed to export the model with torch.export. \x1b[96mThis is step 1/3\x1b[0m of exporting. Next steps:
 - Modify the model code for `torch.export.export` to succeed.
 """
@@ -58,6 +66,8 @@ STEPS = """Failed to export the model with torch.export. \x1b[96mThis is step 1/
         (TRACED, "Incompatible shapes: [8,7,8] vs. [8,8,8]"),
         (USER_CODE, "Input tensor `l_1:0` enters the loop with shape (1, 5)."),
         (PLAIN_USER_CODE, "no such sum"),
+        (DESERIALIZED, "Could not locate class 'MyLayer'. Make sure it is decorated."),
+        ("Graph is empty.\n\nException encountered: ", "Graph is empty."),
         ("Graph execution error:", "Graph execution error:"),
         (STEPS, "Failed to export the model with torch.export. This is step 1/3 of exporting. Next steps:"),
     ],

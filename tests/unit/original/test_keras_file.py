@@ -20,7 +20,7 @@ def tell(net, saved, kept=None):
     try:
         model = load(directory, Device())
     except OriginalError as error:
-        print(str(error).partition(", or call")[0].rpartition("/")[2])
+        print(str(error).partition(", or call")[0].rpartition("/source/")[2])
         return
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
     found = model.run({"x": x})
@@ -44,6 +44,22 @@ tell(keras.Model(x, given), "net.h5")
 nested = {"b": given["score"], "a": [given["label"]]}
 tell(keras.Model(x, nested), "nested.keras")
 """
+OWN_LAYER = """
+class MyLayer(layers.Layer):
+    def call(self, x):
+        return x * 2
+
+x = layers.Input((4,), name="x")
+for name in ("net.keras", "net.h5"):
+    tell(keras.Model(x, MyLayer()(x)), name)
+"""
+SHARED = """
+x = layers.Input((4,), name="x")
+doubled, plus = layers.Rescaling(2.0, name="scale"), layers.Rescaling(1.0, 1.0, name="scale_1")
+net = keras.Model(x, [doubled(x), doubled(plus(x)), plus(x), doubled(x)])
+tell(net, "net.keras")
+tell(net, "net.h5")
+"""
 
 
 def test_a_sequential_is_read_and_one_that_was_never_built_gets_a_sentence(run_script):
@@ -58,3 +74,18 @@ def test_outputs_in_a_dictionary_have_its_keys_for_names(run_script):
     by_key = {"another": [12.0, 15.0, 18.0, 21.0], "label": [8.0, 10.0, 12.0, 14.0], "score": [4.0, 5.0, 6.0, 7.0]}
     by_layer = {"rescaling_1": by_key["label"], "rescaling": by_key["score"]}
     assert done.stdout.splitlines() == [f"['x'] {by_key}", f"['x'] {by_key}", f"['x'] {by_layer}"], done.stderr
+
+
+def test_a_layer_of_the_users_own_is_named_with_what_to_do(run_script):
+    done = run_script(SCRIPT, "nets.py", OWN_LAYER)
+    told = done.stdout.splitlines()
+    assert told[0].startswith("net.keras: Keras 3: TypeError: Could not locate class 'MyLayer'."), done.stderr
+    assert told[1].startswith("net.h5: Keras 3: ValueError: Unknown layer: 'MyLayer'."), done.stderr
+    assert all("; if layers or functions of it are your own, call model.export(folder)" in line for line in told)
+
+
+def test_outputs_of_one_layer_get_numbers_that_no_other_layer_has(run_script):
+    done = run_script(SCRIPT, "nets.py", SHARED)
+    doubled, plus = [8.0, 10.0, 12.0, 14.0], [5.0, 6.0, 7.0, 8.0]
+    answer = {"scale_0": doubled, "scale_2": [10.0, 12.0, 14.0, 16.0], "scale_1": plus, "scale_3": doubled}
+    assert done.stdout.splitlines() == [f"['x'] {answer}"] * 2, done.stderr

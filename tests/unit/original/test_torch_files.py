@@ -47,6 +47,17 @@ def lazy():
 def linear():
     return torch.nn.Linear(4, 2)
 
+class Frozen(torch.nn.Linear):
+    # Layers stay frozen whatever it is told, as users write it: `train` gives nothing back.
+    def __init__(self):
+        super().__init__(4, 2, bias=False)
+        torch.nn.init.ones_(self.weight)
+    def train(self, mode=True):
+        super().train(mode)
+        self.weight.requires_grad_(False)
+    def forward(self, x):
+        return super().forward(x) + self.training
+
 class Versioned(torch.nn.Module):
     def forward(self, x):
         return {"output": x, "version": "v1"}
@@ -78,6 +89,27 @@ for factor in (None, 3):
     torch.export.save(program, directory / "source" / "net.pt2")
     tell(format="exported_program", path="net.pt2")
 """
+ARGUMENTS = """
+class Sum(torch.nn.Module):
+    def forward(self, x, more=None, *, scale):
+        return {"output": (x + (more["first"] - more["second"][0])) * scale}
+
+ones = torch.ones(1, 4)
+more = {"first": ones * 5, "second": (ones,)}
+given = [((ones, more), {"scale": ones * 2}), ((ones,), {"scale": ones * 2, "more": more})]
+for arguments, by_name in (*given, ((), {"scale": ones * 2, "more": more, "x": ones})):
+    torch.export.save(torch.export.export(Sum(), arguments, by_name), directory / "source" / "net.pt2")
+    Bundle(format="exported_program", path="net.pt2").write(directory)
+    model = load(directory, Device())
+    leaves = {"x": ones, "more_first": ones * 5, "more_second_0": ones, "scale": ones * 2}
+    names = [tensor.name for tensor in model.inputs]
+    print(*names, *model.run({name: leaves[name].numpy() for name in names})["output"][0])
+"""
+CAPITALS = """
+from safetensors.torch import save_file
+save_file({"weight": torch.ones(2, 4), "bias": torch.zeros(2)}, directory / "source" / "W.SAFETENSORS")
+tell(format="torch_module", factory="my nets.py:linear", weights=("W.SAFETENSORS",), inputs=X)
+"""
 NO_SCRIPT = """
 module = torch.nn.Linear(4, 2)
 for saved in (module.state_dict(), module):
@@ -98,6 +130,10 @@ def test_weights_are_loaded_where_they_fit_and_a_sentence_says_where_they_do_not
     assert numbers.endswith("w.pth: it holds a dict with names such as 0, expected a state dict")
 
 
+def test_names_with_capitals_and_spaces_are_read(run_script):
+    assert run_script(HEAD + CAPITALS, "my nets.py", NETS).stdout == "4.0 4.0\n"
+
+
 def test_an_argument_of_an_exported_program_that_is_no_tensor_is_named(run_script):
     done = run_script(HEAD + PROGRAMS, "nets.py", NETS)
     sentence = (
@@ -105,6 +141,19 @@ def test_an_argument_of_an_exported_program_that_is_no_tensor_is_named(run_scrip
         "export a module that takes tensors alone"
     )
     assert done.stdout.splitlines() == [sentence.format("None"), sentence.format("3")], done.stderr
+
+
+def test_an_exported_program_takes_arguments_by_name_and_in_dictionaries_as_it_was_exported(run_script):
+    done = run_script(HEAD + ARGUMENTS, "nets.py", NETS)
+    answer = " 10.0 10.0 10.0 10.0"
+    more = "more_first more_second_0"
+    orders = [f"x {more} scale", f"x scale {more}", f"scale {more} x"]
+    assert done.stdout.splitlines() == [order + answer for order in orders], done.stderr
+
+
+def test_a_module_whose_train_gives_nothing_back_is_run_and_not_in_training(run_script):
+    done = run_script(HEAD + 'tell(format="torch_module", factory="nets.py:Frozen", inputs=X)', "nets.py", NETS)
+    assert done.stdout == "4.0 4.0\n", done.stderr
 
 
 def test_a_factory_that_ends_the_process_has_failed(run_script):

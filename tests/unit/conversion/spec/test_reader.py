@@ -35,6 +35,12 @@ def test_a_folder_with_a_dot_in_its_name_is_a_saved_model(tmp_path):
     assert write(tmp_path, '[source]\npath = "net.v1.0"\n').source.format == "saved_model"
 
 
+@pytest.mark.parametrize("factory", ["my net.py:build", "../größe (2).py:Net.build", "package.module:build"])
+def test_a_factorys_file_may_have_any_name_but_one_with_a_colon(tmp_path, factory):
+    inputs = 'inputs = [{ name = "x", dtype = "float32", shape = ["batch", 4] }]\n'
+    assert write(tmp_path, f'{inputs}[source]\nfactory = "{factory}"\n').source.factory == factory
+
+
 def test_a_byte_order_mark_is_no_part_of_the_spec(tmp_path):
     assert write(tmp_path, '\ufeff[source]\npath = "net.keras"\n').source.path == "net.keras"
 
@@ -45,6 +51,17 @@ def test_a_spec_of_two_lines_has_a_default_for_everything_else(tmp_path):
     assert spec.folder == tmp_path / "speech"
     assert (spec.parity.atol, spec.parity.rtol) == (1e-4, 1e-3)
     assert spec.exporters == ("tf2onnx",)
+
+
+def test_a_model_is_where_its_spec_is_named_not_where_a_link_leads(tmp_path):
+    for name in ("store", "speech"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "store" / "0badc0de").write_text('[source]\npath = "net.keras"\n')
+    (tmp_path / "speech" / "model.toml").symlink_to("../store/0badc0de")
+    (tmp_path / "linked").symlink_to("speech")
+    for place in ("speech", "speech/model.toml", "store/../speech", "linked"):
+        spec = read_spec(tmp_path / place)
+        assert (spec.name, spec.folder) == ("speech", tmp_path / "speech")
 
 
 def test_named_dimensions_and_ranges_are_kept(tmp_path):
