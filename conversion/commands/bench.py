@@ -18,6 +18,7 @@ from .shared import (
     fail,
     folders,
     progress,
+    show,
     with_build,
     with_folders,
     with_progress,
@@ -64,5 +65,5 @@ def _bench(arguments: argparse.Namespace) -> int:
         # After each: whoever interrupts the next one keeps it.
         write(entries, arguments.output, arguments.profile, ["python", "-m", "conversion", *sys.argv[1:]])
     if entries:
-        print(table(entries))
+        show(table(entries))
     return first

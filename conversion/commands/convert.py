@@ -24,6 +24,7 @@ from .shared import (
     interrupted,
     note,
     progress,
+    show,
     with_build,
     with_folders,
     with_progress,
@@ -80,7 +81,7 @@ def _convert(arguments: argparse.Namespace) -> int:
                 return code
             first = first or code
             continue
-        print(_told(outcome))
+        show(_told(outcome))
         if not outcome.unchanged:
             tell_files_only(arguments, outcome.live)
     tell_missing(environments)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..graphs.graph import describe, load_onnx, validate_file
-from .shared import Commands, add_command
+from .shared import Commands, add_command, show
 
 __all__ = ["add"]
 
@@ -23,10 +23,10 @@ def add(commands: Commands) -> None:
 
 def _validate(arguments: argparse.Namespace) -> int:
     validate_file(arguments.file)
-    print(f"{arguments.file}: valid")
+    show(f"{arguments.file}: valid")
     return 0
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    print(json.dumps(asdict(describe(load_onnx(arguments.file), arguments.file)), indent=2))
+    show(json.dumps(asdict(describe(load_onnx(arguments.file), arguments.file)), indent=2))
     return 0

@@ -8,7 +8,7 @@ from ..preflight.environments import Environments
 from ..preflight.table import preflight, table
 from ..publishing.repository import Repository
 from ..targets import require_targets
-from .shared import Commands, add_command, progress, say, with_build, with_progress, with_repository
+from .shared import Commands, add_command, progress, say, show, with_build, with_progress, with_repository
 
 __all__ = ["add", "environments_of", "tell_missing"]
 
@@ -29,7 +29,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
     environments = environments_of(arguments)
     report = progress("preflight", arguments)
     rows, errors = preflight(Repository(arguments.repository), arguments.names, arguments.target, environments, report)
-    print(table(rows))
+    show(table(rows))
     tell_missing(environments)
     failures = [*errors, *(row.failure for row in rows if row.failure)]
     for failure in failures:

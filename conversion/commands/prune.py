@@ -8,7 +8,7 @@ from ..errors import PublishError
 from ..publishing.prune import prune
 from ..publishing.repository import Repository
 from .live_server import live_of, with_server
-from .shared import Commands, add_command, note, with_repository
+from .shared import Commands, add_command, note, show, with_repository
 
 __all__ = ["add"]
 
@@ -33,10 +33,10 @@ def _prune(arguments: argparse.Namespace) -> int:
         if not repository.releases(name) and not repository.quarantine.releases(name):
             raise PublishError(f"{arguments.repository} holds no release of '{name}'; publish it with convert")
         pruned = prune(repository, name, arguments.keep, live)
-    print(f"{name}: removed {_listed(pruned.removed)}, kept {_listed(pruned.kept)}")
+    show(f"{name}: removed {_listed(pruned.removed)}, kept {_listed(pruned.kept)}")
     if pruned.quarantine_removed or pruned.quarantine_kept:
         quarantined = f"removed {_listed(pruned.quarantine_removed)}, kept {_listed(pruned.quarantine_kept)}"
-        print(f"  in quarantine: {quarantined}")
+        show(f"  in quarantine: {quarantined}")
     return 0
 
 

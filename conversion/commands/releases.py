@@ -9,7 +9,7 @@ from ..errors import PublishError, VerificationFailed
 from ..publishing.repository import Repository
 from ..publishing.verify import verify
 from .live_server import live_of, tell_files_only, with_server
-from .shared import Commands, add_command, note, progress, say, with_progress, with_repository
+from .shared import Commands, add_command, note, progress, say, show, with_progress, with_repository
 
 __all__ = ["add"]
 
@@ -42,7 +42,7 @@ def _releases(arguments: argparse.Namespace) -> int:
     code = 0
     for name in names:
         try:
-            print(_listed(repository, name), flush=True)
+            show(_listed(repository, name))
         # One model that is damaged must not hide the others.
         except PublishError as error:
             say(f"error: {error}")
@@ -79,7 +79,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
         for sentence in repository.repair(arguments.name, live):
             note(sentence)
         version = repository.switch(arguments.name, arguments.to, live)
-    print(f"{arguments.name}: release {version} is served")
+    show(f"{arguments.name}: release {version} is served")
     tell_files_only(arguments, live)
     return 0
 
@@ -95,7 +95,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     replayed = () if arguments.skip_replay else ("onnx",) if arguments.skip_originals else ("onnx", "original")
     verdicts = []
     for verdict in verify(repository, names, replayed, progress("verify", arguments)):
-        print(verdict, flush=True)
+        show(verdict)
         verdicts.append(verdict)
     failed = sum(1 for verdict in verdicts if verdict.problems)
     if failed:

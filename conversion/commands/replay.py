@@ -9,7 +9,7 @@ from ..errors import PublishError, SamplesDiffer
 from ..publishing.repository import Repository
 from ..release.evidence import EVIDENCE, evidence_at, tolerance_of
 from ..release.replay import REPLAYS
-from .shared import Commands, add_command, with_repository
+from .shared import Commands, add_command, show, with_repository
 
 __all__ = ["add"]
 
@@ -38,7 +38,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         for role, replay in REPLAYS.items():
             failures = replay(folders[role], path, tolerance)
             told = "; ".join(failures) or "answers as the original did"
-            print(f"{path}: the {'ONNX twin' if role == 'onnx' else role} of release {version}: {told}", flush=True)
+            show(f"{path}: the {'ONNX twin' if role == 'onnx' else role} of release {version}: {told}")
             differing += bool(failures)
     if differing:
         raise SamplesDiffer(differing, len(REPLAYS) * len(arguments.files))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..publishing.repository import Repository
 from ..report.overview import write_overview
-from .shared import Commands, add_command, note, with_repository
+from .shared import Commands, add_command, note, show, with_repository
 
 __all__ = ["add"]
 
@@ -24,5 +24,5 @@ def add(commands: Commands) -> None:
 def _report(arguments: argparse.Namespace) -> int:
     for problem in write_overview(Repository(arguments.repository), arguments.output, arguments.bench):
         note(problem)
-    print(arguments.output)
+    show(arguments.output)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ __all__ = [
     "note",
     "progress",
     "say",
+    "show",
     "with_build",
     "with_folders",
     "with_progress",
@@ -86,6 +88,17 @@ def progress(name: str, arguments: argparse.Namespace) -> Callable[[str], None]:
         say(f"[{name} {minutes}:{seconds:02}] {step}")
 
     return told
+
+
+def show(data: object) -> None:
+    """What was asked for, on standard output. That whoever reads it has ended undoes nothing, and stops nothing."""
+    try:
+        print(data, flush=True)
+    except BrokenPipeError:
+        # Python would try once more when it ends, and make 120 of the exit code.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def note(text: str) -> None:

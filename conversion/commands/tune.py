@@ -26,6 +26,7 @@ from .shared import (
     folders,
     note,
     progress,
+    show,
     with_build,
     with_folders,
     with_progress,
@@ -79,7 +80,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         )
         tuned = section_of(found)
         page = _write(found, arguments.build / "tune", tuned is not None)
-        print(_told(found, tuned is not None, page), flush=True)
+        show(_told(found, tuned is not None, page))
         if tuned is not None and arguments.dry_run:
             note("model.toml was left as it is")
         elif tuned is not None:

@@ -4,7 +4,9 @@ import errno
 import io
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import onnx
 import pytest
@@ -21,6 +23,8 @@ from conversion.release.pbtxt import ROLES, model_configs
 from conversion.worker import Task, run_worker
 
 from .report import releases
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -267,6 +271,27 @@ def test_an_interrupt_while_a_failure_is_undone_ends_with_its_own_code(released,
     monkeypatch.setattr(Repository, "switch", switch)
     assert main(["rollback", "net", *released, "--server", "none"]) == 130
     assert "that could not be undone: interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command", [["rollback", "net", "--server", "none"], ["prune", "net", "--server", "none"], ["releases"]]
+)
+def test_whoever_has_ended_reading_makes_no_failure_of_what_was_done(released, command, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "conversion", *command, *released],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_the_system_refuses_elsewhere_is_told_in_a_sentence(released, monkeypatch, capsys):
