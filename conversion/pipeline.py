@@ -99,6 +99,10 @@ def convert(
             version = _publish(
                 spec, repository, ready, digest=digest, sources=sources, live=live, new_interface=new_interface
             )
+            # One that has come meanwhile may have looked at the pins before they were written.
+            if live is None and (live := find_live()):
+                for sentence in repository.repair(spec.name, live):
+                    report(sentence)
             evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
     return Outcome(spec.name, version, False, version, evidence, live)
 

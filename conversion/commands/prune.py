@@ -25,9 +25,9 @@ def add(commands: Commands) -> None:
 
 def _prune(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
-    live = live_of(arguments, note)
     name = arguments.name
     with repository.locked():
+        live = live_of(arguments, note)
         for sentence in repository.repair(name, live):
             note(sentence)
         if not repository.releases(name) and not repository.quarantine.releases(name):

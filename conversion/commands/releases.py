@@ -74,11 +74,15 @@ def _listed(repository: Repository, name: str) -> str:
 
 def _rollback(arguments: argparse.Namespace) -> int:
     repository = Repository(arguments.repository)
-    live = live_of(arguments, note)
     with repository.locked():
+        live = live_of(arguments, note)
         for sentence in repository.repair(arguments.name, live):
             note(sentence)
         version = repository.switch(arguments.name, arguments.to, live)
+        # One that has come meanwhile may have looked at the pins before they were written.
+        if live is None and (live := live_of(arguments, note)):
+            for sentence in repository.repair(arguments.name, live):
+                note(sentence)
     show(f"{arguments.name}: release {version} is served")
     tell_files_only(arguments, live)
     return 0

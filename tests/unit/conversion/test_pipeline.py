@@ -233,6 +233,22 @@ def test_a_server_that_was_started_during_the_search_is_told(search):
     assert search.pauses == []
 
 
+def test_a_server_that_came_while_the_files_were_written_is_told_too(search, monkeypatch):
+    """It may have looked at them before."""
+    search.ends()
+    publish = pipeline._publish
+
+    def published(*given, **named):
+        version = publish(*given, **named)
+        search.comes()
+        return version
+
+    monkeypatch.setattr(pipeline, "_publish", published)
+    outcome = search.run()
+    assert (outcome.version, outcome.live is not None) == (2, True)
+    assert search.serves(2)
+
+
 def test_one_that_ends_while_another_publisher_is_waited_for_is_waited_for_too(search, monkeypatch):
     locked, held = search.repository.locked, []
 
@@ -296,3 +312,20 @@ def test_who_waits_for_a_server_can_be_interrupted(search):
     assert list((search.build / "work").iterdir()) == []
     with search.repository.locked():
         pass
+
+
+def test_a_rollback_tells_a_server_that_came_while_it_wrote_the_files(spec, affine, tmp_path, monkeypatch, capsys):
+    repository = released(tmp_path / "repository", spec, affine, releases=2)
+    server, found = serving(repository), []
+
+    def live_of(*_):
+        found.append(repository.served(spec.name))
+        return live(server) if len(found) == 2 else None
+
+    monkeypatch.setattr("conversion.commands.releases.live_of", live_of)
+    assert main(["rollback", spec.name, "--repository", str(repository.root)]) == 0
+    assert found == [2, 1]
+    assert all(versions == [1] for versions in server.ready.values())
+    told = capsys.readouterr()
+    assert told.out == f"{spec.name}: release 1 is served\n"
+    assert "no server was told" not in told.err
