@@ -9,11 +9,12 @@ SIGINT, SIGTERM or SIGHUP). Where several models fail, the first failure gives t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from .ending import ends_at_once, interruptible
+from .ending import end, ends_at_once, interruptible
 
 _INTERRUPTED = "interrupted; nothing more was published, and what is served stays so"
 
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruptible():
             return _run(argv)
     except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(_INTERRUPTED, file=sys.stderr, flush=True)
         return 130
 
 
@@ -64,4 +66,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,7 +105,9 @@ class ONNXConverter:
 @contextmanager
 def _log(output: Path) -> Iterator[Path]:
     """The log of a conversion, beside its output. It stays where the process died, whose error names it."""
-    log = output.with_name(f"{output.name}.log")
+    handle, name = tempfile.mkstemp(prefix=f"{output.name}-", suffix=".log", dir=output.parent)
+    os.close(handle)
+    log = Path(name)
     try:
         yield log
     except WorkerDied:

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import NoReturn, TextIO
 
-__all__ = ["end_with_parent", "ends_at_once", "interruptible"]
+__all__ = ["drop", "end", "end_with_parent", "ends_at_once", "interruptible"]
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -64,6 +65,23 @@ def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
     finally:
         for number, other in before.items():
             signal.signal(number, other)
+
+
+def drop(stream: TextIO) -> None:
+    """Give up what a stream could not write: Python would try once more at its end, and make 120 of the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def end(code: int) -> NoReturn:
+    """End the process with `code`, also where its last messages cannot be written."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            drop(sys.stderr)
+    sys.exit(code)
 
 
 def end_with_parent(parent: int) -> None:

@@ -101,8 +101,7 @@ def convert(
             )
             # One that has come meanwhile may have looked at the pins before they were written.
             if live is None and (live := find_live()):
-                for sentence in repository.repair(spec.name, live):
-                    report(sentence)
+                repository.catch_up(spec.name, live)
             evidence = read_evidence(repository.release_folder(spec.name, "hybrid", version) / EVIDENCE)
     return Outcome(spec.name, version, False, version, evidence, live)
 

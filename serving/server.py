@@ -161,7 +161,7 @@ class TritonServer:
             idle_ends = idle_ends and self._launched.embedded
             self._load_models(stages, idle_ends=idle_ends, strict=self._strict)
             self._write_state()
-            self._catch_up(idle_ends=idle_ends)
+            self._catch_up()
         except BaseException:
             self.stop()
             raise
@@ -218,16 +218,17 @@ class TritonServer:
             raise RuntimeError("the server is not running")
         return self._launched
 
-    def _catch_up(self, *, idle_ends: bool) -> None:
+    def _catch_up(self) -> None:
         """Load what was published, or rolled back, while this server loaded: whoever did that found no server to tell.
 
-        Now that the state file is there, a publisher finds it. What is refused here serves on as it is.
+        Now that the state file is there, a publisher finds it. What is refused here serves on as it is; a model that is
+        idle meanwhile is the old one of it, which has nothing to do.
         """
         while changed := (now := configurations(self.repository, self._load)).items() - self._seen.items():
             self._seen = now
             models, _ = read_repository(self.repository)
             stages = switch_stages(models, sorted(name for name, _ in changed))
-            self._load_models(stages, idle_ends=idle_ends, strict=False)
+            self._load_models(stages, idle_ends=False, strict=False)
 
     def _load_models(self, stages: list[list[str]], *, idle_ends: bool, strict: bool) -> None:
         stubs = Stubs(self.pid)

@@ -81,8 +81,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
         version = repository.switch(arguments.name, arguments.to, live)
         # One that has come meanwhile may have looked at the pins before they were written.
         if live is None and (live := live_of(arguments, note)):
-            for sentence in repository.repair(arguments.name, live):
-                note(sentence)
+            repository.catch_up(arguments.name, live)
     show(f"{arguments.name}: release {version} is served")
     tell_files_only(arguments, live)
     return 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from ..ending import drop
 from ..errors import ConversionError
 from ..spec.reader import SPEC_FILE
 
@@ -95,10 +95,7 @@ def show(data: object) -> None:
     try:
         print(data, flush=True)
     except BrokenPipeError:
-        # Python would try once more when it ends, and make 120 of the exit code.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        drop(sys.stdout)
 
 
 def note(text: str) -> None:

@@ -46,15 +46,14 @@ def stress_cases(subject: Subject) -> tuple[list[Case], list[Unfit]]:
     for stress, batch in _kinds(subject, sample):
         try:
             case = Case(batch, subject.run(batch), stress)
+            if stress == OTHER_SIZES and (reason := no_answer(subject, case)):
+                unfit.append(Unfit(stress, f"the original has no answer there, on {case.shapes}: {reason}"))
+            elif wavers := _wavers(subject, case):
+                unfit.append(Unfit(stress, f"the original's own answer changes {wavers}"))
+            else:
+                cases.append(case)
         except ArtefactError as error:
             unfit.append(Unfit(stress, f"the original fails there: {error}"))
-            continue
-        if stress == OTHER_SIZES and (reason := no_answer(subject, case)):
-            unfit.append(Unfit(stress, f"the original has no answer there, on {case.shapes}: {reason}"))
-        elif wavers := _wavers(subject, case):
-            unfit.append(Unfit(stress, f"the original's own answer changes {wavers}"))
-        else:
-            cases.append(case)
     return cases, unfit
 
 

@@ -126,6 +126,15 @@ class Repository(Folders):
                 done += synchronise(Pins(self.root, name), name, served, live)
         return done
 
+    def catch_up(self, name: str, live: Live) -> None:
+        """Bring a server to what is pinned that came while files alone were written. What it does not take is told."""
+        try:
+            told = self.repair(name, live)
+        except PublishError as error:
+            told = [f"the files are written, and {error}"]
+        for sentence in told:
+            live.report(sentence)
+
     def _go_live(self, name: str, version: int, staged: Mapping[str, Path], live: Live | None) -> None:
         """Rehearse, take what is staged into the repository, walk; undo all of it on any failure."""
         folders = dict(staged) or {role: self.release_folder(name, role, version) for role in ROLES}

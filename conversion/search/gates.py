@@ -18,7 +18,7 @@ from ..graphs.rewrite import declare, loosen, save
 from ..proof.accuracy import Scorer
 from ..proof.parity import Case, Parity, Twin, prove
 from ..proof.samples import Batch
-from ..proof.sizes import resized
+from ..proof.sizes import no_answer, resized
 from ..proof.stress import OTHER_SIZES, stress_tolerance
 from ..proof.subject import Subject
 from ..release.gpu_config import padded
@@ -53,7 +53,9 @@ class Gates:
             batch = resized(subject.inputs, subject.trace_batch, sizes)
             # Past a bound of its own the original has no answer that a twin could miss.
             with contextlib.suppress(ArtefactError):
-                self._cases.append(Case(batch, subject.run(batch), _PAST_A_BOUND))
+                case = Case(batch, subject.run(batch), _PAST_A_BOUND)
+                if no_answer(subject, case) is None:
+                    self._cases.append(case)
 
     def by_size(self, parity: Parity) -> bool:
         """Whether a twin fails in sizes of dynamic dimensions alone that no sample has."""

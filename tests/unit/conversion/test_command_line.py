@@ -294,6 +294,23 @@ def test_whoever_has_ended_reading_makes_no_failure_of_what_was_done(released, c
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_messages_that_nobody_can_read_make_no_failure_of_what_was_done(released, unbuffered):
+    """A note is told on standard error: no server runs."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "conversion", "rollback", "net", *released],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, "net: release 1 is served\n")
+
+
 def test_what_the_system_refuses_elsewhere_is_told_in_a_sentence(released, monkeypatch, capsys):
     def locked(repository, *_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", str(repository.root))

@@ -38,9 +38,15 @@ def test_a_model_behind_a_link_is_read_by_the_links_name(task_of, tmp_path):
 def test_the_log_of_a_process_that_died_lies_beside_the_output_that_is_not_there(monkeypatch, tmp_path):
     (tmp_path / "net.keras").write_text("no model")
     monkeypatch.setattr(worker.sys, "executable", "/bin/false")
-    with pytest.raises(WorkerDied, match=f"net ended with 1; its output is in {tmp_path}/twin.onnx.log$"):
+    (tmp_path / "twin.onnx.log").write_text("mine")
+    with pytest.raises(
+        WorkerDied, match=rf"net ended with 1; its output is in {tmp_path}/twin\.onnx-\w+\.log$"
+    ) as found:
         ONNXConverter().convert_tensorflow_model(tmp_path / "net.keras", tmp_path / "twin.onnx")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.keras", "twin.onnx.log"]
+    (log,) = tmp_path.glob("twin.onnx-*.log")
+    assert str(found.value).endswith(str(log))
+    assert (tmp_path / "twin.onnx.log").read_text() == "mine"
+    assert not (tmp_path / "twin.onnx").exists()
 
 
 @pytest.mark.parametrize("error", [ConversionError("the model is refused"), KeyboardInterrupt()])

@@ -329,3 +329,22 @@ def test_a_rollback_tells_a_server_that_came_while_it_wrote_the_files(spec, affi
     told = capsys.readouterr()
     assert told.out == f"{spec.name}: release 1 is served\n"
     assert "no server was told" not in told.err
+
+
+def test_what_such_a_server_does_not_take_is_told_and_the_release_stays(search, monkeypatch):
+    search.ends()
+    publish = pipeline._publish
+
+    def published(*given, **named):
+        version = publish(*given, **named)
+        search.runs = True  # and does not answer
+        return version
+
+    monkeypatch.setattr(pipeline, "_publish", published)
+    told = []
+    monkeypatch.setattr(
+        search, "found", lambda: replace(live(search.server), report=told.append) if search.runs else None
+    )
+    assert search.run().version == 2
+    assert search.repository.served("net") == 2
+    assert told == ["the files are written, and the server at 127.0.0.1:1 did not list its models: no Triton answers"]
