@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from serving.commands import models, serve, watch
-from serving.commands.shared import EXIT_CODES, end, say
+from serving.commands.shared import EXIT_CODES, say
+from serving.ending import end
 from serving.errors import ServingError
 
 _INTERRUPTED = 130

@@ -1,10 +1,13 @@
-"""How a command that stays is ended: by Ctrl-C, SIGTERM or SIGHUP, once and in order."""
+"""How a command ends: by Ctrl-C, SIGTERM or SIGHUP, once and in order, and with its own exit code."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from typing import NoReturn, TextIO
 
-__all__ = ["interruptible"]
+__all__ = ["drop", "end", "interruptible"]
 
 
 def interruptible() -> None:
@@ -27,3 +30,20 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _pass_over(_number: int, _frame: object) -> None:
     """Nothing. Of a signal that came with the first one Python would complain if it were ignored by now."""
+
+
+def drop(stream: TextIO) -> None:
+    """Give up what a stream could not write: Python would try once more at its end, and make 120 of the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def end(code: int) -> NoReturn:
+    """End the process with `code`, also where its last messages cannot be written."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            drop(sys.stderr)
+    sys.exit(code)

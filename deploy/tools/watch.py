@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serving.commands.shared import end, say
+from serving.commands.shared import say
 from serving.control import ModelControl
+from serving.ending import end
 from serving.errors import KeyRefused, RepositoryUnreadable, ServingError
 from serving.stubs import Stubs
 from serving.watch.rounds import Watch

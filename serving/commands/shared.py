@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TextIO, TypeAlias
+from typing import TypeAlias
 
 from serving.control import ModelControl
+from serving.ending import drop
 from serving.state import STATE_FILE, RunningServer, read_state
 
 # What `ArgumentParser.add_subparsers` gives.
@@ -95,20 +95,3 @@ def show(line: str) -> None:
         print(line, flush=True)
     except OSError:
         drop(sys.stdout)
-
-
-def drop(stream: TextIO) -> None:
-    """Give up what a stream could not write: Python would try once more at its end, and make 120 of the exit code."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
-def end(code: int) -> NoReturn:
-    """End the process with `code`, also where its last messages cannot be written."""
-    if sys.stderr is not None:
-        try:
-            sys.stderr.flush()
-        except OSError:
-            drop(sys.stderr)
-    sys.exit(code)

@@ -40,6 +40,15 @@ def released(tmp_path, spec):
     return ["--repository", str(repository.root)]
 
 
+def two_models(folder):
+    """Folders of two models, 'one' and 'two', with empty files."""
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "net.h5").touch()
+        (folder / name / "model.toml").write_text('[source]\npath = "net.h5"\n')
+    return [str(folder / name) for name in ("one", "two")]
+
+
 def test_releases_shows_what_is_served(released, capsys):
     assert main(["releases", *released]) == 0
     assert capsys.readouterr().out == "net: 1 [2]   ([n] is served)\n"
@@ -219,11 +228,7 @@ def test_a_file_that_the_system_refuses_is_named_and_hides_no_other_model(tmp_pa
             pass
 
     monkeypatch.setattr("conversion.commands.convert.convert", convert)
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "net.h5").touch()
-        (tmp_path / name / "model.toml").write_text('[source]\npath = "net.h5"\n')
-    folders = [str(tmp_path / name) for name in ("one", "two")]
+    folders = two_models(tmp_path)
     code = main(
         ["convert", *folders, "--repository", str(tmp_path / "repository"), "--server", "none", "--no-rehearsal"]
     )
@@ -247,11 +252,7 @@ def test_an_interrupt_that_could_not_be_undone_ends_the_whole_run(tmp_path, monk
             raise UndoFailed(spec.name, 2, "interrupted", undone) from error
 
     monkeypatch.setattr("conversion.commands.convert.convert", convert)
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "net.h5").touch()
-        (tmp_path / name / "model.toml").write_text('[source]\npath = "net.h5"\n')
-    folders = [str(tmp_path / name) for name in ("one", "two")]
+    folders = two_models(tmp_path)
     code = main(["convert", *folders, "--server", "none", "--no-rehearsal"])
     assert (code, asked) == (130, ["one"])
     (told,) = capsys.readouterr().err.splitlines()
