@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import tempfile
 import zipfile
@@ -16,6 +17,8 @@ from .errors import ArtefactUnreadable, CodeNotTrusted, OriginalError, first_lin
 from .loading import Device
 from .tensorflow_runtime import TensorFlowModel, prepare, tensor
 
+# The package that reads the files of each. The second takes half a second to import, for files that most are not.
+_GENERATIONS = {3: "keras", 2: "tf_keras"}
 _OWN_CODE = (
     "; if layers or functions of it are your own, call model.export(folder) where their code is, and give that folder "
     "as path: it is a SavedModel"
@@ -73,16 +76,15 @@ def output_names(model: Any) -> list[str]:
 
 def _read(path: Path, bundle: Bundle) -> Any:
     import keras
-    import tf_keras
 
-    readers = {3: keras.models.load_model, 2: tf_keras.models.load_model}
     order = [bundle.keras_generation] if bundle.keras_generation else [3, 2]
     failures: list[str] = []
     advice = _OWN_CODE
     for generation in order:
         try:
             with _in_small_letters(path) as readable:
-                model = readers[generation](readable, compile=False, safe_mode=not bundle.trust_code)
+                read = importlib.import_module(_GENERATIONS[generation]).models.load_model
+                model = read(readable, compile=False, safe_mode=not bundle.trust_code)
         # Both raise ValueError, TypeError, KeyError, OSError and more for one broken file.
         except Exception as error:  # noqa: BLE001
             failures.append(f"Keras {generation}: {first_line(error)}")

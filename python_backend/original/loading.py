@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,9 +52,24 @@ class OriginalModel(Protocol):
 def load(directory: Path, device: Device) -> OriginalModel:
     """Load the bundle in `directory`. Raises a subclass of OriginalError."""
     bundle = read_bundle(directory)
-    loader = importlib.import_module(f".{_LOADERS[bundle.format]}", __package__)
-    model: OriginalModel = loader.load(bundle, directory, device)
+    with _uncollected():
+        loader = importlib.import_module(f".{_LOADERS[bundle.format]}", __package__)
+        model: OriginalModel = loader.load(bundle, directory, device)
     return model
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let the garbage collector rest. A framework's import makes a million objects to keep, and it looks at all of them
+    again each time that their number has grown by a quarter: a sixth of the time that TensorFlow takes.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def name_outputs(raw: Any, known: Sequence[Tensor]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ class TritonPythonModel:
             self._model: OriginalModel = load(directory, Device(_threads(config), gpu, _tf32(config)))
         except OriginalError as error:
             raise pb_utils.TritonModelException(str(error)) from error
+        # What is loaded stays: to look through it for garbage would hold up a request for a tenth of a second and more.
+        gc.collect()
+        gc.freeze()
         self._batched = config["max_batch_size"] > 0
 
     def execute(self, requests: list[Any]) -> list[Any]:

@@ -1,4 +1,6 @@
+import gc
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -90,3 +92,27 @@ def test_torch_takes_memory_in_huge_pages_unless_somebody_says_otherwise(tmp_pat
     with pytest.raises(ArtefactMissing):
         load(tmp_path, Device())
     assert os.environ["THP_MEM_ALLOC_ENABLE"] == there
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_garbage_collector_rests_while_a_model_is_loaded_and_goes_on_also_where_that_fails(tmp_path, fails):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "net.py").write_text(
+        "import gc\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "def build():\n"
+        "    Path(__file__).with_name('collects').write_text(str(gc.isenabled()))\n"
+        f"    return {'1 / 0' if fails else 'torch.nn.Identity()'}\n"
+    )
+    bundle = Bundle(
+        format="torch_module",
+        factory="net.py:build",
+        inputs=(Tensor("x", "float32", (None, 4)),),
+        outputs=(Tensor("y", "float32", (None, 4)),),
+    )
+    bundle.write(tmp_path)
+    with pytest.raises(FactoryFailed) if fails else nullcontext():
+        load(tmp_path, Device())
+    assert (tmp_path / "source" / "collects").read_text() == "False"
+    assert gc.isenabled()
