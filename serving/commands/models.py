@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from serving.commands.shared import Commands, add_command, control, say, with_address
+from serving.commands.shared import Commands, add_command, control, say, show, with_address
 from serving.errors import ModelError
 
 __all__ = ["add"]
@@ -69,5 +69,5 @@ def _status(arguments: argparse.Namespace) -> int:
                 except ModelError as error:
                     cells.append(f"does not answer: {error.reason}")
                     code = error.exit_code
-            print("\t".join(cells).rstrip())
+            show("\t".join(cells).rstrip())
     return code

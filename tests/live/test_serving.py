@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -337,10 +338,28 @@ def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, 
         command = [sys.executable, "-m", "serving", *arguments, "--state", str(state)]
         return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
 
+    def run_unread(*arguments: str) -> tuple[int, str]:
+        """With a standard output that nobody reads: the exit code, and what it says."""
+        command = shlex.join([sys.executable, "-m", "serving", *arguments, "--state", str(state)])
+        ran = subprocess.run(
+            ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return ran.returncode, ran.stderr
+
     serve = [sys.executable, "-m", "serving", "serve", "--repository", str(repository), "--state", str(state)]
     ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--watch-port", "0"]
     ports += ["--log", str(tmp_path / "triton.log")]
-    with subprocess.Popen([*serve, *ports], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
+    with (
+        subprocess.Popen([*serve, *ports], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server,
+        # After a failed look nobody else would end it.
+        contextlib.ExitStack() as left,
+    ):
+        left.callback(server.kill)
         assert server.stdout is not None
         shown = dict(server.stdout.readline().rstrip("\n").split("\t") for _ in range(5))
         assert list(shown) == ["http", "grpc", "metrics", "log", "watch"]
@@ -348,6 +367,7 @@ def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, 
 
         assert run("unload", "echo").returncode == 0
         assert "UNAVAILABLE" in run("status").stdout
+        assert run_unread("status") == (0, "")
         assert run("load", "echo").stderr == "loaded echo\n"
         assert "answers in" in run("status", "--probe").stdout
         stubs = {pid for pid in working_on(repository) if "python_b" in Path(f"/proc/{pid}/comm").read_text()}
