@@ -89,10 +89,7 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
             fault = stack.enter_context(_fault(load, where, asked.model)) if load.kill_twin else None
             watching = stack.enter_context(Watching(where.pid))
             _run(_command(load, where, asked, summary), _START_S + _RAMP_S + load.seconds + _STOP_S)
-        try:
-            figures: dict[str, Any] = json.loads(summary.read_text())
-        except (OSError, ValueError) as error:
-            raise StageFailed(f"no summary was written: {error}") from error
+        figures = _figures(summary)
     after, anew = read_counters(where.metrics), [_twin(asked.model)] if load.kill_twin else []
     return {
         "kind": load.kind,
@@ -104,6 +101,19 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
         "memory": watching.memory,
         "fault": None if fault is None else _told(fault, figures),
     }
+
+
+def _figures(summary: Path) -> dict[str, Any]:
+    """What was written to the summary. Raises StageFailed, also where requests were lost that no figure counts."""
+    try:
+        figures: dict[str, Any] = json.loads(summary.read_text())
+    except (OSError, ValueError) as error:
+        raise StageFailed(f"no summary was written: {error}") from error
+    # ONNX Runtime alone counts all of them.
+    if lost := figures.pop("uncounted", []):
+        times = sum(one["times"] for one in lost)
+        raise StageFailed(f"a user's own exceptions ended {times} requests, which no figure counts: {lost[0]['said']}")
+    return figures
 
 
 @contextlib.contextmanager

@@ -1,15 +1,17 @@
 """When the twin is killed in a stage, and what is made of it; no server, no Locust."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import loadtests.load.stage as stage_module
-from loadtests.load.stage import Asked, Load, StageFailed, Where, _fault, _locust, _told
+from loadtests.load.stage import Asked, Load, StageFailed, Where, _fault, _locust, _told, run_stage
 
 WHERE = Where("h:1", "h:2", "h:3", 1)
 STARTS_S = 2.0
+FIGURES = {"answers": 1, "counted_from": 100.0, "counted_until": 110.0}
 
 
 @pytest.mark.parametrize("users", [1, 8])
@@ -42,3 +44,27 @@ def test_a_stage_in_which_nothing_was_killed_tells_nothing_of_that(killed_at, un
     fault = SimpleNamespace(killed_at=killed_at, back_after_s=None, said=[])
     with pytest.raises(StageFailed, match=told):
         _told(fault, {"counted_from": 100.0, "counted_until": until})
+
+
+@pytest.fixture
+def summary(monkeypatch):
+    """Lets `run_stage` find such figures instead of running anything."""
+
+    def write(**figures):
+        def run(command, limit_s):
+            Path(command[command.index("--summary") + 1]).write_text(json.dumps(FIGURES | figures))
+
+        monkeypatch.setattr(stage_module, "_run", run)
+        monkeypatch.setattr(stage_module, "read_counters", lambda url: {})
+        monkeypatch.setattr(stage_module, "_processes", lambda users: 1)
+
+    return write
+
+
+def test_a_stage_whose_figures_miss_requests_tells_nothing(summary):
+    elsewhere, asked = Where("h:1", "h:2", "h:3", None), Asked("m", None, 20)
+    summary(uncounted=[{"said": "Incomplete response.", "times": 3}, {"said": "odd", "times": 1}])
+    with pytest.raises(StageFailed, match=r"ended 4 requests, which no figure counts: Incomplete response\."):
+        run_stage(Load("HybridGrpc", 1, 1), elsewhere, asked)
+    summary(uncounted=[])
+    assert "uncounted" not in run_stage(Load("HybridGrpc", 1, 1), elsewhere, asked)
