@@ -24,8 +24,8 @@ from loadtests.wire import INFER, Answer, answer_of, decode, encode, wire_name
 
 CHECK_EVERY = 20
 TIMEOUT_S = 60.0
-# How the hybrid, and Triton's own queues, say that there is no room.
-_FULL = ("is full", "exceeds maximum queue size", "is busy")
+# How the hybrid, and Triton's own queues ("Exceeds maximum queue size"), say that there is no room.
+_FULL = ("is full", "maximum queue size", "is busy")
 
 
 class Refused(Exception):

@@ -142,3 +142,17 @@ def test_an_answer_that_breaks_off_is_a_failure_and_the_user_goes_on(ask, kind, 
     name, told = ask(kind, Cut(error))
     assert (name, type(told).__name__) == ("net failed", "Failed")
     assert str(told) == f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "503"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the hybrid is full: 640 are under way already",
+        "Exceeds maximum queue size",
+        "[request id: 1] exceeds maximum queue size",
+    ],
+)
+def test_who_is_turned_away_by_a_full_queue_is_refused(users, status, said):
+    assert type(users[0]._failure(status, said)).__name__ == "Refused"
+    assert type(users[0]._failure("INTERNAL", said)).__name__ == "Failed"
