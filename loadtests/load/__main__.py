@@ -23,7 +23,7 @@ from loadtests import direct
 from loadtests.arguments import count, destination, parser, say, seconds, write
 from loadtests.circumstances import configuration, machine, models_of
 from loadtests.load.lines import HEADER, line_of
-from loadtests.load.ratios import beside_rivals, ratios
+from loadtests.load.ratios import beside_rivals, not_compared, ratios
 from loadtests.load.slo import BROKEN, KEPT, UNKNOWN, SloError, broken_promises, read_slo, verdict
 from loadtests.load.stage import Asked, Load, StageFailed, Where, run_stage
 from loadtests.report.page import load_page
@@ -72,11 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not stages:
             return 2
         unfinished, code = str(error), 2
-    broken = broken_promises(slo, stages)
+    broken, incomparable = broken_promises(slo, stages), not_compared(stages)
+    for line in incomparable:
+        say(line)
     found = {
         "stages": stages,
         "unfinished": unfinished and f"after {len(stages)} of {len(loads)} stages: {unfinished}",
-        "left_out": left_out,
+        "left_out": left_out + incomparable,
         "ratios": ratios(stages),
         "broken": broken,
         "verdict": verdict(stages, broken),

@@ -101,6 +101,16 @@ def test_who_is_named_is_asked_whatever_its_graph(load):
     assert [one.kind for one in load.asked] == [FASTAPI]
 
 
+def test_a_hybrid_that_turned_callers_away_is_set_beside_nobody_and_that_is_told(load):
+    _, found, page, printed = load(
+        "--users", "8", run=lambda load: stage(load, refused=900 if load.kind == "HybridGrpc" else 0)
+    )
+    assert found["ratios"] == []
+    assert found["left_out"] == ["8 users: hybrid is left out of the comparison: of 1000 requests, 900 refused"]
+    assert found["left_out"][0] in page
+    assert found["left_out"][0] in printed.err.splitlines()
+
+
 def fails_at(number, error):
     left = iter([None] * (number - 1))
 
