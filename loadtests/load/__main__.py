@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
 from loadtests.arguments import count, destination, parser, say, seconds, write
-from loadtests.circumstances import configuration, machine, models_of
+from loadtests.circumstances import asked_first, configuration, machine, models_of
 from loadtests.load.lines import HEADER, line_of
 from loadtests.load.ratios import beside_rivals, not_compared, ratios
 from loadtests.load.slo import BROKEN, KEPT, UNKNOWN, SloError, broken_promises, read_slo, verdict
@@ -158,7 +158,7 @@ def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
     """What is asked; the release's own files only where the repository is at hand."""
     with direct.client(where.grpc) as client:
         version = max(client.get_model_metadata(arguments.model).versions, key=int)
-        batched = client.get_model_config(arguments.model).config.max_batch_size > 0
+        config = client.get_model_config(arguments.model).config
     release = Path(arguments.repository, arguments.model, version)
     graph = arguments.rival_file or Path(arguments.repository, f"{arguments.model}_onnx", version, "model.onnx")
     return Asked(
@@ -166,7 +166,8 @@ def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
         release if (release / GOLDEN).is_file() else None,
         arguments.check_every,
         # The rivals ask row by row.
-        graph if batched and graph.is_file() else None,
+        graph if config.max_batch_size > 0 and graph.is_file() else None,
+        asked_first(config),
     )
 
 
@@ -216,7 +217,11 @@ def _parser() -> argparse.ArgumentParser:
         default=15.0,
         help="length of each stage once all users are there (default: %(default)s)",
     )
-    add("--kill-twin", action="store_true", help="in a last stage the ONNX twin is killed under the most users")
+    add(
+        "--kill-twin",
+        action="store_true",
+        help="in a last stage the twin that is asked first is killed under the most users",
+    )
     add(
         "--check-every",
         type=count,

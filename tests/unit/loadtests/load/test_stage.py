@@ -1,5 +1,6 @@
 """When the twin is killed in a stage, and what is made of it; no server, no Locust."""
 
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 import loadtests.load.stage as stage_module
+from loadtests.load.counters import _COUNTED
 from loadtests.load.stage import Asked, Load, StageFailed, Where, _fault, _locust, _told, run_stage
+from loadtests.load.watching import Watching
+from python_backend.hybrid.preference import TWINS
 
 WHERE = Where("h:1", "h:2", "h:3", 1)
 STARTS_S = 2.0
@@ -68,3 +72,26 @@ def test_a_stage_whose_figures_miss_requests_tells_nothing(summary):
         run_stage(Load("HybridGrpc", 1, 1), elsewhere, asked)
     summary(uncounted=[])
     assert "uncounted" not in run_stage(Load("HybridGrpc", 1, 1), elsewhere, asked)
+
+
+def counted(amount):
+    return {f"m_{twin}": dict.fromkeys(_COUNTED, amount) for twin in TWINS}
+
+
+@pytest.mark.parametrize("first", TWINS)
+def test_the_twin_that_is_asked_first_is_killed(monkeypatch, summary, first):
+    """The other one is asked by nobody: its death would prove nothing."""
+    killed = []
+
+    def kill(url, pid, model, after_s):
+        killed.append(model)
+        return contextlib.nullcontext(SimpleNamespace(killed_at=105.0, back_after_s=None, said=[]))
+
+    monkeypatch.setattr(stage_module, "TwinKilled", kill)
+    monkeypatch.setattr(stage_module, "Watching", lambda pid: Watching(None))
+    summary()
+    readings = iter([0.0, 9.0])
+    monkeypatch.setattr(stage_module, "read_counters", lambda url: counted(next(readings)))
+    stage = run_stage(Load("HybridGrpc", 1, 1, kill_twin=True), WHERE, Asked("m", None, 20, first=first))
+    assert (killed, stage["asked_first"]) == ([f"m_{first}"], first)
+    assert list(stage["server"]) == [f"m_{twin}" for twin in TWINS if twin != first], "it counts anew"
