@@ -29,6 +29,15 @@ def models_of(release: str) -> tuple[str, str, str]:
     return f"{release}_onnx", f"{release}_original", release
 
 
+def asked_first(config: Any) -> str:
+    """The twin that a hybrid asks first for one row, "onnx" or "original", by its ModelConfig message.
+
+    Its parameter `prefer` is a twin, or ranges of rows from 1 on: "1:original,9:onnx".
+    """
+    prefer = config.parameters["prefer"].string_value if "prefer" in config.parameters else "onnx"
+    return str(prefer.partition(",")[0].rpartition(":")[2].strip())
+
+
 def configuration(client: Any, models: Sequence[str]) -> dict[str, Any]:
     """The server's version, and batching, instances and parameters of the models as it runs them.
 

@@ -23,7 +23,7 @@ from loadtests import direct
 from loadtests.priority import ahead_of_the_server
 from loadtests.questions import NoQuestions, Question, announced, from_release, made_up
 from loadtests.rivals.users import FastApiHttp
-from loadtests.summary import summary_of
+from loadtests.summary import summary_of, uncounted
 from loadtests.users import (
     CHECK_EVERY,
     HybridGrpc,
@@ -82,7 +82,8 @@ def _prepare(environment: Any, runner: Any, **_: Any) -> None:
 def _write(environment: Any, **_: Any) -> None:
     # The master has the figures of all its workers.
     if environment.parsed_options.summary and not isinstance(environment.runner, WorkerRunner):
-        Path(environment.parsed_options.summary).write_text(json.dumps(summary_of(environment.stats), indent=1) + "\n")
+        figures = summary_of(environment.stats) | {"uncounted": uncounted(environment.runner.exceptions)}
+        Path(environment.parsed_options.summary).write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _questions(options: Any, host: str) -> list[Question]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from loadtests.figures import percentile as nearest_rank
@@ -46,6 +47,11 @@ def summary_of(stats: Any) -> dict[str, Any]:
         ],
         "by_second": {by: _by_second([e for e in answered if _by(e.name) == by]) for by in _twins(answered)},
     }
+
+
+def uncounted(exceptions: Mapping[Any, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a runner of Locust tells of requests that ended in an exception of their user: no statistics have them."""
+    return [{"said": one["msg"], "times": one["count"]} for one in exceptions.values()]
 
 
 def percentile(times: Counter[int], part: float) -> float | None:

@@ -24,8 +24,8 @@ from loadtests.wire import INFER, Answer, answer_of, decode, encode, wire_name
 
 CHECK_EVERY = 20
 TIMEOUT_S = 60.0
-# How the hybrid, and Triton's own queues, say that there is no room.
-_FULL = ("is full", "exceeds maximum queue size", "is busy")
+# How the hybrid, and Triton's own queues ("Exceeds maximum queue size"), say that there is no room.
+_FULL = ("is full", "maximum queue size", "is busy")
 
 
 class Refused(Exception):
@@ -172,7 +172,22 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
         path, body, headers = self.request(number)
         started = time.perf_counter()
         try:
-            response = self.client.client.urlopen(
+            response = self._sent(path, body, headers)
+            # Only here what comes is read.
+            content = bytes(response.content)
+        # Whatever broke, the request is counted, and the user goes on. gevent's Timeout is no Exception.
+        except (*FAILURE_EXCEPTIONS, Exception) as error:  # noqa: BLE001
+            self.told(number, started, 0, None, Failed(f"{type(error).__name__}: {error}"))
+            return
+        if response.status_code != 200:
+            said = content[:300].decode("utf-8", "replace")
+            self.told(number, started, 0, None, _failure(str(response.status_code), said))
+            return
+        self.answered(number, started, len(content), lambda: self.answer(number, content, response.headers))
+
+    def _sent(self, path: str, body: bytes, headers: dict[str, str]) -> Any:
+        try:
+            return self.client.client.urlopen(
                 f"{self.host}{path}",
                 method="POST",
                 payload=body,
@@ -182,15 +197,8 @@ class HttpUser(_Caller, FastHttpUser):  # type: ignore[misc]
             # Any other status than 200 is one as well, and brings its response along.
             response = getattr(error, "response", None)
             if response is None:
-                self.told(number, started, 0, None, Failed(f"{type(error).__name__}: {error}"))
-                return
-        content = bytes(response.content)
-        if response.status_code != 200:
-            self.told(
-                number, started, 0, None, _failure(str(response.status_code), content[:300].decode("utf-8", "replace"))
-            )
-            return
-        self.answered(number, started, len(content), lambda: self.answer(number, content, response.headers))
+                raise
+            return response
 
     def request(self, number: int) -> tuple[str, bytes, dict[str, str]]:
         """Path, body and headers of a question."""

@@ -21,9 +21,9 @@ from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
 from loadtests.arguments import count, destination, parser, say, seconds, write
-from loadtests.circumstances import configuration, machine, models_of
+from loadtests.circumstances import asked_first, configuration, machine, models_of
 from loadtests.load.lines import HEADER, line_of
-from loadtests.load.ratios import beside_rivals, ratios
+from loadtests.load.ratios import beside_rivals, not_compared, ratios
 from loadtests.load.slo import BROKEN, KEPT, UNKNOWN, SloError, broken_promises, read_slo, verdict
 from loadtests.load.stage import Asked, Load, StageFailed, Where, run_stage
 from loadtests.report.page import load_page
@@ -72,11 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not stages:
             return 2
         unfinished, code = str(error), 2
-    broken = broken_promises(slo, stages)
+    broken, incomparable = broken_promises(slo, stages), not_compared(stages)
+    for line in incomparable:
+        say(line)
     found = {
         "stages": stages,
         "unfinished": unfinished and f"after {len(stages)} of {len(loads)} stages: {unfinished}",
-        "left_out": left_out,
+        "left_out": left_out + incomparable,
         "ratios": ratios(stages),
         "broken": broken,
         "verdict": verdict(stages, broken),
@@ -156,7 +158,7 @@ def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
     """What is asked; the release's own files only where the repository is at hand."""
     with direct.client(where.grpc) as client:
         version = max(client.get_model_metadata(arguments.model).versions, key=int)
-        batched = client.get_model_config(arguments.model).config.max_batch_size > 0
+        config = client.get_model_config(arguments.model).config
     release = Path(arguments.repository, arguments.model, version)
     graph = arguments.rival_file or Path(arguments.repository, f"{arguments.model}_onnx", version, "model.onnx")
     return Asked(
@@ -164,7 +166,8 @@ def _asked(where: Where, arguments: argparse.Namespace) -> Asked:
         release if (release / GOLDEN).is_file() else None,
         arguments.check_every,
         # The rivals ask row by row.
-        graph if batched and graph.is_file() else None,
+        graph if config.max_batch_size > 0 and graph.is_file() else None,
+        asked_first(config),
     )
 
 
@@ -214,7 +217,11 @@ def _parser() -> argparse.ArgumentParser:
         default=15.0,
         help="length of each stage once all users are there (default: %(default)s)",
     )
-    add("--kill-twin", action="store_true", help="in a last stage the ONNX twin is killed under the most users")
+    add(
+        "--kill-twin",
+        action="store_true",
+        help="in a last stage the twin that is asked first is killed under the most users",
+    )
     add(
         "--check-every",
         type=count,

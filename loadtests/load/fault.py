@@ -1,4 +1,4 @@
-"""The ONNX twin is killed while a load runs, and the watch repairs it, as `make serve` does."""
+"""A twin is killed while a load runs, and the watch repairs it, as `make serve` does."""
 
 from __future__ import annotations
 

@@ -115,6 +115,6 @@ def _rate(name: str, figures: Mapping[str, Any]) -> float | None:
     if name == "fallback_rate":
         counted = figures["served_by"]
         answers = sum(counted.values())
-        return 1 - counted.get("onnx", 0) / answers if answers else None
+        return 1 - counted.get(figures["asked_first"], 0) / answers if answers else None
     asked = figures["answers"] + figures["refused"] + figures["failed"]
     return figures[_RATES[name]] / asked if asked else None

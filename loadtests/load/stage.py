@@ -54,20 +54,26 @@ class Where:
 class Asked:
     """What is asked, and how often an answer is compared with what is right (once in `check_every`).
 
-    `graph` is the ONNX file of the rivals.
+    `graph` is the ONNX file of the rivals; `first` is the twin that the hybrid asks first.
     """
 
     model: str
     release: Path | None
     check_every: int
     graph: Path | None = None
+    first: str = "onnx"
+
+    @property
+    def twin(self) -> str:
+        """The name of the twin that the hybrid asks first."""
+        return f"{self.model}_{self.first}"
 
 
 @dataclass(frozen=True)
 class Load:
     """`users` users of the `kind`, Locust's class but for IN_PROCESS, for `seconds` once all are there.
 
-    With `kill_twin` the ONNX twin's processes are killed in the middle, and a watch repairs it.
+    With `kill_twin` the processes of the twin that is asked first are killed in the middle, and a watch repairs it.
     """
 
     kind: str
@@ -86,17 +92,15 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
         summary = Path(folder, "summary.json")
         with contextlib.ExitStack() as stack:
             where = stack.enter_context(_asked_server(load, where, asked))
-            fault = stack.enter_context(_fault(load, where, asked.model)) if load.kill_twin else None
+            fault = stack.enter_context(_fault(load, where, asked.twin)) if load.kill_twin else None
             watching = stack.enter_context(Watching(where.pid))
             _run(_command(load, where, asked, summary), _START_S + _RAMP_S + load.seconds + _STOP_S)
-        try:
-            figures: dict[str, Any] = json.loads(summary.read_text())
-        except (OSError, ValueError) as error:
-            raise StageFailed(f"no summary was written: {error}") from error
-    after, anew = read_counters(where.metrics), [_twin(asked.model)] if load.kill_twin else []
+        figures = _figures(summary)
+    after, anew = read_counters(where.metrics), [asked.twin] if load.kill_twin else []
     return {
         "kind": load.kind,
         "users": load.users,
+        "asked_first": asked.first,
         **figures,
         "server": {model: asdict(one) for model, one in formed(before, after, anew).items()},
         "processors": watching.processors(figures["counted_from"], figures["counted_until"]),
@@ -104,6 +108,19 @@ def run_stage(load: Load, where: Where, asked: Asked) -> dict[str, Any]:
         "memory": watching.memory,
         "fault": None if fault is None else _told(fault, figures),
     }
+
+
+def _figures(summary: Path) -> dict[str, Any]:
+    """What was written to the summary. Raises StageFailed, also where requests were lost that no figure counts."""
+    try:
+        figures: dict[str, Any] = json.loads(summary.read_text())
+    except (OSError, ValueError) as error:
+        raise StageFailed(f"no summary was written: {error}") from error
+    # ONNX Runtime alone counts all of them.
+    if lost := figures.pop("uncounted", []):
+        times = sum(one["times"] for one in lost)
+        raise StageFailed(f"a user's own exceptions ended {times} requests, which no figure counts: {lost[0]['said']}")
+    return figures
 
 
 @contextlib.contextmanager
@@ -127,11 +144,11 @@ def _graph(asked: Asked) -> Path:
     return asked.graph
 
 
-def _fault(load: Load, where: Where, model: str) -> TwinKilled:
+def _fault(load: Load, where: Where, twin: str) -> TwinKilled:
     if where.pid is None:
         raise StageFailed("the twin of a server that was not started here cannot be killed; leave --url out")
     # Locust takes about two seconds to start.
-    return TwinKilled(where.grpc, where.pid, _twin(model), 2 + _ramp_s(load) + load.seconds / 2)
+    return TwinKilled(where.grpc, where.pid, twin, 2 + _ramp_s(load) + load.seconds / 2)
 
 
 def _told(fault: TwinKilled, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,10 +164,6 @@ def _told(fault: TwinKilled, figures: Mapping[str, Any]) -> dict[str, Any]:
         "back_after_s": fault.back_after_s,
         "said": [line for _, line in fault.said],
     }
-
-
-def _twin(model: str) -> str:
-    return f"{model}_onnx"
 
 
 def _ramp_s(load: Load) -> float:

@@ -1,4 +1,4 @@
-"""What the hybrid costs: measured against its ONNX twin called directly, in turns, on one server.
+"""What the hybrid costs: measured against the twin that it asks first, called directly, in turns, on one server.
 
 Prints a table and writes build/overhead.json. A share of the answers is compared with the twin's first answer, and the
 hybrid's must come from the twin; a failed request or a wrong answer ends it.
@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from loadtests import direct
 from loadtests.arguments import count, destination, parser, say, seconds, write
-from loadtests.circumstances import configuration, machine, models_of
+from loadtests.circumstances import asked_first, configuration, machine, models_of
 from loadtests.closed_loop import Connections
 from loadtests.figures import RATIOS, Limits, Round, broken_limits, compare, report, table
 from loadtests.overhead.comparison import Comparison, Plan, WrongAnswer
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[dict[int, list[Round]], dict[str, Any]]:
     """The rounds, and under what circumstances they were run."""
-    hybrid, twin = arguments.model, f"{arguments.model}_onnx"
+    hybrid = arguments.model
     plan = Plan(
         clients=tuple(arguments.clients),
         rounds=arguments.rounds,
@@ -83,13 +83,15 @@ def _measure(url: str, pid: int | None, arguments: argparse.Namespace) -> tuple[
     with ahead_of_the_server() as ahead, direct.client(url) as client, Connections(url) as connections:
         if not ahead:
             say("warning: no right to a real-time priority; answers may wait for this process, which shows in p99")
+        first = asked_first(client.get_model_config(hybrid).config)
+        twin = f"{hybrid}_{first}"
         inputs = random_inputs(client.get_model_config(twin).config, seed=0)
         circumstances: dict[str, Any] = {
             "config": configuration(client, [twin, hybrid]),
             "machine": machine(),
             "generator_ahead": ahead,
         }
-        comparison = Comparison(connections, hybrid, twin, inputs, pid)
+        comparison = Comparison(connections, hybrid, first, inputs, pid)
         unfinished = None
         try:
             comparison.measure(plan)

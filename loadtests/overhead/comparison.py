@@ -76,12 +76,16 @@ class Share:
 
 
 class Comparison:
-    """One hybrid against its ONNX twin on a running server, whose processor time is read if its pid is known."""
+    """One hybrid against the twin that it asks `first`, on a running server.
 
-    def __init__(self, connections: Connections, hybrid: str, twin: str, inputs: Arrays, pid: int | None) -> None:
+    The server's processor time is read if its pid is known.
+    """
+
+    def __init__(self, connections: Connections, hybrid: str, first: str, inputs: Arrays, pid: int | None) -> None:
         self._connections = connections
         self._pid = pid
-        self._hybrid = Target(hybrid, encode(hybrid, inputs), "onnx")
+        twin = f"{hybrid}_{first}"
+        self._hybrid = Target(hybrid, encode(hybrid, inputs), first)
         self._twin = Target(twin, encode(twin, inputs), None)
         self._golden: Answer = decode(connections.ask(self._twin.request))
         self.repeated = 0

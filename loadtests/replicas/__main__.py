@@ -19,8 +19,8 @@ import grpc
 
 from loadtests import direct
 from loadtests.arguments import count, destination, parser, say, seconds, write
+from loadtests.circumstances import asked_first, machine, models_of
 from loadtests.circumstances import configuration as served_as
-from loadtests.circumstances import machine, models_of
 from loadtests.closed_loop import Connections, Run
 from loadtests.figures import percentile, spread
 from loadtests.replicas.balancer import Addresses, balancer
@@ -78,15 +78,17 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
             server = stack.enter_context(TritonServer(arguments.repository, load=names))
             servers[f"replica{number}"] = Addresses(server.http_url, server.grpc_url)
         client = stack.enter_context(direct.client(servers["replica1"].grpc))
-        told = served_as(client, names[::2])
-        request = encode(arguments.model, random_inputs(client.get_model_config(names[0]).config, seed=0))
+        first = asked_first(client.get_model_config(arguments.model).config)
+        twin = f"{arguments.model}_{first}"
+        told = served_as(client, [twin, arguments.model])
+        request = encode(arguments.model, random_inputs(client.get_model_config(twin).config, seed=0))
         rounds: list[dict[int, dict[str, float]]] = []
         unfinished = None
         try:
             while len(rounds) < arguments.rounds:
                 say(f"round {len(rounds) + 1} of {arguments.rounds}")
                 order = numbers if len(rounds) % 2 == 0 else numbers[::-1]
-                rounds.append({replicas: _turn(arguments, servers, replicas, request) for replicas in order})
+                rounds.append({replicas: _turn(arguments, servers, replicas, request, first) for replicas in order})
         except KeyboardInterrupt:
             if not rounds:
                 raise
@@ -105,9 +107,9 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _turn(
-    arguments: argparse.Namespace, servers: dict[str, Addresses], replicas: int, request: bytes
+    arguments: argparse.Namespace, servers: dict[str, Addresses], replicas: int, request: bytes, first: str
 ) -> dict[str, float]:
-    """One turn of so many replicas. Raises AnswersFailed, BalancerFailed."""
+    """One turn of so many replicas, whose twin `first` is to answer. Raises AnswersFailed, BalancerFailed."""
     say(f"  {replicas} behind HAProxy")
     behind = dict(list(servers.items())[:replicas])
     with (
@@ -117,21 +119,21 @@ def _turn(
         right = decode(connections.ask(request))
         connections.run(request, arguments.clients, _WARM_UP_S, _KEEP_EVERY)
         run = connections.run(request, arguments.clients, arguments.seconds, _KEEP_EVERY)
-    _check(run, right)
+    _check(run, right, first)
     return {
         "per_s": run.throughput,
         **{f"p{part}_ms": percentile(run.latencies, part / 100) * 1e3 for part in (50, 99)},
     }
 
 
-def _check(run: Run, right: Answer) -> None:
+def _check(run: Run, right: Answer, first: str) -> None:
     """Raises AnswersFailed."""
     if run.errors:
         raise AnswersFailed(f"{len(run.errors)} of {len(run.errors) + len(run.latencies)} failed: {run.errors[0]}")
     if not run.latencies:
         raise AnswersFailed("no request was answered; give it longer: --seconds")
     for kept in map(decode, run.kept):
-        if wrong := difference(kept, right, _TOLERANCE, "onnx"):
+        if wrong := difference(kept, right, _TOLERANCE, first):
             raise AnswersFailed(wrong)
 
 

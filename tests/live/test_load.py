@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loadtests.load.__main__ import main
+from loadtests.load.slo import Slo, broken_promises
 from loadtests.load.stage import Asked, Load, StageFailed, Where, run_stage
 
 from .hybrid_net import ROOT, Net, Shape
@@ -110,6 +111,21 @@ def test_the_twin_is_killed_under_load_and_repaired_and_no_request_fails(net, wh
     elsewhere = replace(where, pid=None)
     with pytest.raises(StageFailed, match="leave --url out"):
         run_stage(Load("HybridGrpc", 1, 1, kill_twin=True), elsewhere, Asked(MODEL, None, 1))
+
+
+def test_where_the_original_is_asked_first_its_answers_are_no_fallback_and_it_is_what_is_killed(triton, where):
+    net = Net(triton, "turned", Shape(parameters={"prefer": "1:original,9:onnx"})).load()
+    try:
+        asked = Asked("turned", None, 1, first="original")
+        quiet = run_stage(Load("HybridGrpc", 4, 1), where, asked)
+        assert list(quiet["served_by"]) == ["original"]
+        assert broken_promises(Slo({"fallback_rate": 0.0}, {}), [quiet]) == []
+        stage = run_stage(Load("HybridGrpc", 8, 8, kill_twin=True), where, asked)
+        assert (stage["failed"], stage["wrong"], stage["refused"]) == (0, 0, 0)
+        assert min(stage["served_by"][twin] for twin in ("onnx", "original")) > 10
+        assert any("turned_original" in line for line in stage["fault"]["said"])
+    finally:
+        net.close()
 
 
 def test_what_the_full_hybrid_turns_away_is_no_failure(triton, where):

@@ -1,10 +1,12 @@
 import os
 
 import pytest
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from loadtests.circumstances import machine
+from loadtests.circumstances import asked_first, machine
 from loadtests.load import stage
 from loadtests.rivals import session
+from python_backend.hybrid.preference import read_preference
 
 
 @pytest.fixture
@@ -29,3 +31,17 @@ def test_rivals_and_locust_keep_to_the_cores_that_may_be_used(monkeypatch):
     assert [session.calls_for(users) for users in (1, 8, 500)] == [1, 8, 8]
     assert [session.threads_for(calls) for calls in (1, 2, 8, 9)] == [8, 4, 1, 1]
     assert [stage._processes(users) for users in (1, 500)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "prefer", ["onnx", "original", "1:original,9:onnx", "1:onnx, 2:original", " 1:original", "1:onnx,2:original,4:onnx"]
+)
+def test_the_twin_that_is_asked_first_is_read_as_the_hybrid_reads_it(prefer):
+    config = ModelConfig()
+    config.parameters["prefer"].string_value = prefer
+    assert asked_first(config) == read_preference(prefer).twin(1)
+
+
+def test_a_hybrid_that_says_nothing_asks_the_onnx_twin_first():
+    assert asked_first(ModelConfig()) == "onnx"
+    assert not ModelConfig().parameters

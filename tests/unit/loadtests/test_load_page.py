@@ -13,6 +13,7 @@ def stage(kind, users, **change):
     return {
         "kind": kind,
         "users": users,
+        "asked_first": "onnx",
         "answers": 1234,
         "answers_per_second": 123.4,
         "refused": 7,
@@ -92,6 +93,8 @@ def test_what_the_killed_twin_cost_stands_by_itself():
     killed = stage("HybridGrpc", 500, fault=fault, failed=0, wrong=0)
     page = load_page(FOUND | {"stages": [*FOUND["stages"], killed]})
     assert "500 users while the ONNX twin is killed" in page
+    original = killed | {"asked_first": "original"}
+    assert "500 users while the original is killed" in load_page(FOUND | {"stages": [*FOUND["stages"], original]})
     assert "0 of 1,241 requests failed" in page
     assert "back 3.25 s after" in page
     assert len(re.findall("<svg", page)) == 7

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadtests.summary import percentile, summary_of
+from loadtests.summary import percentile, summary_of, uncounted
 
 
 def entry(name, times, failures=0, by_second=None, slowest=None):
@@ -65,3 +65,9 @@ def test_no_percentile_is_above_the_slowest_though_locust_rounds_it_up():
 @pytest.mark.parametrize(("part", "time"), [(0.5, 10), (0.9, 10), (0.91, 20), (1.0, 30)])
 def test_a_percentile_is_the_time_that_so_many_answers_did_not_exceed(part, time):
     assert percentile(Counter({10: 90, 20: 9, 30: 1}), part) == time
+
+
+def test_what_users_did_not_count_themselves_is_told_by_how_often_it_was():
+    seen = {7: {"count": 3, "msg": "Incomplete response.", "traceback": "…", "nodes": {"local"}}}
+    assert uncounted(seen) == [{"said": "Incomplete response.", "times": 3}]
+    assert uncounted({}) == []

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gevent.timeout import Timeout
+from geventhttpclient._parser import HTTPParseError
 from tritonclient.grpc import service_pb2
 
 from loadtests.questions import Question
@@ -24,6 +26,17 @@ def http(length):
 
 def heads(head):
     return {"inference-header-content-length": str(len(head))}
+
+
+class Cut:
+    """A response whose connection ends before its content does, which is read only when it is asked for."""
+
+    def __init__(self, error):
+        self.error = error
+
+    @property
+    def content(self):
+        raise self.error
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +61,8 @@ def ask(users):
         one.environment.shared, one.host = made.Shared("net", [QUESTION], 10**9), "http://h"
         one.prepare()
         one._call = lambda request, timeout: content
-        response = SimpleNamespace(content=content, status_code=200, headers=headers or {})
+        response = content if isinstance(content, Cut) else SimpleNamespace(content=content)
+        response.status_code, response.headers = 200, headers or {}
         one.client = SimpleNamespace(client=SimpleNamespace(urlopen=lambda *a, **k: response))
         one.ask()
         (only,) = told
@@ -118,3 +132,27 @@ def test_what_cannot_be_read_is_a_failure_and_the_user_goes_on(ask, kind, conten
     name, error = ask(kind, content, headers)
     assert name == "net failed"
     assert str(error).startswith("the answer cannot be read: ")
+
+
+@pytest.mark.parametrize("kind", ["HybridHttp", "FastApiHttp"])
+@pytest.mark.parametrize(
+    "error", [HTTPParseError("Incomplete response."), ConnectionResetError("reset"), Timeout(60), ValueError("odd")]
+)
+def test_an_answer_that_breaks_off_is_a_failure_and_the_user_goes_on(ask, kind, error):
+    name, told = ask(kind, Cut(error))
+    assert (name, type(told).__name__) == ("net failed", "Failed")
+    assert str(told) == f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "503"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the hybrid is full: 640 are under way already",
+        "Exceeds maximum queue size",
+        "[request id: 1] exceeds maximum queue size",
+    ],
+)
+def test_who_is_turned_away_by_a_full_queue_is_refused(users, status, said):
+    assert type(users[0]._failure(status, said)).__name__ == "Refused"
+    assert type(users[0]._failure("INTERNAL", said)).__name__ == "Failed"

@@ -3,13 +3,16 @@
 import contextlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import loadtests.load.__main__ as command
 from loadtests.load.stage import Asked, StageFailed, Where
 from loadtests.rivals import FASTAPI
 
+WHERE = Where("h:1", "h:2", "h:3", 1)
 UNTOLD = "input 'x' is tensor(float)['N', 'time']: its bytes do not tell its shape"
 
 
@@ -18,6 +21,7 @@ def stage(load, **change):
     return {
         "kind": load.kind,
         "users": load.users,
+        "asked_first": "onnx",
         "answers": 100,
         "answers_per_second": 100.0,
         "refused": 0,
@@ -45,7 +49,7 @@ def load(monkeypatch, tmp_path, capsys):
 
     @contextlib.contextmanager
     def server(arguments):
-        yield Where("h:1", "h:2", "h:3", 1)
+        yield WHERE
 
     def go(*arguments, run=stage, untold=None, release=Path("release")):
         asked = []
@@ -99,6 +103,16 @@ def test_both_rivals_are_asked_where_they_can_be(load):
 def test_who_is_named_is_asked_whatever_its_graph(load):
     load("--users", "1", "--kinds", FASTAPI, untold=UNTOLD)
     assert [one.kind for one in load.asked] == [FASTAPI]
+
+
+def test_a_hybrid_that_turned_callers_away_is_set_beside_nobody_and_that_is_told(load):
+    _, found, page, printed = load(
+        "--users", "8", run=lambda load: stage(load, refused=900 if load.kind == "HybridGrpc" else 0)
+    )
+    assert found["ratios"] == []
+    assert found["left_out"] == ["8 users: hybrid is left out of the comparison: of 1000 requests, 900 refused"]
+    assert found["left_out"][0] in page
+    assert found["left_out"][0] in printed.err.splitlines()
 
 
 def fails_at(number, error):
@@ -170,3 +184,15 @@ def test_the_twin_of_a_server_somewhere_else_is_refused_before_anything_is_measu
     assert ended.value.code == 2
     assert load.asked == []
     assert "leave --url or --kill-twin out" in capsys.readouterr().err
+
+
+def test_the_hybrid_is_asked_for_the_twin_that_it_asks_first(monkeypatch, tmp_path):
+    config = ModelConfig(max_batch_size=8)
+    config.parameters["prefer"].string_value = "1:original,9:onnx"
+    client = SimpleNamespace(
+        get_model_metadata=lambda name: SimpleNamespace(versions=["2", "10"]),
+        get_model_config=lambda name: SimpleNamespace(config=config),
+    )
+    monkeypatch.setattr(command.direct, "client", lambda url: contextlib.nullcontext(client))
+    asked = command._asked(WHERE, command._arguments(["--model", "m", "--repository", str(tmp_path)]))
+    assert asked.twin == "m_original"

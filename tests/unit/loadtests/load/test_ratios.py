@@ -1,14 +1,18 @@
 """The hybrid beside whatever else as many users asked."""
 
-from loadtests.load.ratios import ratios
+import pytest
+
+from loadtests.load.ratios import not_compared, ratios
 
 
-def stage(kind, users, rate, p99, *, fault=None, answers=100, wrong=0):
+def stage(kind, users, rate, p99, *, fault=None, answers=100, wrong=0, refused=0, failed=0):
     return {
         "kind": kind,
         "users": users,
         "answers": answers,
         "wrong": wrong,
+        "refused": refused,
+        "failed": failed,
         "answers_per_second": rate,
         "p99_ms": p99,
         "fault": fault,
@@ -39,3 +43,28 @@ def test_a_stage_with_a_fault_or_without_an_answer_is_no_measure():
         stage("InProcess", 1, 900.0, 1.0, wrong=1),
     ]
     assert ratios(stages) == []
+
+
+@pytest.mark.parametrize("change", [{"refused": 99_000}, {"failed": 1}])
+def test_who_turned_callers_away_is_not_told_as_fast(change):
+    """Its times are those of the few that it answered."""
+    hybrid, rival = stage("HybridGrpc", 8, 100.0, 300.0), stage("FastApiHttp", 8, 100.0, 9000.0)
+    assert ratios([hybrid | change, rival]) == []
+    assert ratios([hybrid, rival | change]) == []
+    assert len(ratios([hybrid, rival])) == 1
+
+
+def test_it_is_told_who_is_not_compared_and_why():
+    stages = [
+        stage("HybridGrpc", 8, 90.0, 100.0, answers=1000, refused=98_000, failed=1000, wrong=7),
+        stage("FastApiHttp", 8, 100.0, 80.0),
+        stage("HybridGrpc", 1, 90.0, 100.0),
+        stage("InProcess", 1, 0.0, None, answers=0),
+        stage("OriginalGrpc", 1, 10.0, 900.0, failed=3),
+        stage("HybridGrpc", 2, 90.0, 100.0, failed=3),
+        stage("HybridGrpc", 8, 90.0, 100.0, fault={"killed_at": 1.0}, failed=3),
+    ]
+    assert not_compared(stages) == [
+        "8 users: hybrid is left out of the comparison: of 100000 requests, 98000 refused, 1000 failed, 7 wrong",
+        "1 user: ONNX Runtime alone is left out of the comparison: it answered nobody",
+    ]

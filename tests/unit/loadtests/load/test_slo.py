@@ -5,6 +5,7 @@ from loadtests.load.slo import SloError, broken_promises, read_slo, verdict
 FINE = {
     "kind": "HybridGrpc",
     "users": 8,
+    "asked_first": "onnx",
     "answers": 1000,
     "answers_per_second": 100.0,
     "refused": 0,
@@ -42,6 +43,11 @@ def test_the_file_of_the_repository_can_be_read_and_is_kept_by_a_fine_run(reques
             {"served_by": {"onnx": 800, "original": 200}},
             "8 users: fallback_rate is 20.00%, the limit is 10.00%",
         ),
+        (
+            "fallback_rate = 0.1",
+            {"asked_first": "original", "served_by": {"onnx": 300, "original": 700}},
+            "8 users: fallback_rate is 30.00%, the limit is 10.00%",
+        ),
         ("p99_ms = 25", {}, "8 users: p99_ms is 30, the limit is 25"),
         ("answers_per_second = 200", {}, "8 users: 100.0 answers a second, the least is 200"),
         ("p50_ms = 5", {"p50_ms": None}, "8 users: no answer, so p50_ms is unknown"),
@@ -51,6 +57,11 @@ def test_the_file_of_the_repository_can_be_read_and_is_kept_by_a_fine_run(reques
 )
 def test_a_broken_promise_is_told(tmp_path, promise, change, told):
     assert slo(tmp_path, f"[any]\n{promise}\n").broken(8, FINE | change) == [told]
+
+
+def test_an_answer_of_the_twin_that_is_asked_first_is_no_fallback(tmp_path):
+    found = slo(tmp_path, "[any]\nfallback_rate = 0.0\n")
+    assert found.broken(8, FINE | {"asked_first": "original", "served_by": {"original": 1000}}) == []
 
 
 def test_what_is_promised_for_a_number_of_users_holds_for_that_number_and_instead_of_the_general(tmp_path):

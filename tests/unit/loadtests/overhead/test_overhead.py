@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import loadtests.overhead.__main__ as command
 import loadtests.overhead.comparison as comparison_module
@@ -50,8 +51,8 @@ class Connections:
         )
 
 
-def compared(connections, pid=None):
-    return Comparison(connections, "net", "net_onnx", INPUTS, pid)
+def compared(connections, pid=None, first="onnx"):
+    return Comparison(connections, "net", first, INPUTS, pid)
 
 
 def test_both_are_warmed_up_and_then_take_turns_in_changing_order():
@@ -114,11 +115,17 @@ def test_a_failed_request_or_a_wrong_answer_ends_it(connections, told):
         compared(connections).measure(PLAN)
 
 
+def test_where_the_original_is_asked_first_it_is_what_the_hybrid_is_measured_against():
+    connections = Connections(hybrid=reply(twin=b"original"))
+    compared(connections, first="original").measure(PLAN)
+    assert {model for model, _ in connections.loads} == {"net", "net_original"}
+
+
 class Interrupted(Connections):
     """Ctrl-C as soon as so many clients ask."""
 
-    def __init__(self, at):
-        super().__init__()
+    def __init__(self, at, twin):
+        super().__init__(hybrid=reply(twin=twin))
         self.at = at
 
     def run(self, request, clients, seconds, keep_every):
@@ -131,12 +138,14 @@ class Interrupted(Connections):
 def interrupted_at(monkeypatch, tmp_path):
     """Runs the command until so many clients ask; gives its exit code, and what it wrote."""
 
-    def run(clients):
-        client = SimpleNamespace(get_model_config=lambda name: SimpleNamespace(config=None))
+    def run(clients, prefer="onnx", twin=b"onnx"):
+        config = ModelConfig()
+        config.parameters["prefer"].string_value = prefer
+        client = SimpleNamespace(get_model_config=lambda name: SimpleNamespace(config=config))
         monkeypatch.setattr(command.direct, "client", lambda url: contextlib.nullcontext(client))
-        monkeypatch.setattr(command, "Connections", lambda url: contextlib.nullcontext(Interrupted(clients)))
+        monkeypatch.setattr(command, "Connections", lambda url: contextlib.nullcontext(Interrupted(clients, twin)))
         monkeypatch.setattr(command, "random_inputs", lambda config, seed: INPUTS)
-        monkeypatch.setattr(command, "configuration", lambda client, models: {"triton": "2"})
+        monkeypatch.setattr(command, "configuration", lambda client, models: {"models": models})
         monkeypatch.setattr(command, "ahead_of_the_server", lambda: contextlib.nullcontext(True))
         output = tmp_path / "overhead.json"
         asked = ["--url", "h:1", "--clients", "1", "8", "64", "--rounds", "2", "--model", "net"]
@@ -154,6 +163,11 @@ def test_after_an_interruption_the_numbers_of_clients_that_were_measured_are_wri
     printed = capsys.readouterr()
     assert "interrupted, so nothing is told of 8, 64 clients; the rest is in" in printed.err
     assert len(printed.out.splitlines()) == 3
+
+
+def test_the_command_asks_the_twin_that_the_hybrid_asks_first(interrupted_at):
+    code, found = interrupted_at(8, "1:original,9:onnx", b"original")
+    assert (code, found["config"]["models"]) == (130, ["net_original", "net"])
 
 
 def test_an_interruption_before_anything_was_measured_is_told_in_one_sentence(interrupted_at, capsys):

@@ -4,7 +4,11 @@ import contextlib
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+from tritonclient.utils import serialize_byte_tensor
 
 import loadtests.replicas.__main__ as command
 from loadtests.closed_loop import Run
@@ -15,15 +19,18 @@ from loadtests.wire import Answer
 def replicas(monkeypatch, tmp_path, capsys):
     """Runs the command with `turn` in the place of one; gives exit code, JSON, page and what it told."""
 
-    def go(*arguments, turn=lambda replicas: 100.0 * replicas):
-        def one(arguments, servers, replicas, request):
+    def go(*arguments, turn=lambda replicas: 100.0 * replicas, prefer="onnx"):
+        def one(arguments, servers, replicas, request, first):
+            go.first = first
             return {"per_s": turn(replicas), "p50_ms": 1.0, "p99_ms": 2.0}
 
         server = SimpleNamespace(http_url="h:1", grpc_url="h:2")
-        client = SimpleNamespace(get_model_config=lambda name: SimpleNamespace(config=None))
+        config = ModelConfig()
+        config.parameters["prefer"].string_value = prefer
+        client = SimpleNamespace(get_model_config=lambda name: SimpleNamespace(config=config))
         monkeypatch.setattr(command, "TritonServer", lambda *_, **__: contextlib.nullcontext(server))
         monkeypatch.setattr(command.direct, "client", lambda url: contextlib.nullcontext(client))
-        monkeypatch.setattr(command, "served_as", lambda client, names: {"triton": "2"})
+        monkeypatch.setattr(command, "served_as", lambda client, names: {"triton": "2", "models": names})
         monkeypatch.setattr(command, "random_inputs", lambda config, seed: {})
         monkeypatch.setattr(command, "_turn", one)
         output = tmp_path / "replicas.json"
@@ -74,4 +81,16 @@ def test_an_interruption_before_a_round_has_ended_leaves_nothing(replicas):
 
 def test_a_turn_without_an_answer_is_no_turn():
     with pytest.raises(command.AnswersFailed, match="no request was answered"):
-        command._check(Run(seconds=1.0), Answer({}, frozenset()))
+        command._check(Run(seconds=1.0), Answer({}, frozenset()), "onnx")
+
+
+def test_the_twin_that_the_hybrid_asks_first_is_to_answer(replicas):
+    _, found, _, _ = replicas("--replicas", "1", "--model", "net", prefer="1:original,9:onnx")
+    assert (replicas.first, found["config"]["models"]) == ("original", ["net_original", "net"])
+    response = service_pb2.ModelInferResponse()
+    response.outputs.add(name="served_by", datatype="BYTES", shape=[1, 1])
+    response.raw_output_contents.append(serialize_byte_tensor(np.array([b"original"], np.object_)).item())
+    run = Run(seconds=1.0, latencies=[0.1], kept=[response.SerializeToString()])
+    command._check(run, Answer({}, frozenset()), "original")
+    with pytest.raises(command.AnswersFailed, match="expected 'onnx'"):
+        command._check(run, Answer({}, frozenset()), "onnx")
