@@ -29,7 +29,7 @@ class Telling:
         self._probes = Counter(f"{_PREFIX}_probes", "Probes by outcome", ["model", "outcome"], registry=registry)
         self._seconds = Gauge(f"{_PREFIX}_probe_seconds", "What the last answer took", ["model"], registry=registry)
         self._repairs = Counter(f"{_PREFIX}_repairs", "Models loaded anew", ["model", "outcome"], registry=registry)
-        self._given_up = Gauge(f"{_PREFIX}_given_up", "1 where repairs did not help", ["model"], registry=registry)
+        self._given_up = Gauge(f"{_PREFIX}_given_up", "1 for what is not brought back", ["model"], registry=registry)
         self._broken = Gauge(f"{_PREFIX}_broken", "1 for what did not load", ["model", "version"], registry=registry)
         self._left = Gauge(f"{_PREFIX}_dead_processes", "Dead stubs that the server still keeps", registry=registry)
         self._up = Gauge(f"{_PREFIX}_server_up", "Whether the server answers", registry=registry)

@@ -3,6 +3,7 @@
 The queries meet a real Prometheus and a real Triton in tests/live/test_monitoring.py.
 """
 
+import inspect
 import json
 import re
 import shlex
@@ -187,6 +188,22 @@ def test_a_formula_is_written_once():
 
 def test_the_watch_and_its_alert_call_somebody_at_the_same_number():
     assert ALERTS["DeadProcessesKept"]["expr"] == f"understudy_watch_dead_processes >= {_MANY}"
+
+
+def test_every_way_to_give_a_model_up_is_in_its_section_in_the_words_of_the_alarm():
+    lines, registry = [], CollectorRegistry()
+    telling = Telling(lines.append, registry)
+    telling.repair_failed("repaired", "why", given_up=True)
+    telling.hangs("hanging")
+    telling.failed_to_load("away", "why")
+    alarms = [line for line in lines if "ALARM" in line]
+    for model in ("repaired", "hanging", "away"):
+        assert registry.get_sample_value("understudy_watch_given_up", {"model": model}) == 1
+    assert inspect.getsource(Telling).count("_given_up.labels(model).set(1)") == len(alarms)
+    [section] = re.findall(r"^### WatchGaveUp\n(.*?)^### ", PAGE, re.MULTILINE | re.DOTALL)
+    quoted = re.findall(r'^- "([^"]+)":', section, re.MULTILINE)
+    assert len(quoted) == len(alarms)
+    assert all(words in alarm for words, alarm in zip(quoted, alarms, strict=True))
 
 
 def test_every_target_names_its_server():
