@@ -272,6 +272,18 @@ def test_every_panel_is_in_the_docs_row_by_row():
         assert {row: titles.split(", ") for row, titles in told if row in rows} == rows
 
 
+def test_the_panel_of_failed_calls_and_the_docs_name_the_same_kinds_and_all_that_the_runbook_sends_there():
+    [panel] = [panel for panel in PANELS if panel["title"] == "Calls without a usable answer"]
+    shown = panel["description"].partition("by kind: ")[2].rstrip(".").split(", ")
+    [row] = re.findall(
+        r"^\| `ml_inference_failures_total` \|.*", (ROOT / "docs" / "hybrid.md").read_text(), re.MULTILINE
+    )
+    assert re.findall(r"`(\w+)`", row)[3:] == shown
+    [told] = re.findall(r"has the kind: (.*?);", PAGE, re.DOTALL)
+    assert set(re.findall(r"(?:^|, |\s)`(\w+)` ", told)) <= set(shown)
+    assert "`damaged`" in told
+
+
 def test_all_asks_the_one_data_source_that_is_provisioned():
     provisioning = MONITORING / "grafana" / "provisioning"
     [source] = read(provisioning / "datasources" / "prometheus.yml")["datasources"]
