@@ -35,8 +35,9 @@ if [ -n "${tls}" ]; then
         --http-address=127.0.0.1 --metrics-address=0.0.0.0 "$@"
 fi
 
-# Readiness, drain and the Python backend's numbers are those of serving/command.py, where the reasons stand. A model
-# that does not load must not keep the others from serving: its hybrid answers with the other twin.
+# Readiness, drain and the Python backend's threads are those of serving/command.py, where the reasons stand, and its
+# shared memory is what serving/shared_memory.py gives where 4 GiB are free. A model that does not load must not keep the
+# others from serving: its hybrid answers with the other twin.
 exec tritonserver \
     --model-repository="${repository}" \
     --model-control-mode=explicit \

@@ -1,4 +1,4 @@
-"""Command line: `python -m serving serve|watch|load|unload|switch|status`."""
+"""Command line: `python -m serving serve|watch|load|unload|reload|switch|status`."""
 
 from __future__ import annotations
 

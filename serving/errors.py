@@ -192,7 +192,7 @@ class ServerUnreachable(ServingError):
     exit_code = 7
 
     def __init__(self, url: str, found: str) -> None:
-        super().__init__(f"no Triton answers at {url}: {found}; start one with `make serve`, or give its --grpc-url")
+        super().__init__(f"no Triton answers at {url}: {found}; start one with `make serve`, or name the right address")
         self.url = url
 
 

@@ -36,9 +36,11 @@ class HybridClient:
 
     ``url`` is "host:port" without a scheme (127.0.0.1, port 8001 for gRPC and 8000 for HTTP); ``model`` is taken where
     a call names none. ``timeout_s`` is the deadline, in seconds, of a call that brings none, and ``load_timeout_s``
-    that of loading and unloading. A call is sent again up to ``retries`` times, after growing pauses, while the server
-    is unavailable and its deadline allows, and never on any other error. With ``attempt_timeout_s`` it is also sent
-    again where it was not answered within so many seconds; the last attempt has all that is left of its deadline.
+    that of loading and unloading. A call is sent again up to ``retries`` times, after growing pauses, as its deadline
+    allows: where the server is unavailable or the connection broke, unless it may have begun and must not run twice,
+    and while its model is being replaced. A refused prediction is sent once more where the model was replaced since it
+    was described. No other error has it sent again. With ``attempt_timeout_s`` a call is also sent again where it was
+    not answered within so many seconds; the last attempt has all that is left of its deadline.
     ``concurrency`` is how many parts of batches that were split are in flight at once. ``headers`` go with every call.
     With ``ssl`` the server's certificate and name are checked. ``metrics_url`` is "host:port" of the server's metrics
     (8002 is usual): with it `statistics` tells what callers met. A ``transport`` takes the place of the connection.
@@ -163,7 +165,10 @@ class HybridClient:
         self._run(self._core.unload(model, deadline_s))
 
     def close(self) -> None:
-        """Close the connections; calls in flight in other threads end with an error."""
+        """Close the connections. Nothing is sent after that.
+
+        Over gRPC calls in flight in other threads end with an error; over HTTP the requests under way are answered.
+        """
         with self._lock:
             self._closed = True
             workers, self._workers = self._workers, None

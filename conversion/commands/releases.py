@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     with_repository(added)
     with_progress(added)
     added.add_argument("--skip-originals", action="store_true", help="replay the golden samples by the twins alone")
-    added.add_argument("--skip-replay", action="store_true", help="compare checksums only")
+    added.add_argument("--skip-replay", action="store_true", help="compare files, configurations and pins alone")
 
 
 def _releases(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import os
 import socket
 import sys
 import time
@@ -108,7 +109,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("do", choices=["status", "drain", "enable"])
     parser.add_argument("name", nargs="?", help="the replica, as haproxy.cfg names it")
-    parser.add_argument("--socket", default="/run/haproxy/understudy.sock", help="HAProxy's socket (%(default)s)")
+    usual = os.environ.get("UNDERSTUDY_HAPROXY_SOCKET", "/run/haproxy/understudy.sock")
+    parser.add_argument("--socket", default=usual, help="HAProxy's socket, or UNDERSTUDY_HAPROXY_SOCKET (%(default)s)")
     parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait at most (%(default)s)")
     given = parser.parse_args(arguments)
     try:

@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=seconds, default=3.0, help="length of each run, two a round (default: %(default)s)")
     add("--quiet", type=float, default=0.1, help="share of the processors that others may take (default: %(default)s)")
     add("--attempts", type=count, default=3, help="a disturbed round is repeated, up to so often (default: 3)")
-    add("--tolerance", type=float, default=1e-5, help="between an answer and the golden one (default: %(default)s)")
+    add("--tolerance", type=float, default=1e-5, help="between an answer and the twin's first (default: %(default)s)")
     add("--output", type=destination, default="build/overhead.json", help="where to write (default: %(default)s)")
     add("--min-throughput-ratio", type=float, default=0.95, help="with several clients (default: %(default)s)")
     add("--max-p99-ratio", type=float, default=1.3, help="with several clients (default: %(default)s)")

@@ -17,7 +17,6 @@ from serving.watch.telling import Telling
 
 # A server that ends so often within so long is not worth another start.
 _ENDS, _WITHIN_S = 5, 600.0
-_LONGEST_PAUSE_S = 30.0
 # After so many ends a dead hybrid is loaded anew instead: the next start would wait for longer than that takes.
 _ENDS_FOR_HYBRIDS = 2
 # A probe under way may take longer; it ends with its connection.
@@ -44,7 +43,7 @@ class Keeper:
     def keep(self) -> None:
         """Watch the started server, and start it again as often as it ends.
 
-        Raises ServerFailed when it ended five times within ten minutes, or cannot be started again; MachineError where
+        Raises ServerFailed when it ended six times within ten minutes, or cannot be started again; MachineError where
         this machine went on lacking something as often.
         """
         while True:
@@ -93,7 +92,7 @@ class Keeper:
         if self._recent(now) == _ENDS:
             what = f"{how}, for the {_ENDS + 1}th time within {_WITHIN_S / 60:.0f} minutes"
             raise ServerFailed(what, self._server.log_path, self._server.log_tail())
-        pause_s = min(2.0 ** self._recent(now) - 1, _LONGEST_PAUSE_S)
+        pause_s = 2.0 ** self._recent(now) - 1
         self._ends.append(now)
         self._telling.restarting(how, pause_s)
         time.sleep(pause_s)

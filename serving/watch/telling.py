@@ -11,6 +11,8 @@ from typing import Any
 _PREFIX = "understudy_watch"
 # A region of shared memory is up to 128 MiB.
 _MANY = 8
+# How a repair ends.
+_REPAIRS = ("repaired", "failed")
 
 
 class Telling:
@@ -27,7 +29,7 @@ class Telling:
         self._probes = Counter(f"{_PREFIX}_probes", "Probes by outcome", ["model", "outcome"], registry=registry)
         self._seconds = Gauge(f"{_PREFIX}_probe_seconds", "What the last answer took", ["model"], registry=registry)
         self._repairs = Counter(f"{_PREFIX}_repairs", "Models loaded anew", ["model", "outcome"], registry=registry)
-        self._given_up = Gauge(f"{_PREFIX}_given_up", "1 where repairs did not help", ["model"], registry=registry)
+        self._given_up = Gauge(f"{_PREFIX}_given_up", "1 for what is not brought back", ["model"], registry=registry)
         self._broken = Gauge(f"{_PREFIX}_broken", "1 for what did not load", ["model", "version"], registry=registry)
         self._left = Gauge(f"{_PREFIX}_dead_processes", "Dead stubs that the server still keeps", registry=registry)
         self._up = Gauge(f"{_PREFIX}_server_up", "Whether the server answers", registry=registry)
@@ -39,8 +41,15 @@ class Telling:
         self._many_left = False
 
     def reachable(self, models: Collection[str]) -> None:
-        """The server answers, and looks after these."""
+        """The server answers, and the watch looks after these models.
+
+        Their repairs are counted from 0 on: Prometheus sees growth, and of a series that began with the first repair it
+        would never see that one.
+        """
         self._up.set(1)
+        for model in models:
+            for outcome in _REPAIRS:
+                self._repairs.labels(model, outcome)
         if self._reachable is not True:
             self._say(f"watching {', '.join(sorted(models)) or 'a server without a model'}")
         self._reachable = True

@@ -530,6 +530,17 @@ def test_grafana_lets_nobody_in_without_a_password() -> None:
         assert f"has {len(key)} characters, expected at least 12" in result.stderr
 
 
+def test_every_command_of_compose_in_the_docs_names_a_profile_or_a_service() -> None:
+    """Every service has a profile, so that without one a command acts on none."""
+    assert all(service["profiles"] for service in services().values())
+    pages = [COMPOSE, TLS, ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [command for page in pages for command in re.findall(r"docker compose [^`\n]+", page.read_text())]
+    assert found
+    for command in found:
+        words = {word.partition(":")[0] for word in command.split()}
+        assert words & {"--profile", *services()}, command
+
+
 def test_the_how_to_names_every_setting() -> None:
     text = "".join((ROOT / "docs" / page).read_text() for page in ("production.md", "monitoring.md"))
     names = {match["name"] for path in (COMPOSE, TLS) for match in VARIABLE.finditer(path.read_text())}

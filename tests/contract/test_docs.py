@@ -13,6 +13,7 @@ from conversion.__main__ import _parser
 from conversion.arrangements.arrangement import Arrangement
 from conversion.arrangements.choice import Figures, Met
 from conversion.arrangements.settling import Settled
+from conversion.spec.reader import SUFFIXES
 
 MET = Met(one_p50_ms=1.0, one_p99_ms=1.0, per_s=1.0, p50_ms=1.0, p99_ms=1.0)
 DOCS = Path(__file__).parents[2] / "docs"
@@ -92,6 +93,17 @@ def options(parser):
 @pytest.mark.parametrize("option", sorted(set(options(_parser()))))
 def test_every_option_of_the_conversion_is_described(option):
     assert f"`{option}" in (DOCS / "conversion.md").read_text() + (DOCS / "tuning.md").read_text()
+
+
+def test_every_command_of_the_conversion_is_in_the_table():
+    [commands] = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    section = (DOCS / "conversion.md").read_text().partition("\n## Commands\n")[2].partition("\n\n| option |")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(commands.choices)
+
+
+def test_every_suffix_of_a_model_is_described():
+    [row] = re.findall(r"^\| `path` \|.*", (DOCS / "model-toml.md").read_text(), re.MULTILINE)
+    assert [suffix for suffix in SUFFIXES if f"`{suffix}`" not in row] == []
 
 
 def test_every_exit_code_of_the_conversion_is_described():

@@ -117,6 +117,17 @@ def test_a_wait_outlasts_an_haproxy_that_does_not_answer_for_a_moment(haproxy, m
     assert next(failures, None) is None
 
 
+def test_the_socket_is_the_one_that_haproxy_was_told_to_open_unless_another_is_named(haproxy, monkeypatch, capsys):
+    replicas = script("replicas")
+    assert replicas.main(["status", "--socket", haproxy]) == 0
+    monkeypatch.setenv("UNDERSTUDY_HAPROXY_SOCKET", haproxy)
+    assert replicas.main(["status"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert len(set(told)) == 1
+    assert len(told) == 2
+    assert replicas.main(["status", "--socket", f"{haproxy}-of-another"]) == 2
+
+
 def test_a_wait_for_an_haproxy_that_never_answers_says_so(tmp_path):
     replicas = script("replicas")
     with pytest.raises(replicas.NoAnswer, match="expected HAProxy's socket"):

@@ -44,6 +44,17 @@ def test_the_release_is_copied_then_checked_then_served():
     assert only("InferenceService", "kserve")["spec"]["predictor"]["model"]["storageUri"].endswith("/1")
 
 
+def test_the_docs_have_a_release_copied_into_the_folder_that_is_served_before_anything_is_applied():
+    _, spec = pod(only("Deployment", "overlays/production"))
+    bucket = only_config("overlays/production", "understudy-storage")["data"]["UNDERSTUDY_BUCKET"]
+    folder = f"store:{bucket}/{environment(container(spec, 'sync'))['UNDERSTUDY_RELEASE']}"
+    section = (ROOT / "docs" / "kubernetes.md").read_text().partition("## Run it")[2].partition("\n## ")[0]
+    before, applied, _ = section.partition("kubectl apply -k")
+    assert applied
+    for needed in (f"`{folder}`", "(#a-release-travels)", "Prometheus operator and KEDA"):
+        assert needed in before
+
+
 def test_all_is_checked_before_it_is_served_from_a_volume_too():
     for name in ("overlays/cpu", "overlays/gpu"):
         _, spec = pod(only("Deployment", name))

@@ -3,6 +3,7 @@
 The queries meet a real Prometheus and a real Triton in tests/live/test_monitoring.py.
 """
 
+import inspect
 import json
 import re
 import shlex
@@ -189,6 +190,22 @@ def test_the_watch_and_its_alert_call_somebody_at_the_same_number():
     assert ALERTS["DeadProcessesKept"]["expr"] == f"understudy_watch_dead_processes >= {_MANY}"
 
 
+def test_every_way_to_give_a_model_up_is_in_its_section_in_the_words_of_the_alarm():
+    lines, registry = [], CollectorRegistry()
+    telling = Telling(lines.append, registry)
+    telling.repair_failed("repaired", "why", given_up=True)
+    telling.hangs("hanging")
+    telling.failed_to_load("away", "why")
+    alarms = [line for line in lines if "ALARM" in line]
+    for model in ("repaired", "hanging", "away"):
+        assert registry.get_sample_value("understudy_watch_given_up", {"model": model}) == 1
+    assert inspect.getsource(Telling).count("_given_up.labels(model).set(1)") == len(alarms)
+    [section] = re.findall(r"^### WatchGaveUp\n(.*?)^### ", PAGE, re.MULTILINE | re.DOTALL)
+    quoted = re.findall(r'^- "([^"]+)":', section, re.MULTILINE)
+    assert len(quoted) == len(alarms)
+    assert all(words in alarm for words, alarm in zip(quoted, alarms, strict=True))
+
+
 def test_every_target_names_its_server():
     for path in [*(MONITORING / "targets").glob("*.yml"), *(MONITORING / "compose").glob("*.yml")]:
         for entry in read(path):
@@ -253,6 +270,18 @@ def test_every_panel_is_in_the_docs_row_by_row():
                 row.append(panel["title"])
         told = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE)
         assert {row: titles.split(", ") for row, titles in told if row in rows} == rows
+
+
+def test_the_panel_of_failed_calls_and_the_docs_name_the_same_kinds_and_all_that_the_runbook_sends_there():
+    [panel] = [panel for panel in PANELS if panel["title"] == "Calls without a usable answer"]
+    shown = panel["description"].partition("by kind: ")[2].rstrip(".").split(", ")
+    [row] = re.findall(
+        r"^\| `ml_inference_failures_total` \|.*", (ROOT / "docs" / "hybrid.md").read_text(), re.MULTILINE
+    )
+    assert re.findall(r"`(\w+)`", row)[3:] == shown
+    [told] = re.findall(r"has the kind: (.*?);", PAGE, re.DOTALL)
+    assert set(re.findall(r"(?:^|, |\s)`(\w+)` ", told)) <= set(shown)
+    assert "`damaged`" in told
 
 
 def test_all_asks_the_one_data_source_that_is_provisioned():

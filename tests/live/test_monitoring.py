@@ -181,7 +181,7 @@ def monitored(triton, net, tmp_path_factory):
         ask(net, 1.0)
         net.signal("onnx", signal.SIGKILL)
         ask(net, 1.0)
-        wait_for(lambda: made.values('understudy_watch_repairs_total{outcome="repaired"}'))
+        wait_for(lambda: made.values('understudy_watch_repairs_total{outcome="repaired"} > 0'))
         wait_for(lambda: net.ask(np.ones((1, 2), np.float32)).served_by == ["onnx"])
         # The shadow looks only while all is well, which it rarely is from here on.
         wait_for(lambda: ask(net, 1.0) and made.values("ml_shadow_worst"))

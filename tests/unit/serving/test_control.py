@@ -60,3 +60,11 @@ def test_a_proxy_of_the_environment_is_not_between_us_and_the_server(
         control.index()
     assert server.taken
     assert not proxy.taken
+
+
+def test_what_is_said_of_a_server_that_is_not_there_fits_every_command_that_asks_for_one() -> None:
+    """The address is --grpc-url of `python -m serving`, and --server of `python -m conversion`."""
+    with ModelControl("127.0.0.1:1", timeout_s=5.0) as control, pytest.raises(ServerUnreachable) as caught:
+        control.index()
+    assert str(caught.value).startswith("no Triton answers at 127.0.0.1:1: ")
+    assert str(caught.value).endswith("; start one with `make serve`, or name the right address")

@@ -41,6 +41,11 @@ def test_every_command_and_option_has_help_and_the_exit_codes_are_told() -> None
     assert names == ["serve", "watch", "load", "unload", "reload", "switch", "status"]
 
 
+def test_the_help_begins_with_every_command() -> None:
+    [commands] = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    assert f"`python -m serving {'|'.join(commands.choices)}`" in (cli.__doc__ or "")
+
+
 def test_the_exit_codes_told_are_those_of_the_errors() -> None:
     told = {int(code) for code in re.findall(r"^  (\d+) ", cli.EXIT_CODES, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ServingError)]

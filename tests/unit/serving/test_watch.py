@@ -137,6 +137,17 @@ def test_a_dead_model_is_loaded_anew_at_once():
     assert watched.value("repairs_total", model="net_onnx", outcome="repaired") == 1
 
 
+def test_repairs_are_counted_from_0_on_so_that_prometheus_sees_the_first_one():
+    watched = Watched(Server(net=None, net_onnx=None))
+    watched.look()
+    counts = [
+        watched.value("repairs_total", model=model, outcome=outcome)
+        for model in ("net", "net_onnx")
+        for outcome in ("repaired", "failed")
+    ]
+    assert counts == [0, 0, 0, 0]
+
+
 def test_a_dead_model_is_loaded_anew_also_where_nothing_can_be_told_of_it():
     """The disk that holds the lines is full."""
     server = Server(net=None, net_onnx=DEAD)
