@@ -97,7 +97,7 @@ class Shadow:
             self._tally.add("ml_shadow_total", "dropped")
             return
         # Once the caller has the answer, the server may use its memory for others.
-        outputs = {name: np.array(array) for name, array in answer.outputs.items()}
+        outputs = {name: np.array(array) for name, array in answer.outputs.items() if name in batch.asked}
         sample = batch.copy(), Answer(outputs, answer.served_by)
         try:
             self._samples.put_nowait(sample)
