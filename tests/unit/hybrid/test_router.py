@@ -270,6 +270,29 @@ def test_a_copy_that_does_not_return_keeps_others_back_for_a_minute(settings, tw
     assert len(tasks) == 2
 
 
+def test_the_longer_a_twin_hangs_the_rarer_it_is_asked_and_once_its_calls_return_as_before(settings, twins, clock):
+    """Each copy keeps a thread of Triton's, of those that calls to the other twin need as well."""
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    twins.faults["onnx"] = down
+    answer(router, batch_of(1))
+    for _ in range(24 * 60):
+        clock.now += 60
+        answer(router, batch_of(1))
+    assert 10 <= len(tasks) <= 12
+    assert not router.admits("onnx")
+    tasks[-1]()
+    assert not router.admits("onnx"), "those before it have not returned"
+    for task in tasks[:-1]:
+        task()
+    clock.now += 70
+    assert router.admits("onnx")
+    twins.faults.clear()
+    answer(router, batch_of(1))
+    tasks[-1]()
+    assert router.breakers["onnx"].state is State.CLOSED
+
+
 def test_who_is_gone_is_told_to_those_that_wait_for_it(settings, twins, clock):
     gone = []
     router = Router(settings, twins, clock, when_gone=gone.append)
