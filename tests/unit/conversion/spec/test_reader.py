@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,12 @@ def test_named_dimensions_and_ranges_are_kept(tmp_path):
     assert spec.inputs[0].shape == ("batch", "time", 3)
     assert spec.inputs[0].range == (0.0, 9.0)
     assert spec.exporters == ("dynamo", "torchscript")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("[0, inf]", (0.0, math.inf)), ("[-inf, 1.5]", (-math.inf, 1.5))])
+def test_the_range_of_an_output_may_be_open_at_one_end(tmp_path, text, expected):
+    spec = write(tmp_path, f'outputs = [{{ name = "y", range = {text} }}]\n[source]\npath = "net.keras"\n')
+    assert spec.outputs[0].range == expected
 
 
 @pytest.mark.parametrize(
