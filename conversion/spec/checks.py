@@ -126,6 +126,9 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
             raise WrongValue(path, key, f"between {low:g} and {high:g}", value)
+    if serving.max_joined_rows > max(serving.max_batch_size, 1):
+        expected = f"at most max_batch_size {serving.max_batch_size}, as the twins refuse a call of more rows"
+        raise WrongValue(path, "serving.max_joined_rows", expected, serving.max_joined_rows)
     for size in parity.batch_sizes:
         if not 1 <= size <= max(serving.max_batch_size, 1):
             raise WrongValue(

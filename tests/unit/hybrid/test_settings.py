@@ -71,6 +71,14 @@ def test_an_output_has_the_range_that_is_written():
     assert read_settings(config(output_ranges='{"y": [0.0, Infinity]}')).outputs["y"].range == (0.0, math.inf)
 
 
+@pytest.mark.parametrize(
+    ("max_batch_size", "said", "expected"), [(8, "32", 8), (8, "3", 3), (8, "", 8), (0, "32", 1), (0, "", 1)]
+)
+def test_no_call_is_joined_of_more_rows_than_a_twin_takes(max_batch_size, said, expected):
+    found = read_settings({**config(max_joined_rows=said), "max_batch_size": max_batch_size})
+    assert found.max_joined_rows == expected
+
+
 def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it():
     settings = read_settings(config(deadline_ms="1000", primary_budget_ms="400"))
     assert read_wishes(settings, "", 0, 1) == read_wishes(settings, "null", 0, 1) == Wishes("onnx", 1.0, 0.4)

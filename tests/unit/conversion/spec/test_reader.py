@@ -140,6 +140,13 @@ def test_what_may_be_left_out_is_checked_where_it_is_said(tmp_path, line, told):
         write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\n{line}\n')
 
 
+@pytest.mark.parametrize(("largest", "expected"), [(32, 16), (16, 16), (8, 8), (0, 1)])
+def test_rows_that_were_tuned_for_larger_batches_are_joined_up_to_the_maximum_that_is_left(tmp_path, largest, expected):
+    text = f'[source]\npath = "net.keras"\n[serving]\nmax_batch_size = {largest}\n'
+    tuned = "[serving.tuned]\ninstances = 1\nthreads = 2\nmax_joined_rows = 16\n"
+    assert write(tmp_path, text + tuned).serving.max_joined_rows == expected
+
+
 def test_on_a_gpu_other_precisions_are_tried_and_batches_are_taken_whole(tmp_path):
     text = '[source]\npath = "net.keras"\n[accuracy]\nitems = 50\n'
     cpu = write(tmp_path, text)
