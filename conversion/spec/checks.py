@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import fields
 from itertools import pairwise
@@ -125,6 +126,9 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
             raise WrongValue(path, key, f"between {low:g} and {high:g}", value)
+    if serving.max_joined_rows > max(serving.max_batch_size, 1):
+        expected = f"at most max_batch_size {serving.max_batch_size}, as the twins refuse a call of more rows"
+        raise WrongValue(path, "serving.max_joined_rows", expected, serving.max_joined_rows)
     for size in parity.batch_sizes:
         if not 1 <= size <= max(serving.max_batch_size, 1):
             raise WrongValue(
@@ -161,8 +165,12 @@ def _require(value: object, path: Path, key: str, why: str) -> None:
 
 def _check_outputs(spec: ModelSpec, path: Path) -> None:
     for number, tensor in enumerate(spec.outputs):
-        if tensor.range and not tensor.range[0] < tensor.range[1]:
-            raise WrongValue(path, f"outputs[{number}].range", "[low, high] with low < high", list(tensor.range))
+        if tensor.range is None:
+            continue
+        low, high = tensor.range
+        if not low < high or (math.isinf(low) and math.isinf(high)):
+            expected = "[low, high] with low < high, one of them finite"
+            raise WrongValue(path, f"outputs[{number}].range", expected, [low, high])
 
 
 def _check_search(spec: ModelSpec, path: Path) -> None:

@@ -175,7 +175,8 @@ def _with_tuned(spec: ModelSpec) -> ModelSpec:
         dynamic_batching=batching,
         split_rows=split,
         hybrid_instances=serving.hybrid_instances or tuned.hybrid_instances,
-        max_joined_rows=serving.max_joined_rows or tuned.max_joined_rows,
+        # It may have been tuned for larger batches.
+        max_joined_rows=serving.max_joined_rows or min(tuned.max_joined_rows, max(serving.max_batch_size, 1)),
         max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
     )
     return replace(spec, serving=filled)

@@ -65,7 +65,7 @@ class Batch:
 
 
 def join(parts: Sequence[Batch]) -> Batch:
-    """One batch of several requests that ask for the same, row below row; a single one stays itself."""
+    """One batch of several requests of one kind, row below row; a single one stays itself."""
     if len(parts) == 1:
         return parts[0]
 
@@ -108,10 +108,13 @@ class Answer:
         return Answer({name: array[start:stop] for name, array in self.outputs.items()}, served_by)
 
     def patched(self, mask: NDArray[np.bool_], other: Answer) -> Answer:
-        """This answer with the chosen rows taken from another one."""
-        outputs = {}
-        for name, array in self.outputs.items():
-            outputs[name] = np.array(array)
+        """This answer with the chosen rows taken from another one, in the outputs that it has.
+
+        The requests whose rows these are ask for no other output.
+        """
+        outputs = dict(self.outputs)
+        for name in outputs.keys() & other.outputs.keys():
+            outputs[name] = np.array(outputs[name])
             outputs[name][mask] = other.outputs[name]
         served_by = np.full(len(mask), self.served_by, object)
         served_by[mask] = other.served_by

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Callable
 
 from .breaker import Ticket
 
 # Runs a task beside the callers' way. Raises RuntimeError where the machine has no thread left.
 Aside = Callable[[Callable[[], None]], None]
-# A copy of a request that has not returned after so long keeps another one from asking no longer.
+# A copy of a request that has not returned after so long keeps another one from asking no longer; with each one more
+# that has not, the next waits twice as long. Each keeps a thread of Triton's, and a twin may hang for days.
 _COPY_LOST_S = 60.0
 
 
@@ -19,11 +20,13 @@ class Copies:
     def __init__(self, clock: Callable[[], float], aside: Aside) -> None:
         self._clock = clock
         self._aside = aside
-        self._sent: dict[str, float] = {}
+        # When each copy was sent that has not returned, the newest last.
+        self._out: defaultdict[str, dict[Ticket, float]] = defaultdict(dict)
 
     def is_out(self, twin: str) -> bool:
-        """Whether a copy asks this twin already."""
-        return self._clock() - self._sent.get(twin, -math.inf) < _COPY_LOST_S
+        """Whether copies ask this twin already, and it is too early for another one."""
+        sent = tuple(self._out[twin].values())
+        return bool(sent) and self._clock() - sent[-1] < _COPY_LOST_S * 2 ** (len(sent) - 1)
 
     def send(self, twin: str, ticket: Ticket, probe: Callable[[], None]) -> None:
         """Let a copy ask this twin, with leave: `probe` does, and tells the verdict."""
@@ -32,11 +35,11 @@ class Copies:
             try:
                 probe()
             finally:
-                self._sent.pop(twin, None)
+                self._out[twin].pop(ticket, None)
 
-        self._sent[twin] = self._clock()
+        self._out[twin][ticket] = self._clock()
         try:
             self._aside(task)
         except RuntimeError:
-            self._sent.pop(twin, None)
+            self._out[twin].pop(ticket, None)
             ticket.undecided()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from .jobs import Job
@@ -54,10 +55,15 @@ class Gather:
             return None
         return next((self._joined(kind) for kind, jobs in self._held.items() if calls < self._enough(jobs[0])), None)
 
+    @property
+    def next_overdue(self) -> float:
+        """When the next of what is held will have been held too long."""
+        return min(map(_held_until, self._held.values()), default=math.inf)
+
     def overdue(self, now: float) -> Job | None:
         """What has been held too long."""
         for kind, jobs in self._held.items():
-            if now - jobs[0].arrived >= PATIENT_S / 2:
+            if now >= _held_until(jobs):
                 return self._joined(kind)
         return None
 
@@ -72,3 +78,7 @@ class Gather:
     def _joined(self, kind: object) -> Job:
         first, *others = self._held.pop(kind)
         return first.joined(others) if others else first
+
+
+def _held_until(jobs: list[Job]) -> float:
+    return jobs[0].arrived + PATIENT_S / 2

@@ -20,7 +20,7 @@ _BITS = {
 
 _FEW = 8192
 
-# How far a value may lie outside its range, as a share of it.
+# How far a value may lie outside its range, as a share of it; where one end is open, of the other end, or of 1.
 _SLACK = 1e-5
 
 
@@ -98,8 +98,7 @@ def _bad_values(expected: OutputSpec, array: NDArray[Any]) -> NDArray[np.bool_] 
     if expected.range is None:
         return None if finite else ~np.isfinite(array)
     low, high = expected.range
-    # The last digits of a sum may carry it over the edge, as those of a softmax over 1.
-    slack = _SLACK * (high - low)
+    slack = _slack(low, high)
     if finite and (array.size == 0 or (array.min() >= low - slack and array.max() <= high + slack)):
         return None
     # Not a number is neither below nor above; where it may be, it is in any range.
@@ -108,3 +107,11 @@ def _bad_values(expected: OutputSpec, array: NDArray[Any]) -> NDArray[np.bool_] 
         found |= ~np.isfinite(array)
     # Where NaN may be, it spoils the look at the least and the largest value.
     return found if found.any() else None
+
+
+def _slack(low: float, high: float) -> float:
+    """How far outside: the last digits of a sum may carry it over the edge, as those of a softmax over 1."""
+    size = high - low
+    if not math.isfinite(size):
+        size = max([1.0, *(abs(end) for end in (low, high) if math.isfinite(end))])
+    return _SLACK * size

@@ -70,9 +70,11 @@ class Pool:
                     ready.append(held)
             started = [(self._idle.pop(), job) for job in ready[: len(self._idle)]]
             self._line.add(ready[len(started) :])
+            held_until = self._gather.next_overdue
         tasks = [(worker, self._task(worker, job)) for worker, job in started]
+        self._watch_for(held_until)
         for job in ready:
-            self._watch_for(job)
+            self._watch_for(job.expires)
         # Last, since a thread that is woken takes turns with this one from then on.
         for worker, task in tasks:
             worker.give(task)
@@ -95,8 +97,8 @@ class Pool:
         crowded = bool(self._lost) and 2 * list(self._lost.values()).count(job.asked_now) >= self._size
         return job.skip_primary if crowded and job.falls_back_next else job.run
 
-    def _watch_for(self, job: Job) -> None:
-        if job.expires < self._wake_at:
+    def _watch_for(self, expires: float) -> None:
+        if expires < self._wake_at:
             self._alarm.set()
 
     def finished(self, worker: Worker, cause: TwinFailed | None) -> tuple[bool, Task | None]:
@@ -119,7 +121,7 @@ class Pool:
                     self._alarm.set()
                 return True, None
         assert worker.job is not None
-        self._watch_for(worker.job)
+        self._watch_for(worker.job.expires)
         return True, task
 
     def _next(self, worker: Worker) -> Task | None:
@@ -185,10 +187,10 @@ class Pool:
         return min(nearest, self._pass_deadlines(now))
 
     def _pass_deadlines(self, now: float) -> float:
-        """Answer those that waited too long for a thread; gives when that is so of the next one."""
+        """Answer those that waited too long for a thread; gives when that is so of the next one, or of one held."""
         with self._lock:
             over = self._line.take_overdue(now)
-            nearest = self._line.nearest_deadline
+            nearest = min(self._line.nearest_deadline, self._gather.next_overdue)
         for job, cause in over:
             job.pass_deadline_in_line(cause)
         return nearest

@@ -16,9 +16,9 @@ from .batch import Answer, Batch
 from .breaker import Breaker, State, Ticket, Tickets, undecided
 from .copies import Aside, Copies
 from .errors import BothFailed, RowsRefused, TwinFailed
-from .guard import bad_rows, broken_output
+from .guard import broken_output
 from .preference import TWINS, other
-from .rows import SomeRowsRefused, left_to_ask, mixed, put_together
+from .rows import SomeRowsRefused, left_to_ask, mixed, put_together, refused_rows
 from .settings import Settings
 from .tally import Tally
 
@@ -116,7 +116,7 @@ class Router:
                 # Nobody else is asked, so nobody can tell whether it was the request.
                 undecided(tickets)
             raise
-        bad = None if twin == "original" else bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+        bad = None if twin == "original" else refused_rows(self._settings, answer, batch)
         if bad is None:
             if self._is_spared(other(twin)):
                 self._find_out(other(twin), batch)
@@ -156,7 +156,7 @@ class Router:
             answer = self._answer(twin, left, tickets, is_spared=False)
             bad = None
             if twin == "onnx" or isinstance(cause, RowsRefused):
-                bad = bad_rows(self._settings, answer.outputs, left.asked, left.rows)
+                bad = refused_rows(self._settings, answer, left)
             if bad is not None and twin == "onnx":
                 raise self._refused(twin, bad)
         except TwinFailed as error:
@@ -215,7 +215,7 @@ class Router:
         limit_s = self._settings.due_s(first=twin == batch.wishes.prefer)
         try:
             answer = self._asked(twin, batch, ticket)
-            bad = bad_rows(self._settings, answer.outputs, batch.asked, batch.rows)
+            bad = refused_rows(self._settings, answer, batch)
         except TwinFailed as error:
             # What the other twin cannot answer either says nothing about this one.
             is_its_own = error.kind != "error" or self._answers(other(twin), batch)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from .batch import Answer, Batch
 from .errors import RowsRefused, TwinFailed
+from .guard import bad_rows
+from .settings import Settings
 
 
 class SomeRowsRefused(RowsRefused):
@@ -16,6 +18,24 @@ class SomeRowsRefused(RowsRefused):
         super().__init__(twin, int(bad.sum()), len(bad))
         self.bad = bad
         self.answer = answer
+
+
+def refused_rows(settings: Settings, answer: Answer, batch: Batch) -> NDArray[np.bool_] | None:
+    """Which rows are bad in an output that their own request asks for; None if none is.
+
+    What only others of the call ask for is not handed to it: it alone would have been answered.
+    """
+    bad = bad_rows(settings, answer.outputs, batch.asked, batch.rows)
+    if bad is None or all(member.asked == batch.asked for member in batch.members):
+        return bad
+    start = 0
+    for member in batch.members:
+        rows = slice(start, start + member.rows)
+        own = {name: answer.outputs[name][rows] for name in member.asked}
+        found = bad_rows(settings, own, member.asked, member.rows)
+        bad[rows] = False if found is None else found
+        start = rows.stop
+    return bad if bad.any() else None
 
 
 def left_to_ask(batch: Batch, cause: TwinFailed) -> Batch:

@@ -118,6 +118,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     free_outputs = _names(values, "allow_non_finite_outputs", config["output"])
     ranges = _ranges(values, "output_ranges", config["output"])
     concurrency = _count(values, "max_concurrency", 16)
+    most_rows = max(config["max_batch_size"], 1)
     return Settings(
         models={
             "onnx": _text(values, "primary_model", f"{config['name']}_onnx"),
@@ -130,7 +131,8 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         max_concurrency=concurrency,
         # Half of the threads stay free for the twin that is preferred, should it come back.
         max_fallbacks=_count(values, "max_fallbacks", (concurrency + 1) // 2, most=concurrency),
-        max_joined_rows=_count(values, "max_joined_rows", max(config["max_batch_size"], 1), most=1 << 16),
+        # The twins refuse a call of more rows, and each of its requests would be asked for alone.
+        max_joined_rows=min(_count(values, "max_joined_rows", most_rows, most=1 << 16), most_rows),
         eager_calls=_count(values, "eager_calls", 2),
         max_pending=_count(values, "max_pending", 640, most=1 << 16),
         max_pending_bytes=_count(values, "max_pending_mb", 512, most=1 << 20) * 1_000_000,

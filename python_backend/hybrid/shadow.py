@@ -97,7 +97,7 @@ class Shadow:
             self._tally.add("ml_shadow_total", "dropped")
             return
         # Once the caller has the answer, the server may use its memory for others.
-        outputs = {name: np.array(array) for name, array in answer.outputs.items()}
+        outputs = {name: np.array(array) for name, array in answer.outputs.items() if name in batch.asked}
         sample = batch.copy(), Answer(outputs, answer.served_by)
         try:
             self._samples.put_nowait(sample)
@@ -141,11 +141,23 @@ class Shadow:
 
     def _cause(self, name: str, onnx: Arrays, original: Arrays) -> str | None:
         """Why the twins differ at an output, or None where they agree."""
+        worst, cause = self._apart(name, onnx, original)
+        # Above 1 they differ: so it is told of strings too, which do so by no number.
+        if cause is not None and not worst > 1:
+            worst = math.inf
+        self.worst[name] = max(self.worst.get(name, 0.0), worst)
+        return cause
+
+    def _apart(self, name: str, onnx: Arrays, original: Arrays) -> tuple[float, str | None]:
+        """How far the twins are apart at an output, over what is allowed, and why that is too far, if it is."""
         if name not in onnx or name not in original:
-            return f"output '{name}' is missing"
+            return math.inf, f"output '{name}' is missing"
         got, expected = onnx[name], original[name]
         if (got.dtype, got.shape) != (expected.dtype, expected.shape):
-            return f"output '{name}' is {got.dtype}{list(got.shape)}, not {expected.dtype}{list(expected.shape)}"
+            return (
+                math.inf,
+                f"output '{name}' is {got.dtype}{list(got.shape)}, not {expected.dtype}{list(expected.shape)}",
+            )
         found, cause = differences(got, expected, **asdict(self._tolerance))
-        self.worst[name] = max(self.worst.get(name, 0.0), np.inf if found.worst is None else found.worst)
-        return None if cause is None else f"output '{name}': {cause}"
+        worst = math.inf if found.worst is None else found.worst
+        return worst, None if cause is None else f"output '{name}': {cause}"

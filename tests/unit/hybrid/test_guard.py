@@ -62,6 +62,32 @@ def test_rows_out_of_their_range_are_told(settings, dtype):
     assert bad_rows(limited, {"y": y}, frozenset({"y"}), 4).tolist() == [False, False, True, True]
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((0.0, np.inf), [False, False, True, False]),
+        ((-np.inf, 1.0), [False, False, False, True]),
+        ((-1000.0, np.inf), [False, False, True, False]),
+        ((-1e308, 1e308), [False, False, False, False]),
+    ],
+)
+def test_a_range_that_is_open_at_one_end_binds_at_the_other(settings, dtype, limits, expected):
+    spec = replace(settings.outputs["y"], dtype=np.dtype(dtype), finite=dtype is not np.int64, range=limits)
+    limited = replace(settings, outputs={"y": spec})
+    y = np.array([[0, 1], [1, 1], [0, -2000], [2000, 0]], dtype)
+    found = bad_rows(limited, {"y": y}, frozenset({"y"}), 4)
+    assert (found is not None) == any(expected)
+    assert found is None or found.tolist() == expected
+
+
+def test_at_its_closed_end_an_open_range_allows_for_rounding(settings):
+    spec = replace(settings.outputs["y"], range=(0.0, np.inf))
+    y = np.array([[-1e-6, 0], [-1e-3, 3e38]], np.float32)
+    found = bad_rows(replace(settings, outputs={"y": spec}), {"y": y}, frozenset({"y"}), 2)
+    assert found.tolist() == [False, True]
+
+
 def test_a_range_allows_for_rounding_and_for_nan_where_that_may_be(settings):
     spec = replace(settings.outputs["y"], range=(0.0, 1.0))
     y = np.array([[1.000001, 0], [np.nan, -1e-6], [1.001, 0], [np.inf, 0]], np.float32)

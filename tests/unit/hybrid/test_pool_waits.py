@@ -45,6 +45,21 @@ def test_what_is_held_has_its_turn_although_no_thread_is_ever_idle(router, twins
     assert after_s >= PATIENT_S / 2, "it was held"
 
 
+def test_what_is_held_goes_to_an_idle_thread_as_soon_as_it_was_held_too_long(monkeypatch, router, twins):
+    """Not at the next of the looks that come whatever happens: they know nothing of it."""
+    monkeypatch.setattr("python_backend.hybrid.pool._LOOK_S", 30.0)
+    slow, pool, callers = Slow(), Pool(4, Gather(8, 1), 2), Callers()
+    twins.faults["onnx"] = lambda batch, outputs: slow(batch, outputs) if batch.request == (1,) else outputs
+    for value in (1, 2):
+        pool.submit(Job(batch_of(value), router, callers, time.monotonic(), lambda batch: "a"))
+    answer, after_s = one(callers.wait(1)[(2,)])
+    assert answer.served_by == "onnx"
+    # The call that it waits behind is late after 5 s.
+    assert PATIENT_S / 2 <= after_s < 4
+    slow.go.set()
+    pool.drain(5.0)
+
+
 def test_in_the_line_what_was_held_comes_before_those_that_came_after_it(router):
     line = Line(1)
     jobs = [Job(batch_of(number), router, lambda *_: None, float(number)) for number in range(4)]

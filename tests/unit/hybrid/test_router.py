@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from python_backend.hybrid.batch import join
+from python_backend.hybrid.batch import Answer, join
 from python_backend.hybrid.breaker import State
 from python_backend.hybrid.errors import BothFailed, HybridError, TwinFailed
 from python_backend.hybrid.preference import Preference
@@ -268,6 +268,29 @@ def test_a_copy_that_does_not_return_keeps_others_back_for_a_minute(settings, tw
     assert router.admits("onnx")
     answer(router, batch_of(1))
     assert len(tasks) == 2
+
+
+def test_the_longer_a_twin_hangs_the_rarer_it_is_asked_and_once_its_calls_return_as_before(settings, twins, clock):
+    """Each copy keeps a thread of Triton's, of those that calls to the other twin need as well."""
+    tasks = []
+    router = Router(settings, twins, clock, aside=tasks.append)
+    twins.faults["onnx"] = down
+    answer(router, batch_of(1))
+    for _ in range(24 * 60):
+        clock.now += 60
+        answer(router, batch_of(1))
+    assert 10 <= len(tasks) <= 12
+    assert not router.admits("onnx")
+    tasks[-1]()
+    assert not router.admits("onnx"), "those before it have not returned"
+    for task in tasks[:-1]:
+        task()
+    clock.now += 70
+    assert router.admits("onnx")
+    twins.faults.clear()
+    answer(router, batch_of(1))
+    tasks[-1]()
+    assert router.breakers["onnx"].state is State.CLOSED
 
 
 def test_who_is_gone_is_told_to_those_that_wait_for_it(settings, twins, clock):
@@ -551,6 +574,38 @@ def test_rows_of_a_group_that_fall_back_belong_to_their_own_callers(settings, tw
     assert got.served_by.tolist() == ["onnx", "original", "onnx", "onnx", "original"]
     assert twins.calls[-1] == ("original", [2, 5])
     assert seen == [[(1, 2), (5,)]]
+
+
+@pytest.mark.parametrize("spoilt", ["y", "z"])
+@pytest.mark.parametrize("original", [None, down], ids=["well", "down"])
+def test_a_row_falls_back_for_the_outputs_that_its_own_caller_asks_for(settings, clock, spoilt, original):
+    """Callers that share a call may ask for different outputs; each twin gives those that it is asked for."""
+    calls = []
+
+    def ask(twin, batch):
+        calls.append((twin, batch.callers, batch.asked))
+        if twin == "original" and original:
+            original(batch, {})
+        x = batch.inputs()["x"]
+        outputs = {name: x * factor for name, factor in (("y", 2), ("z", 3)) if name in batch.asked}
+        if twin == "onnx":
+            outputs[spoilt][x[:, 0] == 1] = np.nan
+        return Answer(outputs, twin)
+
+    both = replace(settings, outputs={name: settings.outputs["y"] for name in ("y", "z")})
+    of_y, of_both = batch_of(1), replace(batch_of(2), asked=frozenset({"y", "z"}))
+    group = join([of_y, of_both])
+    if spoilt == "y" and original:
+        with pytest.raises(BothFailed):
+            answer(Router(both, ask, clock), group)
+        return
+    got = answer(Router(both, ask, clock), group)
+    assert got.slice(0, 1).outputs["y"].tolist() == [[2, 2]]
+    assert {name: values.tolist() for name, values in got.slice(1, 2).outputs.items()} == {"y": [[4, 2]], "z": [[6, 3]]}
+    assert [got.slice(row, row + 1).served_by for row in (0, 1)] == ["original" if spoilt == "y" else "onnx", "onnx"]
+    first, *others = calls
+    assert first == ("onnx", [(1,), (2,)], {"y", "z"})
+    assert others == ([("original", [(1,)], {"y"})] if spoilt == "y" else []), "nobody asks for z of the first row"
 
 
 def test_credit_for_an_answer_is_given_once_it_has_been_handed_on(settings, twins, clock):

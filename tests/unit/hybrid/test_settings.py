@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -54,6 +55,7 @@ def test_non_finite_values_can_be_allowed():
         ("allow_non_finite_inputs", "z", "must be names out of i, x, found 'z'"),
         ("output_ranges", '{"z": [0, 1]}', r"must be a JSON object of \[low, high\] by name, names out of"),
         ("output_ranges", '{"y": [1, 0]}', "must be a JSON object"),
+        ("output_ranges", '{"y": [0, NaN]}', "must be a JSON object"),
         ("output_ranges", '{"y": 1}', "must be a JSON object"),
         ("output_ranges", "0 to 1", "must be a JSON object"),
     ],
@@ -66,6 +68,15 @@ def test_nonsense_is_refused_in_one_sentence(key, value, sentence):
 def test_an_output_has_the_range_that_is_written():
     assert read_settings(config()).outputs["y"].range is None
     assert read_settings(config(output_ranges='{"y": [-1, 1.5]}')).outputs["y"].range == (-1.0, 1.5)
+    assert read_settings(config(output_ranges='{"y": [0.0, Infinity]}')).outputs["y"].range == (0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("max_batch_size", "said", "expected"), [(8, "32", 8), (8, "3", 3), (8, "", 8), (0, "32", 1), (0, "", 1)]
+)
+def test_no_call_is_joined_of_more_rows_than_a_twin_takes(max_batch_size, said, expected):
+    found = read_settings({**config(max_joined_rows=said), "max_batch_size": max_batch_size})
+    assert found.max_joined_rows == expected
 
 
 def test_a_request_may_shorten_its_deadline_and_the_primarys_share_goes_with_it():

@@ -100,6 +100,33 @@ def test_where_the_original_answered_the_onnx_twin_is_compared_with_it(watched):
     assert watched.shadow.worst["y"] == pytest.approx(2.0, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (lambda batch, outputs: {"y": np.array([[b"dog"]], object)}, "the strings differ"),
+        (lambda batch, outputs: {"y": np.array([[b"cat", b"cat"]], object)}, "is object"),
+        (lambda batch, outputs: outputs, "not float32"),
+        (lambda batch, outputs: {}, "is missing"),
+    ],
+    ids=["strings", "shape", "dtype", "missing"],
+)
+def test_where_the_twins_differ_by_no_number_the_largest_difference_has_no_end(watched, fault, cause):
+    watched.twins.faults["original"] = fault
+    watched.shadow.consider(batch_of(1), Answer({"y": np.array([[b"cat"]], object)}, "onnx"))
+    assert watched.counts(1) == {"differed": 1}
+    assert cause in watched.differing[0].cause
+    assert watched.shadow.worst == {"y": np.inf}
+
+
+def test_what_other_callers_of_the_call_asked_for_is_no_part_of_the_sample(watched):
+    watched.twins.faults["original"] = off
+    batch = batch_of(1)
+    watched.shadow.consider(batch, Answer({"y": batch.inputs()["x"] * 2, "z": batch.inputs()["x"]}, "onnx"))
+    assert watched.counts(1) == {"differed": 1}
+    (found,) = watched.differing
+    assert set(found.onnx) == {"y"}
+
+
 def test_only_a_share_is_sampled(twins):
     rolls = iter([0.009, 0.011, 0.5, 0.0])
     watched = Watched(twins, ShadowSettings(0.01, 0.1, True, 8, ""), dice=lambda: next(rolls), clock=lambda: 0.0)

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_named_dimensions_and_ranges_are_kept(tmp_path):
     assert spec.exporters == ("dynamo", "torchscript")
 
 
+@pytest.mark.parametrize(("text", "expected"), [("[0, inf]", (0.0, math.inf)), ("[-inf, 1.5]", (-math.inf, 1.5))])
+def test_the_range_of_an_output_may_be_open_at_one_end(tmp_path, text, expected):
+    spec = write(tmp_path, f'outputs = [{{ name = "y", range = {text} }}]\n[source]\npath = "net.keras"\n')
+    assert spec.outputs[0].range == expected
+
+
 @pytest.mark.parametrize(
     ("largest", "expected"), [(32, (1, 2, 7, 32)), (1, (1,)), (2, (1, 2)), (7, (1, 2, 7)), (0, (1,))]
 )
@@ -131,6 +138,13 @@ def test_how_a_twin_is_served_is_open_unless_the_spec_says_it(tmp_path):
 def test_what_may_be_left_out_is_checked_where_it_is_said(tmp_path, line, told):
     with pytest.raises(WrongValue, match=told):
         write(tmp_path, f'[source]\npath = "net.keras"\n[serving]\n{line}\n')
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(32, 16), (16, 16), (8, 8), (0, 1)])
+def test_rows_that_were_tuned_for_larger_batches_are_joined_up_to_the_maximum_that_is_left(tmp_path, largest, expected):
+    text = f'[source]\npath = "net.keras"\n[serving]\nmax_batch_size = {largest}\n'
+    tuned = "[serving.tuned]\ninstances = 1\nthreads = 2\nmax_joined_rows = 16\n"
+    assert write(tmp_path, text + tuned).serving.max_joined_rows == expected
 
 
 def test_on_a_gpu_other_precisions_are_tried_and_batches_are_taken_whole(tmp_path):
