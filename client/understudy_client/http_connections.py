@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from .errors import ClientClosed, ConnectionLost, DeadlineExceeded, ServerUnavailable
+from .forks import after_fork
 from .http_messages import Request, Response
 from .settings import IDLE_S, Connection
 from .tls import tls_context
@@ -39,6 +40,14 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = False
         self._lookup: Future[_Addresses] | None = None
+        after_fork(self, Connections._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """Let go of what belongs to the parent of a forked process, which closes nothing there."""
+        self._lookup, self._lock = None, threading.Lock()
+        idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
 
     def exchange(self, request: Request, timeout_s: float, place: str) -> Response:
         """Send one request and read its answer, all within ``timeout_s`` seconds.
