@@ -17,6 +17,7 @@ from .catalogue import ServedModel
 from .core import Core
 from .description import ModelDescription
 from .errors import ClientClosed, DeadlineExceeded, RequestCancelled, UnderstudyClientError
+from .forks import after_fork
 from .predicting import Parameters
 from .prediction import Prediction
 from .settings import LOAD_TIMEOUT_S, TIMEOUT_S, FilePath, Protocol, connection, count, metrics_address
@@ -83,6 +84,7 @@ class HybridClient:
         self._workers: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._closed = False
+        after_fork(self, HybridClient._begin_anew)
 
     def predict(
         self,
@@ -185,6 +187,10 @@ class HybridClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _begin_anew(self) -> None:
+        """Have no workers yet: those of its parent are not there in a forked process."""
+        self._workers, self._lock = None, threading.Lock()
 
     def _run(self, steps: Steps[T], given_up: threading.Event | None = None) -> T:
         """Perform the effects of ``steps``, of a part of a batch until its caller has given up."""

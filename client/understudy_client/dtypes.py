@@ -41,6 +41,8 @@ NUMPY_DTYPES: dict[str, Dtype] = {
 _TAKEN_KINDS = {"b": "b", "i": "iu", "u": "iu"}
 _KIND_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats"}
 _PYTHONS_OWN = (bool, int, float, str, bytes)
+# Up to here FP64 holds every integer; NumPy may have rounded one to it that is greater by one.
+_MOST_FP64 = 2**53 - 1
 # NumPy's own limit.
 _MOST_DIMENSIONS = 32
 # Values one by one, in lists or as strings, take a microsecond each: more of them are too many for an event loop.
@@ -86,7 +88,7 @@ def to_array(value: object, spec: TensorSpec, model: str) -> Array:
     if spec.datatype == "BYTES":
         return _strings(array, spec, model)
     if plain:
-        return _from_python(array, spec, model)
+        return _from_python(array, value, spec, model)
     return _same(array, spec, model)
 
 
@@ -137,14 +139,14 @@ def _same(array: Array, spec: TensorSpec, model: str) -> Array:
     raise _wrong(spec, model, str(array.dtype), advice)
 
 
-def _from_python(array: Array, spec: TensorSpec, model: str) -> Array:
+def _from_python(array: Array, value: object, spec: TensorSpec, model: str) -> Array:
     dtype = numpy_dtype(spec.datatype)
     if array.size and array.dtype.kind not in _TAKEN_KINDS.get(dtype.kind, "iuf"):
         kind = _KIND_NAMES.get(array.dtype.kind, "mixed or very large values")
         raise _wrong(spec, model, f"a list of {kind}", "give values of that kind")
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(dtype)
-    if not _kept(array, converted):
+    if not (_kept(array, converted) and _keeps_integers(array, value, converted)):
         raise _wrong(spec, model, "a list with values that it does not hold", "scale the values or check the model")
     return converted
 
@@ -159,10 +161,25 @@ def _kept(array: Array, converted: Array) -> bool:
     if converted.dtype.kind in "iu":
         held = np.iinfo(converted.dtype)
         return bool(held.min <= least and most <= held.max)
-    if max(-least, most) <= 2 ** (np.finfo(converted.dtype).nmant + 1):
-        return True
+    if max(-least, most) <= _MOST_FP64:
+        return bool(np.array_equal(converted.astype(np.float64), array))
     # Compared as Python's numbers, where nothing overflows or rounds: 2**53 + 1 is no FP64.
     return bool(np.array_equal(converted.astype(np.float64).astype(np.object_), array.astype(np.object_)))
+
+
+def _keeps_integers(array: Array, value: object, converted: Array) -> bool:
+    """Tell whether integers are still the same that NumPy made floats, for the sake of others or of their size.
+
+    Only where something may be lost are the values looked at: those that are whole, and rounded now or by NumPy before.
+    """
+    if array.dtype.kind != "f" or converted.dtype.kind in "iu":
+        return True
+    wide = converted.astype(np.float64)
+    doubtful = (array == np.trunc(array)) & ((wide != array) | (np.abs(array) > _MOST_FP64))
+    if not doubtful.any():
+        return True
+    given = np.asarray(value, dtype=np.object_)[doubtful]
+    return all(now == one for now, one in zip(wide[doubtful].tolist(), given, strict=True) if isinstance(one, int))
 
 
 def _strings(array: Array, spec: TensorSpec, model: str) -> Array:

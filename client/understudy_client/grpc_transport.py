@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -10,7 +12,7 @@ from typing import Any, TypeVar
 from .calls import Call, Infer
 from .errors import ClientClosed, InvalidSettings, RequestCancelled, RequestTooLarge, UnderstudyClientError
 from .messages import read_answer, verb
-from .settings import IDLE_S, Connection
+from .settings import IDLE_S, Connection, FilePath
 from .statuses import grpc_error
 from .threads import beside_the_loop
 
@@ -28,6 +30,8 @@ _RECONNECT_MS = (100, 2_000)
 # How long a connection may take to be made, which gRPC calls the least wait: a server far away or busy needs some round
 # trips, more of them over TLS.
 _CONNECT_MS = 5_000
+# Where gRPC itself is told which roots to trust.
+_GRPCS_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 
 
 def channel_arguments(connection: Connection) -> list[tuple[str, int | str]]:
@@ -51,11 +55,22 @@ def channel_arguments(connection: Connection) -> list[tuple[str, int | str]]:
     return options
 
 
+def _roots(connection: Connection) -> FilePath | None:
+    """Return the file of the roots to trust: the system's where none was given, or None for gRPC's own.
+
+    gRPC brings roots of its own and goes by them first, so that an authority of one's own in the system's store, by
+    which Python and all else goes, would not count. A store that is no single file cannot be handed to it.
+    """
+    if connection.root_certificates is not None or not connection.ssl or _GRPCS_ROOTS in os.environ:
+        return connection.root_certificates
+    return ssl.get_default_verify_paths().cafile
+
+
 def _client(wire: ModuleType, connection: Connection) -> Any:
     files = {
         name: None if file is None else str(file)
         for name, file in (
-            ("root_certificates", connection.root_certificates),
+            ("root_certificates", _roots(connection)),
             ("private_key", connection.private_key),
             ("certificate_chain", connection.certificate_chain),
         )

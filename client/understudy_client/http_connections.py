@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import selectors
 import socket
 import ssl
@@ -11,9 +12,11 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from .errors import ClientClosed, ConnectionLost, DeadlineExceeded, ServerUnavailable
+from .forks import after_fork
 from .http_messages import Request, Response
 from .settings import IDLE_S, Connection
 from .tls import tls_context
@@ -22,7 +25,7 @@ __all__ = ["Connections"]
 
 # Idle connections beyond this many are closed rather than kept.
 _MOST_IDLE = 32
-# The deadline is looked at between blocks of an answer's body.
+# An answer's body is read in such blocks: room for all of it is not made on the word of its header.
 _BLOCK_BYTES = 2**16
 
 # As socket.getaddrinfo gives them.
@@ -39,6 +42,14 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = False
         self._lookup: Future[_Addresses] | None = None
+        after_fork(self, Connections._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """Let go of what belongs to the parent of a forked process, which closes nothing there."""
+        self._lookup, self._lock = None, threading.Lock()
+        idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
 
     def exchange(self, request: Request, timeout_s: float, place: str) -> Response:
         """Send one request and read its answer, all within ``timeout_s`` seconds.
@@ -52,7 +63,6 @@ class Connections:
             _limit(connection, end)
             headers = {**self._connection.headers, **request.headers}
             connection.request(request.method, self._connection.path + request.path, request.body, headers)
-            _limit(connection, end)
             response = _read(connection, end)
         except TimeoutError as error:
             connection.close()
@@ -172,20 +182,49 @@ def _left(end: float) -> float:
 
 
 def _limit(connection: http.client.HTTPConnection, end: float) -> None:
-    """Give the socket the time that is left; each of its operations then ends by itself."""
+    """Give the socket the time that is left; sending a whole request then ends by itself."""
     remaining = _left(end)
     if connection.sock is not None:
         connection.sock.settimeout(remaining)
 
 
+class _InTime(io.RawIOBase):
+    """A socket's bytes until ``end``: each wait for some of them has only the time that is left.
+
+    By itself each has all of the socket's time, so that a few bytes now and then would keep a caller for ever.
+    """
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase, end: float) -> None:
+        self._sock, self._raw, self._end = sock, raw, end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left(self._end))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose lines and body are there by ``end``; raises TimeoutError from whatever reads it."""
+
+    def __init__(self, end: float, sock: socket.socket, **settings: Any) -> None:
+        super().__init__(sock, **settings)
+        self.fp: io.BufferedReader = io.BufferedReader(_InTime(sock, self.fp.detach(), end))
+
+
 def _read(connection: http.client.HTTPConnection, end: float) -> Response:
-    response = connection.getresponse()
+    connection.response_class = cast(type[http.client.HTTPResponse], partial(_Answer, end))
     blocks = []
-    while block := response.read(_BLOCK_BYTES):
-        blocks.append(block)
-        _limit(connection, end)
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
+    with connection.getresponse() as response:
+        while block := response.read(_BLOCK_BYTES):
+            blocks.append(block)
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Response(response.status, headers, b"".join(blocks))
 

@@ -88,7 +88,8 @@ class AsyncHttpTransport:
             self._session = self._open()
         # A body in memory is sent in pieces, between which other tasks run, only when it looks like a file.
         body = io.BytesIO(request.body) if request.body else None
-        headers = {**self._connection.headers, **request.headers}
+        # As http.client does by itself: tensors hardly get smaller, and of compressed JSON nothing here knows.
+        headers = {"accept-encoding": "identity", **self._connection.headers, **request.headers}
         path = self._connection.path + request.path
         async with self._session.request(request.method, path, data=body, headers=headers) as response:
             names = {name.lower(): value for name, value in response.headers.items()}

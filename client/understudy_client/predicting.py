@@ -45,7 +45,7 @@ def predict(
     call = Infer(
         question.model,
         question.version,
-        request_id=question.request_id or uuid.uuid4().hex,
+        request_id=_request_id(question),
         parameters=_checked(question.parameters, question.model),
     )
     description, remembered = yield from descriptions.get(call.model, call.version, deadline)
@@ -114,6 +114,25 @@ def _reread(call: Infer, descriptions: Descriptions, deadline: Deadline) -> Step
         return None
 
 
+def _request_id(question: Question) -> str:
+    """Return the caller's, or a new one; raises `InvalidRequest` for one that cannot be sent."""
+    given = question.request_id
+    if given is None or given == "":
+        return uuid.uuid4().hex
+    if not (isinstance(given, str) and _is_text(given)):
+        raise InvalidRequest(f"inference on {question.model!r}", f"the request id is {given!r}; expected text, as str")
+    return given
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether a string can be sent: half a pair of UTF-16 is no character of its own."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _checked(parameters: Parameters | None, model: str) -> Parameters:
     """Raise `InvalidRequest` for parameters that cannot be sent."""
     where = f"inference on {model!r}"
@@ -125,4 +144,8 @@ def _checked(parameters: Parameters | None, model: str) -> Parameters:
         if not isinstance(value, str | int | float | bool):
             kind = type(value).__name__
             raise InvalidRequest(where, f"the parameter {name!r} is {kind}; expected str, int, float or bool")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InvalidRequest(where, f"the parameter {name!r} is an integer of more than 64 bits")
+        if not (_is_text(name) and _is_text(str(value))):
+            raise InvalidRequest(where, f"the parameter {name!r}, or its value, is not valid Unicode")
     return dict(parameters or {})

@@ -152,8 +152,11 @@ def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return the headers with lower-case names, which gRPC demands and HTTP does not tell apart."""
     checked = {}
     for name, value in (headers or {}).items():
-        if not re.fullmatch(r"[0-9A-Za-z_.-]+", str(name)) or not re.fullmatch(r"[\x20-\x7e]*", str(value)):
-            raise InvalidSettings("headers", {name: value}, "names of letters, digits, '-', '_', '.', and ASCII values")
+        if not re.fullmatch(r"[0-9A-Za-z_.-]+", str(name)):
+            raise InvalidSettings("headers", {name: "…"}, "names of letters, digits, '-', '_', '.'")
+        # What it is may be a secret, such as a token that was read with the end of its line.
+        if not re.fullmatch(r"[\x20-\x7e]*", str(value)):
+            raise InvalidSettings("headers", {name: "…"}, "values of printable ASCII, without an end of line")
         checked[str(name).lower()] = str(value)
     return checked
 

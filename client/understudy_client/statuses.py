@@ -80,6 +80,9 @@ _DEAD = "is not healthy"
 # How gRPC begins what it says where no connection came about, as UNAVAILABLE, and where one broke under a call, as
 # UNAVAILABLE or UNKNOWN. grpcio 1.85 puts "Stream removed" before the causes, which others tell alone.
 _UNSENT = ("failed to connect", "connections to all backends failing", "errors resolving", "DNS resolution failed")
+# What it says, as UNIMPLEMENTED, where no Triton is behind the address: servers in Python, Java and Go of a call that
+# they do not have (those in C++ say nothing), and gRPC itself of an answer in HTTP, such as a proxy's 404.
+_NO_TRITON = ("Method not found", "unknown service", "unknown method", "Received http2 header with status")
 _CUT = ("Stream removed", "Socket closed", "recvmsg:", "Connection reset", "Broken pipe", "GOAWAY")
 
 
@@ -92,6 +95,8 @@ def grpc_error(status: str | None, where: str, detail: str) -> UnderstudyClientE
         return ConnectionLost(where, detail)
     if name == "UNAVAILABLE":
         return ServerUnavailable(where, detail, sent=not detail.startswith(_UNSENT))
+    if name == "UNIMPLEMENTED" and (not detail or detail.startswith(_NO_TRITON)):
+        return ServerError(where, f"what answers there is no Triton ({detail or 'it does not know the call'})")
     return _alive(GRPC_ERRORS.get(name, ServerError), detail)(where, detail)
 
 

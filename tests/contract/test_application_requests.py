@@ -1,6 +1,7 @@
 """What the HTTP API in client/examples cannot read of a request is refused in one sentence, whatever the bytes are."""
 
 import json
+import re
 import struct
 from contextlib import suppress
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from examples.fastapi_app import create_app
-from examples.fastapi_app.bodies import NPY, parse
+from examples.fastapi_app.bodies import JSON, NPY, parse
 from examples.fastapi_app.problems import Refusal
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +80,15 @@ def test_any_header_makes_an_array_or_is_refused(descr: str, shape: list[str]) -
         array = parse(NPY, npy(HEADER % (descr, "".join(shape)), 16))
         assert isinstance(array, np.ndarray)
         assert array.nbytes == 16
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1E+999", f"{'9' * 400}.5"], ids=lambda text: text[:7])
+def test_a_number_that_would_become_infinite_is_a_malformed_body(number: str) -> None:
+    with pytest.raises(
+        Refusal, match=rf"The body is no JSON \({re.escape(number[:7])}.*is more than a number here may be\)"
+    ):
+        parse(JSON, bytearray(f'{{"inputs": [[{number}, 1]]}}'.encode()))
+    assert parse(JSON, bytearray(b'{"inputs": [[1e308, -0.5, 1e-999]]}')) == [[1e308, -0.5, 0.0]]
 
 
 @pytest.mark.parametrize("deadline", ["0", "-1", "soon", "1e3", "9" * 400, "9" * 5_000], ids=lambda text: text[:5])

@@ -104,12 +104,28 @@ def _babble(sock: socket.socket) -> None:
     sock.sendall(b"220 mail.example ready\r\n")
 
 
-def _drip(sock: socket.socket) -> None:
-    _request(sock)
-    sock.sendall(_answer(b"", length=10_000_000))
-    while True:
-        sock.sendall(b" " * 70_000)
-        time.sleep(0.05)
+def _drip(head: bytes, piece: bytes) -> Talk:
+    """Answer with a head, and with a piece again and again: with large ones, or with less than is read at once."""
+
+    def drip(sock: socket.socket) -> None:
+        _request(sock)
+        sock.sendall(head)
+        for _ in range(100):
+            sock.sendall(piece)
+            time.sleep(0.05)
+
+    return drip
+
+
+_LONG = _answer(b"", length=10_000_000)
+_DRIPS = {
+    "large pieces": _drip(_LONG, b" " * 70_000),
+    "small pieces": _drip(_LONG, b" " * 100),
+    "headers": _drip(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+    "one line": _drip(b"HTTP/1.1 200 OK\r\nx: ", b"y"),
+    "chunks": _drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "until closed": _drip(b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+}
 
 
 def _ask(url: str, **settings: Any) -> list[str]:
@@ -131,7 +147,13 @@ asking = pytest.mark.parametrize("ask", [_ask, _ask_async], ids=["blocking", "as
 @asking
 @pytest.mark.parametrize(
     ("talk", "error"),
-    [(_silently, DeadlineExceeded), (_drip, DeadlineExceeded), (_drop, ConnectionLost), (_break_off, ConnectionLost)],
+    [
+        (_silently, DeadlineExceeded),
+        *((drip, DeadlineExceeded) for drip in _DRIPS.values()),
+        (_drop, ConnectionLost),
+        (_break_off, ConnectionLost),
+    ],
+    ids=["silence", *_DRIPS, "dropped", "broken off"],
 )
 def test_a_server_that_misbehaves_ends_in_time_with_its_error(
     ask: Callable[..., list[str]], talk: Talk, error: type[UnderstudyClientError]

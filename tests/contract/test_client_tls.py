@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -136,6 +139,33 @@ def test_certificates_that_fit_let_a_call_through(
 ) -> None:
     for _ in range(2):
         assert names(address, ssl=True, root_certificates=server.authority, **own) == ["m"]
+
+
+@pytest.mark.parametrize("names", [_names, _async_names], ids=["blocking", "asyncio"])
+def test_who_names_no_roots_trusts_the_systems(
+    address: tuple[str, Any], names: Any, server: Files, own: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
+    assert names(address, ssl=True, **own) == ["m"]
+
+
+def test_roots_that_grpc_is_told_of_come_before_the_systems(
+    grpc_url: str, server: Files, caller: Files, own: dict[str, Path]
+) -> None:
+    """gRPC reads the variable once in a process."""
+    code = (
+        "import sys; from understudy_client import HybridClient\n"
+        "with HybridClient(sys.argv[1], ssl=True, private_key=sys.argv[2], certificate_chain=sys.argv[3]) as client:\n"
+        "    print(client.models()[0].name)"
+    )
+    told = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(server.authority), "SSL_CERT_FILE": str(caller.authority)}
+    arguments = [grpc_url, str(own["private_key"]), str(own["certificate_chain"])]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told}
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.stdout == "m\n", found.stderr
 
 
 @pytest.mark.parametrize("names", [_names, _async_names], ids=["blocking", "asyncio"])

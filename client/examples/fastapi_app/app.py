@@ -88,8 +88,9 @@ def _add_health(app: FastAPI, settings: Settings) -> None:
         client: AsyncHybridClient = request.app.state.client
         for model in settings.models:
             try:
+                description = await client.describe(model)
                 with suppress(InvalidRequest):  # it does not like zeros, and it took a model to say so
-                    await client.predict(_zeros(await client.describe(model)), model=model)
+                    await client.predict(_zeros(description), model=model)
             except UnderstudyClientError as error:
                 _LOG.warning("not ready: %s", error)
                 sentence = f"Model {model!r} does not answer ({type(error).__name__}); the log has the reason."

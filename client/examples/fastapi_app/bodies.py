@@ -78,7 +78,7 @@ def parse(kind: str, body: bytearray) -> object:
 
 def _inputs(body: bytearray) -> object:
     try:
-        content = json.loads(body, parse_constant=_no_number)
+        content = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except ValueError as error:
         raise _malformed(f"The body is no JSON ({error})") from error
     except RecursionError as error:
@@ -91,6 +91,14 @@ def _inputs(body: bytearray) -> object:
 
 def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    """Read a number as `json` does; raises ValueError for one so large that it would become infinite."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is more than a number here may be")
+    return number
 
 
 def _array(body: bytearray) -> np.ndarray[Any, Any]:

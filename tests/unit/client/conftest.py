@@ -1,4 +1,6 @@
+import multiprocessing
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,3 +28,24 @@ def fake(doubling: Callable[..., FakeModel]) -> FakeTransport:
     """Serve a hybrid `m` with its twins, and `plain`, which stands alone."""
     twins = [doubling("m_onnx"), doubling("m_original")]
     return FakeTransport(doubling("m", served_by="onnx"), *twins, doubling("plain"))
+
+
+@pytest.fixture
+def in_child() -> Callable[[Callable[[], Any]], Any]:
+    """Run work in a forked process, as multiprocessing does it by default, and return what it returns there."""
+    fork = multiprocessing.get_context("fork")
+
+    def run(work: Callable[[], Any]) -> Any:
+        here, there = fork.Pipe(duplex=False)
+        child = fork.Process(target=lambda: there.send(work()))
+        child.start()
+        there.close()
+        try:
+            assert here.poll(20), "the child says nothing"
+            return here.recv()
+        finally:
+            here.close()
+            child.kill()
+            child.join()
+
+    return run

@@ -202,7 +202,8 @@ def test_the_metrics_have_what_the_server_left_of_the_deadline(
         client.statistics(deadline_s=0.2)
 
 
-def test_metrics_that_drip_end_at_the_deadline(fake: FakeTransport) -> None:
+@pytest.mark.parametrize("size", [70_000, 100], ids=["large", "small"])
+def test_metrics_that_drip_end_at_the_deadline(fake: FakeTransport, size: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:
@@ -210,7 +211,7 @@ def test_metrics_that_drip_end_at_the_deadline(fake: FakeTransport) -> None:
             with sock, contextlib.suppress(OSError):
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
                 for _ in range(100):
-                    sock.sendall(b"#" * 70_000)
+                    sock.sendall(b"#" * size)
                     time.sleep(0.05)
 
         thread = threading.Thread(target=drip)

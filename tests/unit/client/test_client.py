@@ -112,3 +112,20 @@ def test_closing_ends_a_batch_whose_other_parts_wait_for_a_worker(doubling: Call
             answer.result()
     assert time.monotonic() - started < 5
     assert len(transport.requests) == 1
+
+
+def test_a_batch_is_split_in_a_forked_process_as_in_its_parent(
+    doubling: Callable[..., FakeModel], in_child: Callable[[Callable[[], Any]], Any]
+) -> None:
+    with HybridClient(model="m", transport=FakeTransport(doubling("m", max_batch_size=1)), timeout_s=5) as client:
+        ones = np.ones((4, 2), np.float32)
+
+        def ask() -> list[list[float]]:
+            answer: list[list[float]] = client.predict(ones).output.tolist()
+            return answer
+
+        assert ask() == in_child(ask) == [[2.0, 2.0]] * 4
+        # Another thread may hold it at the moment of the fork.
+        with client._lock:
+            assert in_child(ask) == [[2.0, 2.0]] * 4
+        assert ask() == [[2.0, 2.0]] * 4

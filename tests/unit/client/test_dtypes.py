@@ -44,6 +44,8 @@ def test_bf16_is_the_dtype_that_tritonclient_takes() -> None:
 
     assert np_to_triton_dtype(numpy_dtype("BF16")) == "BF16"
     assert to_array([1.5, -2.0], _spec("BF16"), "m").astype(np.float32).tolist() == [1.5, -2.0]
+    assert to_array([256, -1], _spec("BF16"), "m").astype(np.float32).tolist() == [256, -1]
+    assert to_array([256, 0.1], _spec("BF16"), "m").astype(np.float32).tolist() == [256, 0.10009765625]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,9 @@ def test_bf16_is_the_dtype_that_tritonclient_takes() -> None:
         ("FP16", [1, 2048]),
         ("FP32", [0.5, float("nan"), float("inf")]),
         ("FP64", [2**53, 2**53 + 2, -(2**60)]),
+        ("FP64", [2**53, 0.1, 2.0**70, float("-inf"), 2**63, -1]),
+        ("FP32", [16777216, 16777217.0, 0.1, 1e30, True]),
+        ("FP16", [0.1, 2048, 2049.0]),
         ("FP32", [[[1], [2]], [[3], [4]]]),
         ("FP32", []),
         ("INT64", []),
@@ -88,6 +93,14 @@ def test_floats_are_rounded_as_numpy_rounds_them(values: list[float]) -> None:
         ("FP32", [1e39]),
         ("FP32", [2**24 + 1]),
         ("FP64", [2**53 + 1]),
+        ("FP64", [2**53 + 1, 0.5]),
+        ("FP64", [[0.5, 1], [float("inf"), 2**53 + 1]]),
+        ("FP64", [2**63 + 1, -1]),
+        ("FP32", [16777217, 0.5]),
+        ("FP32", [float("nan"), -16777217]),
+        ("FP16", [0.5, 2049]),
+        ("BF16", [257]),
+        ("BF16", [0.5, 257]),
         ("FP64", [-(2**53) - 1]),
         ("INT64", [-(2**63) - 1]),
         ("UINT64", [2**64 - 1, -1]),

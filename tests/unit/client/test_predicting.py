@@ -135,6 +135,38 @@ def test_a_parameter_of_another_type_is_refused(fake: FakeTransport, client_of: 
         client_of(fake, model="m")(_rows(1), parameters={"tags": ["a"]})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("a", 2**63, "'a' is an integer of more than 64 bits"),
+        ("a", -(2**63) - 1, "'a' is an integer of more than 64 bits"),
+        ("a", "\ud800", "'a', or its value, is not valid Unicode"),
+        ("\ud800", 1, r"'\\ud800', or its value, is not valid Unicode"),
+    ],
+)
+def test_a_parameter_that_cannot_be_sent_is_refused(
+    fake: FakeTransport, client_of: Callable[..., Ask], name: str, value: object, words: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        client_of(fake, model="m")(_rows(1), parameters={name: value})
+    assert not fake.sent
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), True, 0.5, "ß"])
+def test_a_parameter_is_sent_as_it_is(fake: FakeTransport, client_of: Callable[..., Ask], value: object) -> None:
+    client_of(fake, model="m")(_rows(1), parameters={"a": value})
+    assert fake.requests[0].parameters["a"] == value
+
+
+@pytest.mark.parametrize("request_id", [5, 0, b"r", "\ud800"])
+def test_a_request_id_that_cannot_be_sent_is_refused(
+    fake: FakeTransport, client_of: Callable[..., Ask], request_id: object
+) -> None:
+    with pytest.raises(InvalidRequest, match=r"the request id is .*; expected text"):
+        client_of(fake, model="m")(_rows(1), request_id=request_id)
+    assert not fake.sent
+
+
 def test_only_wanted_outputs_are_asked_for(client_of: Callable[..., Ask], doubling: Callable[..., FakeModel]) -> None:
     two = {"y": ("FP32", [-1, 2]), "z": ("FP32", [-1, 2])}
     model = doubling("m", outputs=two, answer=lambda inputs: {"y": inputs["x"], "z": inputs["x"]}, served_by="original")

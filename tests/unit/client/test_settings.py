@@ -52,6 +52,13 @@ def test_header_names_are_lower_case_and_checked() -> None:
             connection(None, "grpc", headers=headers)
 
 
+def test_a_header_that_cannot_be_used_is_named_and_its_value_kept_secret() -> None:
+    for headers in ({"authorization": "Bearer SECRET\n"}, {"authoriz ation": "Bearer SECRET"}):
+        with pytest.raises(InvalidSettings, match=r"headers=\{'authoriz.*expected") as caught:
+            connection(None, "grpc", headers=headers)
+        assert "SECRET" not in f"{caught.value} {caught.value.args}"
+
+
 def test_certificates_are_files_and_need_ssl(tmp_path: Path) -> None:
     file = tmp_path / "file.pem"
     file.write_text("")

@@ -50,6 +50,28 @@ def test_what_grpc_does_not_know_is_an_error_of_the_server() -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "Method not found!",
+        "Method not found: inference.GRPCInferenceService/ModelMetadata",
+        "unknown service inference.GRPCInferenceService",
+        "Received http2 header with status: 404",
+    ],
+)
+def test_a_server_that_is_no_triton_is_not_the_callers_mistake(words: str) -> None:
+    error = grpc_error("StatusCode.UNIMPLEMENTED", "here", words)
+    assert type(error) is ServerError
+    assert "what answers there is no Triton" in str(error)
+    assert words in str(error)
+
+
+def test_what_triton_does_not_support_is_a_wrong_request() -> None:
+    words = "explicit model load / unload is not allowed if polling is enabled"
+    assert type(grpc_error("StatusCode.UNIMPLEMENTED", "here", words)) is InvalidRequest
+
+
+@pytest.mark.parametrize(
     ("words", "sent"),
     [
         ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", False),
