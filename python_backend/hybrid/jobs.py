@@ -104,7 +104,7 @@ class Job:
             wishes = self.batch.wishes
             left_s = self.deadline - now
             self._budget_s = left_s * wishes.primary_budget_s / wishes.deadline_s
-            if self._waited_long(now) and left_s - self._budget_s < self._router.quickest_s(other(wishes.prefer)):
+            if self._waited_long(now) and left_s - self._budget_s < self._router.pace.quickest_s(other(wishes.prefer)):
                 self._budget_s = left_s
             self.expires = now + self._budget_s
 
@@ -116,7 +116,7 @@ class Job:
         left_s = self.deadline - now
         prefer = self.batch.wishes.prefer
         twin = prefer if cause is None else other(prefer)
-        return left_s <= 0 or (self._waited_long(now) and left_s < self._router.quickest_s(twin))
+        return left_s <= 0 or (self._waited_long(now) and left_s < self._router.pace.quickest_s(twin))
 
     def _waited_long(self, now: float) -> bool:
         # A short deadline alone is no reason to give up: a call may turn out quicker than the last ones.
@@ -131,9 +131,10 @@ class Job:
         return cause.kind in _NOT_ASKED and self._router.admits(self.batch.wishes.prefer)
 
     def skip_primary(self) -> TwinFailed | None:
-        """Do not ask the primary: too many calls to it are late already. Gives why the fallback is to be asked."""
-        cause = TwinFailed(self.batch.wishes.prefer, "late calls to it have not returned", "crowded")
-        return cause if self.turn() else None
+        """Keep no thread at the primary, to which too many calls are late. Gives why the fallback is to be asked."""
+        if self._router.spares(self.batch.wishes.prefer):
+            return self.run()
+        return self._router.crowded(self.batch.wishes.prefer) if self.turn() else None
 
     def run(self) -> TwinFailed | None:
         """Ask the primary. Gives why the fallback is to be asked, None where it is not or somebody has turned to it."""

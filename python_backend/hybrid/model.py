@@ -89,6 +89,7 @@ class TritonPythonModel:
             self._tally,
             aside=lambda task: threading.Thread(target=task, daemon=True).start(),
             when_gone=self._pool.abandon,
+            when_well=self._pool.forgive,
         )
         self._room = Room(self._settings.max_pending, self._settings.max_pending_bytes)
         self._shadow = self._shadow_of(directory, config["name"], twins)

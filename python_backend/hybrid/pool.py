@@ -143,6 +143,12 @@ class Pool:
         if any([job.abandon(twin, now) for job in waiting]):
             self._alarm.set()
 
+    def forgive(self, twin: str) -> None:
+        """This twin is well again: calls of before that hang say nothing of it, while there are threads to lose."""
+        with self._lock:
+            if len(self._lost) <= self._size:
+                self._lost.update({worker: "" for worker, keeper in self._lost.items() if keeper == twin})
+
     def drain(self, timeout_s: float) -> None:
         """Wait until all is answered, then end the threads; what is left after the timeout is answered by an error."""
         end = time.monotonic() + timeout_s

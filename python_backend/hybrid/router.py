@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import statistics
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -17,6 +15,7 @@ from .breaker import Breaker, State, Ticket, Tickets, undecided
 from .copies import Aside, Copies
 from .errors import BothFailed, RowsRefused, TwinFailed
 from .guard import broken_output
+from .pace import Pace
 from .preference import TWINS, other
 from .rows import SomeRowsRefused, left_to_ask, mixed, put_together, refused_rows
 from .settings import Settings
@@ -24,9 +23,6 @@ from .tally import Tally
 
 # Asks one twin for one batch. Raises TwinFailed.
 Ask = Callable[[str, Batch], Answer]
-# How many of a twin's last answers tell how fast it is now.
-_PACE_OF = 16
-_NEARLY = 0.9  # of a twin's time: a tenth may go by until a thread is free
 
 
 class Router:
@@ -34,7 +30,7 @@ class Router:
 
     `aside` runs a task beside the callers' way; with it, whether an ill twin is well again, be it asked first or not,
     is found out by a copy of a request, which the other twin answers meanwhile. `when_gone` hears of a twin that Triton
-    cannot ask any more.
+    cannot ask any more, `when_well` of one that has answered such a copy.
     """
 
     def __init__(
@@ -47,6 +43,7 @@ class Router:
         *,
         aside: Aside | None = None,
         when_gone: Callable[[str], None] = lambda _twin: None,
+        when_well: Callable[[str], None] = lambda _twin: None,
     ) -> None:
         self._settings = settings
         self._ask = ask
@@ -57,8 +54,9 @@ class Router:
         }
         self._copies = None if aside is None else Copies(clock, aside)
         self._when_gone = when_gone
+        self._when_well = when_well
         self.quarantined: dict[str, str] = {}
-        self._took_s = {twin: deque[float](maxlen=_PACE_OF) for twin in TWINS}
+        self.pace = Pace()
         self._lock = threading.Lock()
         self._falling_back = 0
 
@@ -78,24 +76,15 @@ class Router:
         well = all(each.state is State.CLOSED for each in self.breakers.values())
         return well and not (self.quarantined or self._falling_back)
 
-    def quickest_s(self, twin: str) -> float:
-        """The time that the quickest of this twin's last answers took, its queue included; 0 where there is none."""
-        return min(tuple(self._took_s[twin]), default=0.0)
-
     def is_late(self, twin: str, took_s: float, wanted_s: float, *, first: bool) -> bool:
-        """Whether a twin without an answer for so long is to blame: where it had all that the model itself gives it.
-
-        Or half of what its caller wanted to give, who may have waited for a thread, and twice the median of its last
-        answers. `first`: it is not the one that is asked when the other has failed.
-        """
-        enough_s = max(wanted_s / 2, 2 * statistics.median(tuple(self._took_s[twin]) or (0.0,)))
-        return took_s >= min(enough_s, _NEARLY * self._settings.due_s(first=first))
+        """See Pace.is_late. `first`: it is not the one that is asked when the other has failed."""
+        return self.pace.is_late(twin, took_s, wanted_s, self._settings.due_s(first=first))
 
     def admits(self, twin: str) -> bool:
         """Whether this twin would be asked, be it for a probe."""
         if twin in self.quarantined or not self.breakers[twin].admits:
             return False
-        return not (self._is_spared(twin) and self._copies is not None and self._copies.is_out(twin))
+        return not (self.spares(twin) and self._copies is not None and self._copies.is_out(twin))
 
     def quarantine(self, twin: str, cause: str) -> None:
         """Ask this twin no more, as long as the hybrid is loaded. Its answers are worse than none."""
@@ -110,7 +99,7 @@ class Router:
         """
         twin = batch.wishes.prefer
         try:
-            answer = self._answer(twin, batch, tickets, is_spared=self._is_spared(twin))
+            answer = self._answer(twin, batch, tickets, is_spared=self.spares(twin))
         except TwinFailed:
             if not self._settings.fallback_enabled:
                 # Nobody else is asked, so nobody can tell whether it was the request.
@@ -118,7 +107,7 @@ class Router:
             raise
         bad = None if twin == "original" else refused_rows(self._settings, answer, batch)
         if bad is None:
-            if self._is_spared(other(twin)):
+            if self.spares(other(twin)):
                 self._find_out(other(twin), batch)
             return answer
         cause = self._refused(twin, bad)
@@ -182,6 +171,14 @@ class Router:
             tickets[twin].failed(cause.cause, late=True)
         return cause
 
+    def crowded(self, twin: str) -> TwinFailed:
+        """Note that late calls to a twin have not returned, too many for one more; gives the cause for the fallback."""
+        cause, breaker = TwinFailed(twin, "late calls to it have not returned", "crowded"), self.breakers[twin]
+        # Copies find out when it is well again.
+        if self._copies is not None and breaker.state is State.CLOSED and (ticket := breaker.admit()) is not None:
+            ticket.failed(cause.cause, gone=True)
+        return cause
+
     def _answer(self, twin: str, batch: Batch, tickets: Tickets, *, is_spared: bool) -> Answer:
         """What the twin says, as a whole an answer. Raises TwinFailed; that a twin is gone its breaker knows then."""
         if twin in self.quarantined:
@@ -197,7 +194,7 @@ class Router:
         tickets[twin] = ticket
         return self._asked(twin, batch, ticket)
 
-    def _is_spared(self, twin: str) -> bool:
+    def spares(self, twin: str) -> bool:
         """Whether this twin is ill, and nobody need wait to find out if it is well again: the other one is."""
         if self.breakers[twin].state is State.CLOSED or self._copies is None or not self._settings.fallback_enabled:
             return False
@@ -225,8 +222,11 @@ class Router:
             # Callers would not have waited for it.
             ticket.failed(f"no answer within {limit_s * 1e3:.0f} ms", late=True)
             return
-        # Rows may be bad for their caller's fault.
-        ticket.undecided() if bad is not None and twin == "onnx" else ticket.succeeded()
+        if bad is not None and twin == "onnx":
+            ticket.undecided()  # rows may be bad for their caller's fault
+        else:
+            ticket.succeeded()
+            self._when_well(twin)
 
     def _answers(self, twin: str, batch: Batch) -> bool:
         try:
@@ -253,7 +253,7 @@ class Router:
         finally:
             took_s = self._clock() - started
             self._tally.took(twin, took_s)
-        self._took_s[twin].append(took_s)
+        self.pace.add(twin, took_s)
         return answer
 
     def _selected(self, twin: str, reason: str, answered: int) -> None:

@@ -1,5 +1,6 @@
 """A twin dies, hangs, or goes away under load: every request is answered, and answered rightly."""
 
+import contextlib
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from .hybrid_net import Load, Net, Shape, until
+from .hybrid_net import Load, Net, Shape, series, until
 
 CLIENTS = 64
 
@@ -122,6 +123,31 @@ def test_a_twin_that_hangs_is_left_alone_and_asked_again_once_it_moves(triton):
         assert load.failures == []
         assert load.slowest_s < 8
     finally:
+        net.close()
+
+
+def test_a_twin_that_hung_for_good_is_asked_again_once_another_process_is_in_its_place(triton):
+    """The calls that hang keep half of the hybrid's threads, and it never gets them back."""
+    parameters = {"deadline_ms": "8000", "primary_budget_ms": "500", "max_concurrency": "4"}
+    net = Net(triton, "hung", Shape(parameters=parameters)).load()
+    hung = net.stubs("onnx")
+    try:
+        with Load(net, 8, small, pause_s=0.2) as load:
+            load.more(20, "onnx")
+            net.behave("onnx", sleep_s={"all": 3600.0})
+            load.more(20, "original")
+            until(triton, net.name, lambda found: found["ml_late_calls",] >= 2)
+            net.behave("onnx")
+            triton.control.reload(f"{net.name}_onnx")
+            # A copy of a request that hangs like the others keeps the next one back for a minute.
+            load.more(20, "onnx", timeout_s=100)
+            assert series(triton, net.name)["ml_late_calls",] >= 2
+            load.more(20, "onnx")
+        assert load.failures == []
+    finally:
+        for pid in hung:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         net.close()
 
 

@@ -56,8 +56,8 @@ def test_a_twin_that_hangs_is_to_blame_once_it_had_twice_what_it_needs(pool, set
 
 def test_a_twin_that_hangs_is_to_blame_once_the_time_that_the_model_gives_it_is_up(settings, twins, clock):
     router = Router(replace(settings, deadline_s=2.0, primary_budget_s=1.2), twins, clock)
-    router._took_s["onnx"].append(1.0)
-    router._took_s["original"].append(1.0)
+    router.pace.add("onnx", 1.0)
+    router.pace.add("original", 1.0)
     assert [router.is_late("onnx", took_s, 0.1, first=True) for took_s in (1.0, 1.1)] == [False, True]
     # What is left of the deadline may be less than it would have as the first one.
     assert [router.is_late("original", took_s, 0.1, first=False) for took_s in (1.0, 1.1)] == [False, True]
@@ -83,7 +83,7 @@ def test_a_call_that_fails_when_nobody_waits_for_it_counts_if_the_other_twin_can
     pool, settings, twins, original
 ):
     router, callers = Router(settings, twins, time.monotonic), Callers()
-    router._took_s["onnx"].append(1.0)
+    router.pace.add("onnx", 1.0)
 
     def refuses_late(batch, outputs):
         time.sleep(0.2)

@@ -208,6 +208,43 @@ def test_a_twin_that_keeps_half_of_the_threads_is_not_asked_again_until_they_ret
     assert one(callers.wait(4)[(9,)])[0].served_by == "onnx"
 
 
+def test_a_twin_that_is_well_again_is_asked_although_calls_to_it_hang_for_good(settings, twins):
+    """As where its process hung and was replaced by another one. How many threads may be lost is bounded."""
+    pool = Pool(2, Gather(8, 2), 1)
+    router = Router(
+        settings,
+        twins,
+        time.monotonic,
+        aside=lambda task: threading.Thread(target=task, daemon=True).start(),
+        when_well=pool.forgive,
+    )
+    callers, hangs, asked = Callers(), [], 0
+
+    def ask():
+        nonlocal asked
+        asked += 1
+        submit(pool, router, callers, batch_of(asked, primary_budget_s=0.1))
+        return one(callers.wait(asked)[(asked,)])[0].served_by
+
+    for lost in (1, 2, 3):
+        hangs.append(Slow())
+        twins.faults["onnx"] = hangs[-1]
+        assert [ask(), ask()] == ["original", "original"]
+        assert pool.lost == lost
+        twins.faults.clear()
+        end = time.monotonic() + (5 if lost < 3 else 2.5)
+        while (served_by := ask()) == "original" and time.monotonic() < end:
+            time.sleep(0.05)
+        assert served_by == ("onnx" if lost < 3 else "original"), f"{lost} calls hang"
+    for each in hangs:
+        each.go.set()
+    end = time.monotonic() + 5
+    while ask() == "original":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    pool.drain(5.0)
+
+
 def test_nobody_waits_for_a_twin_of_which_another_request_heard_that_it_is_gone(settings, twins):
     """As where its process is killed: every call that is under way would be told so after a second, one by one."""
     pool = Pool(4, Gather(8, 4), 2)

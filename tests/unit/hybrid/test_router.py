@@ -617,3 +617,29 @@ def test_credit_for_an_answer_is_given_once_it_has_been_handed_on(settings, twin
     router.handed_on(batch, tickets, 1)
     assert tally.drain() == {("ml_backend_selected", "onnx", "preferred"): 1}
     assert tickets["onnx"].told
+
+
+def test_a_twin_is_told_to_be_well_by_a_good_copy_alone(settings, twins, clock):
+    well, tasks = [], []
+    router = Router(settings, twins, clock, aside=tasks.append, when_well=well.append)
+    twins.faults["onnx"] = down
+    answer(router, batch_of(1))
+    for fault in (down, nan_where(1), lambda _batch, outputs: outputs):
+        twins.faults["onnx"] = fault
+        clock.now += 60
+        answer(router, batch_of(1))
+        assert well == []
+        tasks.pop()()
+    assert well == ["onnx"]
+    answer(router, batch_of(1))
+    assert well == ["onnx"], "a call that a caller waited for tells nothing of those that hang"
+
+
+def test_a_crowded_twin_is_left_to_copies_where_there_are_any(settings, twins, clock):
+    for aside, state in ((None, State.CLOSED), ([].append, State.OPEN)):
+        router = Router(settings, twins, clock, aside=aside)
+        assert router.crowded("onnx").kind == "crowded"
+        assert router.breakers["onnx"].state is state
+        router.crowded("onnx")
+        clock.now += 1.2
+        assert router.breakers["onnx"].admits, "the pause is not the longer for it"
