@@ -118,6 +118,11 @@ class Breaker:
         """Whether somebody who asks now is let through, as far as can be said before."""
         return self._state is State.CLOSED or self._clock() >= self._until
 
+    @property
+    def is_late(self) -> bool:
+        """Whether a call was late, by the twin's own fault, since the last success."""
+        return self._late_in_a_row > 0
+
     def admit(self) -> Ticket | None:
         """Leave to ask the twin, or None. Every ticket is owed a verdict; `cause` tells why there is none."""
         # A call that slips in just as another one opens the breaker does no harm: its verdict is old news by then.

@@ -26,7 +26,7 @@ _DRAIN_STEP_S = 0.02
 
 
 class Pool:
-    """`size` threads for jobs, and up to twice as many more in place of those that late twins keep.
+    """`size` threads for jobs, and up to three times as many more in place of those that late twins keep.
 
     No more than `most_fallbacks` of them ask a twin because the other one failed. `note` hears of what goes wrong here.
     """
@@ -146,7 +146,8 @@ class Pool:
     def forgive(self, twin: str) -> None:
         """This twin is well again: calls of before that hang say nothing of it, while there are threads to lose."""
         with self._lock:
-            if len(self._lost) <= self._size:
+            # One hang may keep more than `size`: threads that take over ask that twin too, until its breaker opens.
+            if 2 * len(self._lost) <= 3 * self._size:
                 self._lost.update({worker: "" for worker, keeper in self._lost.items() if keeper == twin})
 
     def drain(self, timeout_s: float) -> None:
@@ -244,7 +245,7 @@ class Pool:
         Gives False where too many are lost already, or the machine has no thread left to give.
         """
         # Only this thread adds to those that are lost.
-        extra = another_worker(self.finished, self._note) if len(self._lost) < 2 * self._size else None
+        extra = another_worker(self.finished, self._note) if len(self._lost) < 3 * self._size else None
         if extra is None:
             return False
         task = None

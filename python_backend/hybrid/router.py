@@ -174,9 +174,9 @@ class Router:
     def crowded(self, twin: str) -> TwinFailed:
         """Note that late calls to a twin have not returned, too many for one more; gives the cause for the fallback."""
         cause, breaker = TwinFailed(twin, "late calls to it have not returned", "crowded"), self.breakers[twin]
-        # Copies find out when it is well again.
-        if self._copies is not None and breaker.state is State.CLOSED and (ticket := breaker.admit()) is not None:
-            ticket.failed(cause.cause, gone=True)
+        # Copies find out when it is well again. Callers who gave it less than it takes open nothing.
+        if self._copies is not None and breaker.state is State.CLOSED and breaker.is_late and (mine := breaker.admit()):
+            mine.failed(cause.cause, gone=True)
         return cause
 
     def _answer(self, twin: str, batch: Batch, tickets: Tickets, *, is_spared: bool) -> Answer:

@@ -226,22 +226,50 @@ def test_a_twin_that_is_well_again_is_asked_although_calls_to_it_hang_for_good(s
         submit(pool, router, callers, batch_of(asked, primary_budget_s=0.1))
         return one(callers.wait(asked)[(asked,)])[0].served_by
 
-    for lost in (1, 2, 3):
+    for lost in (1, 2, 3, 4):
         hangs.append(Slow())
         twins.faults["onnx"] = hangs[-1]
         assert [ask(), ask()] == ["original", "original"]
         assert pool.lost == lost
         twins.faults.clear()
-        end = time.monotonic() + (5 if lost < 3 else 2.5)
+        end = time.monotonic() + (5 if lost < 4 else 2.5)
         while (served_by := ask()) == "original" and time.monotonic() < end:
             time.sleep(0.05)
-        assert served_by == ("onnx" if lost < 3 else "original"), f"{lost} calls hang"
+        assert served_by == ("onnx" if lost < 4 else "original"), f"{lost} calls hang"
     for each in hangs:
         each.go.set()
     end = time.monotonic() + 5
     while ask() == "original":
         assert time.monotonic() < end
         time.sleep(0.05)
+    pool.drain(5.0)
+
+
+def test_a_twin_is_asked_again_after_a_hang_that_kept_more_threads_than_there_are(settings, twins):
+    """The thread that takes the place of the first late one asks the twin as well: its breaker is closed yet."""
+    pool = Pool(4, Gather(8, 4), 2)
+    router = Router(
+        settings,
+        twins,
+        time.monotonic,
+        aside=lambda task: threading.Thread(target=task, daemon=True).start(),
+        when_well=pool.forgive,
+    )
+    callers = Callers()
+    hang = twins.faults["onnx"] = Slow()
+    for value, budget_s in enumerate((0.1, 1.0, 1.0, 1.0, 0.5)):
+        submit(pool, router, callers, batch_of(value, primary_budget_s=budget_s))
+    callers.wait(5)
+    assert pool.lost == 5
+    twins.faults.clear()
+    for value in range(5, 500):
+        submit(pool, router, callers, batch_of(value))
+        if one(callers.wait(value + 1)[(value,)])[0].served_by == "onnx":
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("it was not asked again")
+    hang.go.set()
     pool.drain(5.0)
 
 

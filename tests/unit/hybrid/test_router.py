@@ -635,11 +635,24 @@ def test_a_twin_is_told_to_be_well_by_a_good_copy_alone(settings, twins, clock):
     assert well == ["onnx"], "a call that a caller waited for tells nothing of those that hang"
 
 
-def test_a_crowded_twin_is_left_to_copies_where_there_are_any(settings, twins, clock):
-    for aside, state in ((None, State.CLOSED), ([].append, State.OPEN)):
-        router = Router(settings, twins, clock, aside=aside)
-        assert router.crowded("onnx").kind == "crowded"
-        assert router.breakers["onnx"].state is state
-        router.crowded("onnx")
-        clock.now += 1.2
-        assert router.breakers["onnx"].admits, "the pause is not the longer for it"
+@pytest.mark.parametrize(
+    ("aside", "verdicts", "state"),
+    [
+        ([].append, ["late"], State.OPEN),
+        (None, ["late"], State.CLOSED),
+        ([].append, [], State.CLOSED),
+        ([].append, ["late", "right"], State.CLOSED),
+    ],
+    ids=["late", "no copies", "callers in a hurry", "well again"],
+)
+def test_a_crowded_twin_that_is_to_blame_is_left_to_copies(settings, twins, clock, aside, verdicts, state):
+    router = Router(settings, twins, clock, aside=aside)
+    breaker = router.breakers["onnx"]
+    for verdict in verdicts:
+        ticket = breaker.admit()
+        ticket.succeeded() if verdict == "right" else ticket.failed("slow", late=True)
+    assert router.crowded("onnx").kind == "crowded"
+    assert breaker.state is state
+    router.crowded("onnx")
+    clock.now += 1.2
+    assert breaker.admits, "the pause is not the longer for it"
