@@ -104,7 +104,8 @@ class LiveTriton:
     def add(self, folder: Path, name: str | None = None) -> str:
         """Copy a model folder into the repository, under `name` or its own, and load it. Returns the name."""
         name = name or folder.name
-        shutil.copytree(folder, self.repository / name)
+        # It is there where Triton ended while the model was loaded, and the test runs once more.
+        shutil.copytree(folder, self.repository / name, dirs_exist_ok=True)
         self.control.load(name)
         return name
 

@@ -139,7 +139,8 @@ class Net:
         return f"PPid:\t{self.triton.server.pid}\n" in status
 
     def _write(self, model: str, shape: Shape, instances: int, *, hybrid: bool = False) -> None:
-        (self.triton.repository / model / "1").mkdir(parents=True)
+        # It is there where Triton ended while the net was loaded, and the test runs once more.
+        (self.triton.repository / model / "1").mkdir(parents=True, exist_ok=True)
         dims = list(shape.dims)
         lines = [
             f'name: "{model}"',
