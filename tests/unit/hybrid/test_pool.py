@@ -65,6 +65,15 @@ def router(settings, twins):
     return Router(settings, twins, time.monotonic)
 
 
+def router_with_copies(pool, settings, twins):
+    """As the hybrid makes it: copies of requests, in threads of their own, find out whether an ill twin is well."""
+
+    def aside(task):
+        threading.Thread(target=task, daemon=True).start()
+
+    return Router(settings, twins, time.monotonic, aside=aside, when_well=pool.forgive)
+
+
 def submit(pool, router, callers, *batches):
     pool.submit(Job(join(batches), router, callers, time.monotonic()))
 
@@ -211,13 +220,7 @@ def test_a_twin_that_keeps_half_of_the_threads_is_not_asked_again_until_they_ret
 def test_a_twin_that_is_well_again_is_asked_although_calls_to_it_hang_for_good(settings, twins):
     """As where its process hung and was replaced by another one. How many threads may be lost is bounded."""
     pool = Pool(2, Gather(8, 2), 1)
-    router = Router(
-        settings,
-        twins,
-        time.monotonic,
-        aside=lambda task: threading.Thread(target=task, daemon=True).start(),
-        when_well=pool.forgive,
-    )
+    router = router_with_copies(pool, settings, twins)
     callers, hangs, asked = Callers(), [], 0
 
     def ask():
@@ -248,13 +251,7 @@ def test_a_twin_that_is_well_again_is_asked_although_calls_to_it_hang_for_good(s
 def test_a_twin_is_asked_again_after_a_hang_that_kept_more_threads_than_there_are(settings, twins):
     """The thread that takes the place of the first late one asks the twin as well: its breaker is closed yet."""
     pool = Pool(4, Gather(8, 4), 2)
-    router = Router(
-        settings,
-        twins,
-        time.monotonic,
-        aside=lambda task: threading.Thread(target=task, daemon=True).start(),
-        when_well=pool.forgive,
-    )
+    router = router_with_copies(pool, settings, twins)
     callers = Callers()
     hang = twins.faults["onnx"] = Slow()
     for value, budget_s in enumerate((0.1, 1.0, 1.0, 1.0, 0.5)):
