@@ -184,7 +184,7 @@ def labelled(spec: ModelSpec, samples: Callable[[int], Batch], inputs: Sequence[
     With `inputs` the data is held to them: each there, with its dtype and shape, and nothing else but labels.
     """
     wanted = spec.accuracy
-    at_once = min(_ROWS, max(spec.serving.max_batch_size, 1))
+    at_once = min(_ROWS, spec.serving.most_rows)
     if not (wanted.file or wanted.generator):
         if wanted.metric not in ("", AGREEMENT):
             raise _labels_missing(spec)

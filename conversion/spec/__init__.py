@@ -191,8 +191,8 @@ class ModelSpec:
         """The batch sizes that parity is proved at: the spec's, else 1, 2, an odd one and the maximum."""
         if self.parity.batch_sizes:
             return self.parity.batch_sizes
-        largest = self.serving.max_batch_size
-        return tuple(sorted({size for size in (1, 2, 7, largest) if size <= max(largest, 1)} - {0}))
+        largest = self.serving.most_rows
+        return tuple(sorted({size for size in (1, 2, 7, largest) if size <= largest}))
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -213,5 +213,5 @@ class ModelSpec:
     @property
     def timed_sizes(self) -> tuple[int, ...]:
         """The batch sizes that candidates are timed at: the spec's, as far as the model is served with them."""
-        largest = max(self.serving.max_batch_size, 1)
+        largest = self.serving.most_rows
         return tuple(sorted({min(size, largest) for size in self.search.batch_sizes}))

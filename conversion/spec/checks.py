@@ -126,11 +126,11 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
             raise WrongValue(path, key, f"between {low:g} and {high:g}", value)
-    if serving.max_joined_rows > max(serving.max_batch_size, 1):
+    if serving.max_joined_rows > serving.most_rows:
         expected = f"at most max_batch_size {serving.max_batch_size}, as the twins refuse a call of more rows"
         raise WrongValue(path, "serving.max_joined_rows", expected, serving.max_joined_rows)
     for size in parity.batch_sizes:
-        if not 1 <= size <= max(serving.max_batch_size, 1):
+        if not 1 <= size <= serving.most_rows:
             raise WrongValue(
                 path, "parity.batch_sizes", f"sizes from 1 to max_batch_size {serving.max_batch_size}", size
             )

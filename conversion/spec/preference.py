@@ -47,7 +47,7 @@ def preference(spec: ModelSpec, ratios: Mapping[int, float]) -> Ranges:
     alone. Sizes above `max_batch_size` are left out.
     """
     prefer = spec.serving.prefer
-    largest = max(spec.serving.max_batch_size, 1)
+    largest = spec.serving.most_rows
     if isinstance(prefer, dict):
         return _merged(_named(prefer), largest)
     return _merged(_measured(ratios) if prefer == "auto" else [(1, prefer)], largest)

@@ -176,7 +176,7 @@ def _with_tuned(spec: ModelSpec) -> ModelSpec:
         split_rows=split,
         hybrid_instances=serving.hybrid_instances or tuned.hybrid_instances,
         # It may have been tuned for larger batches.
-        max_joined_rows=serving.max_joined_rows or min(tuned.max_joined_rows, max(serving.max_batch_size, 1)),
+        max_joined_rows=serving.max_joined_rows or min(tuned.max_joined_rows, serving.most_rows),
         max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
     )
     return replace(spec, serving=filled)

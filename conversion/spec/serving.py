@@ -95,3 +95,8 @@ class ServingSpec:
     gpu: GpuSpec = GpuSpec()
     shadow: ShadowSpec = ShadowSpec()
     tuned: TunedSpec = TunedSpec()
+
+    @property
+    def most_rows(self) -> int:
+        """The rows that a call may have: `max_batch_size`, or 1 where there is no batch dimension."""
+        return max(self.max_batch_size, 1)
