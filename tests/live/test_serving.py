@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -334,21 +334,18 @@ def test_a_link_to_nothing_in_the_repository_ends_no_start_and_no_control(reposi
 def test_the_command_line_serves_loads_unloads_and_stops_once(repository: Path, tmp_path: Path) -> None:
     state = tmp_path / "server.json"
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "serving", *arguments, "--state", str(state)]
+    def said(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+
+    def command_of(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "serving", *arguments, "--state", str(state)]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return said(command_of(*arguments))
 
     def run_unread(*arguments: str) -> tuple[int, str]:
         """With a standard output that nobody reads: the exit code, and what it says."""
-        command = shlex.join([sys.executable, "-m", "serving", *arguments, "--state", str(state)])
-        ran = subprocess.run(
-            ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ran = said(["bash", "-c", f"{shlex.join(command_of(*arguments))} | true; exit ${{PIPESTATUS[0]}}"])
         return ran.returncode, ran.stderr
 
     serve = [sys.executable, "-m", "serving", "serve", "--repository", str(repository), "--state", str(state)]
