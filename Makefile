@@ -115,7 +115,7 @@ test: setup ## all tests: unit, contract, and on a real Triton (several files at
 	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
-test-unit: $(VENV)/.installed ## the tests that need no server: a minute or two
+test-unit: $(VENV)/.installed ## the tests that need no server: four to five minutes on two cores
 	$(PY) -m pytest --numprocesses $(WORKERS) tests/unit tests/contract
 
 .PHONY: chaos
