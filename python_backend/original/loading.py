@@ -60,8 +60,10 @@ def load(directory: Path, device: Device) -> OriginalModel:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Let the garbage collector rest. TensorFlow's import makes more than 300,000 objects to keep, and it looks at all of
-    them again each time that their number has grown by a quarter: a sixth of the time that the import takes.
+    """Let the garbage collector rest: a sixth of the time that the import of TensorFlow takes.
+
+    That makes more than 300,000 objects to keep, all of which it looks at again each time that their number has grown
+    by a quarter.
     """
     collects = gc.isenabled()
     gc.disable()
