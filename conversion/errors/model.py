@@ -146,7 +146,8 @@ class ParityBroken(ConversionError):
             "tolerance is of that order, widen it by [parity] atol"
             + (
                 "; it holds at the sizes of the samples: let the model compute the same at every size, or refuse with "
-                "an error a size that no caller sends, or give that dimension as a number in [[inputs]]"
+                "an error a size that no caller sends, or give in [[inputs]] that dimension as a number, and one name "
+                "to dimensions that are always of one size"
                 if by_size
                 else ""
             )

@@ -47,8 +47,8 @@ def refusing_branches(inputs: int) -> Any:
     """A context in which tracing raises BranchBaked where Python takes a number out of the values of the inputs.
 
     A trace keeps what was done for its own inputs. Numbers out of their shapes alone are left to parity, which varies
-    sizes; those out of weights never change; those that PyTorch's own layers take are known to exporters. `inputs`
-    counts the inputs. PyTorch's tracer has no public way to ask where a value is from.
+    sizes, one against another too; those out of weights never change; those that PyTorch's own layers take are known to
+    exporters. `inputs` counts the inputs. PyTorch's tracer has no public way to ask where a value is from.
     """
     import torch
     from torch.overrides import TorchFunctionMode

@@ -26,7 +26,8 @@ def other_sizes(subject: Subject, sample: Batch) -> list[Batch]:
 
     All of them at 1, which many a model treats apart. Those in which the samples of parity are all alike, as the spec's
     own are as a rule, also at an odd half, at half and at twice the size, one row of that: a size may have to be a
-    multiple of something, and others take another way through the model.
+    multiple of something, and others take another way through the model. Several are also tried at sizes of which no
+    two are the same, since the samples may be as long in one as in another, and each alone at twice its size.
     """
     own = sizes_of(subject.inputs, sample)
     dynamic = {name: size for name, size in own.items() if size and not (subject.batched and name == BATCH)}
@@ -36,13 +37,16 @@ def other_sizes(subject: Subject, sample: Batch) -> list[Batch]:
         {name: max(1, size // 2) for name, size in alike.items()},
         dict.fromkeys(dynamic, 1),
         *({name: 1} for name in _alone(subject.inputs, list(dynamic))),
+        *_apart(dynamic),
     ]
     changed = [sizes for sizes in tried if own | sizes != own]
     found = [resized(subject.inputs, sample, sizes) for n, sizes in enumerate(changed) if sizes not in changed[:n]]
-    twice = {name: 2 * size for name, size in alike.items()}
-    if twice and _bearable(subject, twice):
-        row = {name: array[:1] for name, array in sample.items()} if subject.batched else sample
-        found.append(resized(subject.inputs, row, twice))
+    row = {name: array[:1] for name, array in sample.items()} if subject.batched else sample
+    doubled = [alike, *({name: size} for name, size in dynamic.items() if len(dynamic) > 1)]
+    for number, sizes in enumerate(doubled):
+        twice = {name: 2 * size for name, size in sizes.items()}
+        if twice and sizes not in doubled[:number] and _bearable(subject, twice):
+            found.append(resized(subject.inputs, row, twice))
     return found
 
 
@@ -101,6 +105,19 @@ def _alone(inputs: tuple[Facts, ...], dynamic: list[str]) -> list[str]:
     """Those of several dimensions that are 1 alone as well: not where an input without one would be joined to it."""
     shapes = [fact.shape for fact in inputs if set(fact.shape) & set(dynamic)]
     return [name for name in dynamic if len(dynamic) > 1 and all(name in shape for shape in shapes)]
+
+
+def _apart(dynamic: dict[str, int]) -> list[dict[str, int]]:
+    """Sizes of several dimensions that all differ, rising and falling: a model may ask which one is larger.
+
+    None is larger than the samples' where those leave room: a table may end there. None is 1, which would be joined to
+    any other.
+    """
+    if len(dynamic) < 2:
+        return []
+    least = max(2, min(dynamic.values()) - len(dynamic) + 1)
+    sizes = range(least, least + len(dynamic))
+    return [dict(zip(dynamic, order, strict=True)) for order in (sizes, reversed(sizes))]
 
 
 def _bearable(subject: Subject, sizes: dict[str, int]) -> bool:

@@ -3,17 +3,30 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from conversion.errors import ArtefactError
 from conversion.interface import Facts
 from conversion.proof.sizes import other_sizes, resized, sizes_of
 from conversion.proof.stress import stress_cases
+from conversion.search.candidates import Candidate, Trial
+from conversion.search.gates import Gates
 from conversion.spec import ParitySpec
 from python_backend.original.bundle import Tensor
 
 from ..classifier import classifier
 
+ATTENTION = """
+<ir_version: 9, opset_import: ["" : 18]>
+net (float[batch, queries] q, float[batch, keys] k) => (float[batch] y)
+<int64[1] one = {1}>
+{
+  a = ReduceSum<keepdims=0>(q, one)
+  b = ReduceSum<keepdims=0>(k, one)
+  y = Add(a, b)
+}
+"""
 FACTS = (Facts("x", "float32", ("batch", "time", 3)), Facts("length", "int64", ("batch", "time")))
 
 
@@ -76,14 +89,88 @@ def test_each_of_several_dimensions_is_one_alone_as_well(subject):
         inputs=(Facts("image", "float32", ("batch", "height", "width")),),
         make=lambda rows, number: {"image": np.ones((rows, 6 + number, 8 + number), np.float32)},
     )
-    assert [batch["image"].shape for batch in other_sizes(made, image)] == [(2, 1, 1), (2, 1, 8), (2, 6, 1)]
+    shapes = [batch["image"].shape for batch in other_sizes(made, image)]
+    assert shapes[:3] == [(2, 1, 1), (2, 1, 8), (2, 6, 1)]
 
 
 def test_but_not_where_another_input_would_be_joined_to_it(subject):
     """Those may have to be of one size under two names: a size of 1 would be stretched to the other's."""
     facts = (Facts("x", "float32", ("batch", "time", 3)), Facts("length", "int64", ("batch", "length_1")))
     made = replace(described(subject, [6, 7, 8]), inputs=facts)
-    assert times(other_sizes(made, pair(2, 6))) == [(2, 1)]
+    found = other_sizes(made, pair(2, 6))
+    assert [batch for batch in found if 1 in (batch["x"].shape[1], batch["length"].shape[1])] == found[:1]
+
+
+@pytest.mark.parametrize(
+    ("size", "others"),
+    [
+        (7, [(2, 6, 7), (2, 7, 6), (1, 14, 7), (1, 7, 14)]),
+        (2, [(2, 2, 3), (2, 3, 2), (1, 4, 2), (1, 2, 4)]),
+        (1, [(2, 2, 3), (2, 3, 2), (1, 2, 1), (1, 1, 2)]),
+    ],
+)
+def test_several_dimensions_are_tried_at_sizes_that_differ_either_way(subject, size, others):
+    found = other_sizes(attention(subject, size), queries_and_keys(2, size, size))
+    assert [batch["q"].shape + batch["k"].shape[1:] for batch in found][-4:] == others
+
+
+def test_however_far_apart_they_are_none_grows_by_it_but_alone(subject):
+    found = other_sizes(attention(subject, 7), queries_and_keys(2, 7, 3000))
+    assert [batch["q"].shape + batch["k"].shape[1:] for batch in found][-4:] == [
+        (2, 6, 7),
+        (2, 7, 6),
+        (1, 14, 3000),
+        (1, 7, 6000),
+    ]
+
+
+def attention(subject, size, change=None):
+    """A subject with two inputs that each have a dynamic dimension of their own, as long in all samples."""
+    made = subject(onnx.parser.parse_model(ATTENTION), change, parity=ParitySpec(stress=False))
+    facts = (Facts("q", "float32", ("batch", "queries")), Facts("k", "float32", ("batch", "keys")))
+    return replace(made, inputs=facts, make=lambda rows, number: queries_and_keys(rows, size + number, size + number))
+
+
+def queries_and_keys(rows, queries, keys):
+    return {"q": np.ones((rows, queries), np.float32), "k": np.ones((rows, keys), np.float32)}
+
+
+def test_a_twin_that_is_right_only_where_two_sizes_are_the_same_is_refused(subject, tmp_path):
+    """What an exporter keeps of `if q.shape[1] == k.shape[1]`, which it asks while it traces."""
+
+    def branches(arrays, answer):
+        return {"y": answer["y"] * np.float32(1 if arrays["q"].shape[1] == arrays["k"].shape[1] else 2)}
+
+    made = attention(subject, 7, branches)
+    cases = [*made.cases(), *stress_cases(made)[0]]
+    trial = Gates(made, cases, None, tmp_path / "gates").admit(Trial(Candidate("torchscript")), made.model.graph)
+    assert trial.fate == "parity"
+    assert trial.reason.startswith("output 'y' at other sizes: q[2, 6], k[2, 7]: ")
+
+
+def test_so_is_it_where_each_size_has_to_be_a_multiple_of_something(subject):
+    def windows(arrays, answer):
+        if any(array.shape[1] % 7 for array in arrays.values()):
+            raise ArtefactError("no whole number of windows")
+        return answer
+
+    cases, _ = stress_cases(attention(subject, 7, windows))
+    assert [(case.inputs["q"].shape[1], case.inputs["k"].shape[1]) for case in cases] == [(14, 7), (7, 14)]
+
+
+def test_sizes_that_have_to_be_the_same_under_two_names_cost_a_twin_nothing(subject, tmp_path):
+    def joins(arrays, answer):
+        if arrays["q"].shape[1] != arrays["k"].shape[1]:
+            raise ArtefactError("sizes differ")
+        return answer
+
+    made = attention(subject, 7, joins)
+    stressed, unfit = stress_cases(made)
+    trial = Gates(made, [*made.cases(), *stressed], None, tmp_path / "gates").admit(
+        Trial(Candidate("torchscript")), made.model.graph
+    )
+    assert trial.alive
+    assert len(unfit) == 4
 
 
 def test_a_batch_can_be_cut_or_begun_again():
