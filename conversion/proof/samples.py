@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from ..interface import BATCH, Facts
 from ..spec import ModelSpec
 from .arrays import check_arrays
 
-__all__ = ["Batch", "batch_maker", "item_maker"]
+__all__ = ["LEAST_ROWS", "Batch", "batch_maker", "item_maker"]
 
 Batch = dict[str, NDArray[Any]]
 
 # Sizes for dynamic dimensions that the spec says nothing of: short, odd, and longer than a typical kernel.
 _SIZES = (7, 16, 33)
+# So many rows parity sees, where the samples have them: a few may be right by luck.
+LEAST_ROWS = 30
 # Row counts are varied as well as contents: one pool of real rows is drawn from at another offset for each batch size.
 _POOL = 64
 # The number of a batch that parity does not use.
@@ -36,11 +39,11 @@ def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int]
     """
     if not (spec.samples.file or spec.samples.generator):
         return lambda rows, number: _generate(spec, inputs, rows, number)
-    rows = min(_POOL, max(spec.batch_sizes))
+    if not spec.serving.max_batch_size:
+        return _whole_samples(spec, inputs)
+    rows = min(_POOL, max(*spec.batch_sizes, LEAST_ROWS))
     arrays = _from_file(spec) if spec.samples.file else _from_function(spec, rows, spec.samples.seed)
     _check(spec, arrays, inputs)
-    if not spec.serving.max_batch_size:
-        return lambda _rows, _number: arrays
 
     def take(count: int, number: int) -> Batch:
         return {
@@ -71,6 +74,19 @@ def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batc
         return _generate(spec, inputs, rows, _OTHER)
 
     return items
+
+
+def _whole_samples(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int], Batch]:
+    """The same without a batch dimension: a file is one sample, and a generator gives one for each number."""
+
+    @cache
+    def sample(number: int) -> Batch:
+        arrays = _from_file(spec) if spec.samples.file else _from_function(spec, 1, spec.samples.seed + number)
+        _check(spec, arrays, inputs)
+        return arrays
+
+    sample(0)
+    return lambda _rows, number: sample(0 if spec.samples.file else number)
 
 
 def _from_file(spec: ModelSpec) -> Batch:

@@ -96,7 +96,7 @@ def _alike(subject: Subject, dynamic: dict[str, int]) -> dict[str, int]:
     """Those of the dimensions in which the samples of parity all have one size."""
     if not dynamic:
         return {}
-    numbers = range(len(subject.spec.batch_sizes) if subject.batched else 2)
+    numbers = range(max(2, len(subject.spec.batch_sizes)))
     seen = [sizes_of(subject.inputs, subject.make(1, number)) for number in numbers]
     return {name: size for name, size in dynamic.items() if {sizes[name] for sizes in seen} == {size}}
 

@@ -42,7 +42,7 @@ def stress_cases(subject: Subject) -> tuple[list[Case], list[Unfit]]:
     Other sizes of dynamic dimensions are tried even where the spec wants no stress.
     """
     cases, unfit = [], []
-    sample = subject.make(_ROWS if subject.batched else 1, 0)
+    sample = subject.make(min(_ROWS, subject.spec.serving.most_rows), 0)
     for stress, batch in _kinds(subject, sample):
         try:
             case = Case(batch, subject.run(batch), stress)

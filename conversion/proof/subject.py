@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -22,12 +23,16 @@ from ..spec import ModelSpec, ParitySpec, ToleranceSpec
 from ..targets import TARGETS, Target
 from .parity import Case, compare, require_providers
 from .rows_apart import rows_apart
-from .samples import Batch, batch_maker
+from .samples import LEAST_ROWS, Batch, batch_maker
 
 __all__ = ["Subject", "load_subject"]
 
 
 _MIXED_ROWS = 7
+# Every candidate answers what parity is proved on too, and it is all held in memory: rows beyond the batch sizes get no
+# more than that of the original's time, and of bytes.
+_FURTHER_S = 3.0
+_FURTHER_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -86,18 +91,35 @@ class Subject:
             raise ArtefactError(f"{self.spec.name}: on {shapes}, {error}") from error
 
     def cases(self) -> list[Case]:
-        """What parity is proved on, at each batch size.
+        """What parity is proved on: at each batch size, and further batches of the largest where those are few rows.
 
         Raises ArtefactError, AnswersWaver, AnswersNotFinite, RowsMixed.
         """
         sizes = self.spec.batch_sizes if self.batched else (1, 1)
         batches = [self.make(size, number) for number, size in enumerate(sizes)]
         cases = [Case(batch, self.run(batch)) for batch in batches]
+        # With what is asked again at once: an original that is slow at that has no time left.
+        end = time.monotonic() + _FURTHER_S
         self._refuse_wavering(cases[0])
+        cases += self._further(cases, sizes, end)
         self._refuse_non_finite(cases)
         if self.batched:
             self._refuse_mixed_rows(cases)
         return cases
+
+    def _further(self, cases: Sequence[Case], sizes: Sequence[int], end: float) -> list[Case]:
+        """More batches, until enough rows were seen, the samples begin again, or it takes too long or too much."""
+        found: list[Case] = []
+        seen, size, taken = sum(sizes), max(sizes), 0
+        while seen < LEAST_ROWS and taken < _FURTHER_BYTES and time.monotonic() < end:
+            # Samples of a file are taken from the row of that number on.
+            batch = self.make(size, seen)
+            if any(_same(batch, case.inputs) for case in (*cases, *found)):
+                break
+            found.append(Case(batch, self.run(batch)))
+            taken += sum(array.nbytes for part in (batch, found[-1].expected) for array in part.values())
+            seen += size
+        return found
 
     @property
     def _own_limit(self) -> ToleranceSpec:
@@ -152,6 +174,10 @@ class Subject:
                 if comparison.failure:
                     found = f"changes in row {row} with the other rows of its batch ({comparison.failure})"
                     raise RowsMixed(comparison.output, found)
+
+
+def _same(batch: Batch, other: Batch) -> bool:
+    return all(np.array_equal(array, other[name]) for name, array in batch.items())
 
 
 def load_subject(spec: ModelSpec, work: Path) -> Subject:

@@ -97,6 +97,30 @@ def test_a_generator_is_called_with_count_and_seed(spec, tmp_path):
     assert make(1, 0)["x"][0, 0, 0] == 5
 
 
+def test_without_batching_a_generator_gives_another_sample_for_each_number_and_a_file_has_one(spec, tmp_path):
+    (tmp_path / "gen.py").write_text(
+        "import numpy as np\ndef make(count, seed):\n    return {'x': np.full((count, 2, 3), seed, np.float32)}\n"
+    )
+    np.savez(tmp_path / "s.npz", x=np.ones((1, 2, 3), np.float32))
+    alone = replace(spec, serving=replace(spec.serving, max_batch_size=0))
+    make = batch_maker(replace(alone, samples=SamplesSpec(generator="gen.py:make", seed=4)), [X])
+    assert [make(1, number)["x"].tolist() for number in (0, 3)] == [[[[n] * 3] * 2] for n in (4, 7)]
+    make = batch_maker(replace(alone, samples=SamplesSpec(file="s.npz")), [X])
+    assert np.array_equal(make(1, 0)["x"], make(1, 3)["x"])
+
+
+def test_a_generator_gives_thirty_rows_however_small_batches_are(spec, tmp_path):
+    (tmp_path / "gen.py").write_text(
+        "import numpy as np\ndef make(count, seed):\n    return {'x': np.zeros((count, 2, 3), np.float32)"
+        " + np.arange(count, dtype=np.float32)[:, None, None]}\n"
+    )
+    single = replace(
+        spec, serving=replace(spec.serving, max_batch_size=1), samples=SamplesSpec(generator="gen.py:make")
+    )
+    make = batch_maker(single, [X])
+    assert len({make(1, number)["x"][0, 0, 0] for number in range(40)}) == 30
+
+
 def test_a_generator_that_raises_is_named_with_its_reason(spec, tmp_path):
     (tmp_path / "bad.py").write_text("def make(count, seed):\n    raise OSError('no such disk')\n")
     with pytest.raises(ArtefactError, match=r"samples\.generator 'bad\.py:make': OSError: no such disk"):

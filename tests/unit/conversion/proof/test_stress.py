@@ -6,6 +6,7 @@ from conversion.errors import ArtefactError
 from conversion.interface import Facts
 from conversion.proof.stress import stress_cases, stress_tolerance
 from conversion.spec import ToleranceSpec
+from conversion.spec.serving import ServingSpec
 
 from ..classifier import SIZE, classifier
 
@@ -23,6 +24,11 @@ def test_zeros_tiny_large_and_noise_are_tried(subject):
     assert np.abs(made["large"]).max() > 100
     assert made["noise"].std() > 0.5
     assert all(array.dtype == np.float32 and array.shape == (2, *SIZE) for array in made.values())
+
+
+def test_no_more_rows_are_tried_than_are_served(subject):
+    made = subject(classifier(), serving=ServingSpec(max_batch_size=1))
+    assert {case.rows for case in stress_cases(made)[0]} == {1}
 
 
 def test_stress_stays_within_the_range_that_the_spec_gives(subject):
