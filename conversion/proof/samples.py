@@ -70,7 +70,8 @@ def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batc
             return arrays
         if spec.samples.file:
             arrays = _from_file(spec)
-            return {fact.name: arrays[fact.name][:rows] for fact in inputs}
+            # The last ones, for the same reason: those begin at the first.
+            return {fact.name: arrays[fact.name][-rows:] for fact in inputs}
         return _generate(spec, inputs, rows, _OTHER)
 
     return items

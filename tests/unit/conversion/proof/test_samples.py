@@ -5,7 +5,7 @@ import pytest
 
 from conversion.errors import ArtefactError
 from conversion.interface import Facts
-from conversion.proof.samples import batch_maker
+from conversion.proof.samples import batch_maker, item_maker
 from conversion.spec import SamplesSpec
 
 X = Facts("x", "float32", ("batch", "time", 3))
@@ -77,6 +77,15 @@ def test_samples_that_do_not_fit_are_refused(spec, tmp_path, arrays, sentence):
     np.savez(tmp_path / "s.npz", **arrays)
     with pytest.raises(ArtefactError, match=sentence):
         batch_maker(replace(spec, samples=SamplesSpec(file="s.npz")), [X])
+
+
+@pytest.mark.parametrize(("rows", "first", "count"), [(250, 50, 200), (40, 0, 40)])
+def test_agreement_is_measured_on_the_last_rows_of_a_file(spec, tmp_path, rows, first, count):
+    """From the first ones the ranges of eight-bit twins are computed."""
+    np.savez(tmp_path / "s.npz", x=np.arange(rows, dtype=np.float32)[:, None, None].repeat(3, 2))
+    filed = replace(spec, samples=SamplesSpec(file="s.npz"))
+    items = item_maker(filed, [X])(200)["x"][:, 0, 0]
+    assert (items.min(), len(set(items.tolist()))) == (first, count)
 
 
 def test_a_missing_or_broken_file_is_named(spec, tmp_path):
