@@ -17,6 +17,7 @@ from .shared import (
     add_command,
     fail,
     folders,
+    note,
     progress,
     show,
     with_build,
@@ -49,6 +50,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         name = folder.resolve().name
         try:
             spec = read_spec(folder)
+            if not spec.serving.max_batch_size and (others := [size for size in arguments.batch_sizes if size != 1]):
+                note(f"{spec.name} has no batch dimension: it is measured at 1, not at {', '.join(map(str, others))}")
             entries[spec.name] = bench(
                 spec,
                 Repository(arguments.repository.resolve()),

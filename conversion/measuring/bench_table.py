@@ -28,7 +28,10 @@ def bench(
     profile: str,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure the served release of `spec`; gives its entry of bench.json. Raises a subclass of ConversionError."""
+    """Measure the served release of `spec`; gives its entry of bench.json. Raises a subclass of ConversionError.
+
+    Without a batch dimension there is one size, whatever `sizes` says: a call is one sample.
+    """
     version = repository.served(spec.name)
     if version is None:
         raise NothingServed(repository.root, spec.name)
@@ -38,7 +41,7 @@ def bench(
     more = {
         "original": repository.release_folder(spec.name, "original", version),
         "twin": repository.release_folder(spec.name, "onnx", version) / "model.onnx",
-        "sizes": tuple(sizes) or spec.timed_sizes,
+        "sizes": tuple(sizes) if sizes and spec.serving.max_batch_size else spec.timed_sizes,
         "profile": profile,
         **proved,
     }

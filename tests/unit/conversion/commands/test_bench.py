@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.toml").write_text('[source]\npath = "net.keras"\n')
 
-    def run(error, of="b"):
+    def run(error, of="b", more=()):
         def measured(spec, *_, **__):
             if spec.name in of:
                 raise error
@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch, capsys):
 
         monkeypatch.setattr(bench, "bench", measured)
         where = ["--output", str(tmp_path / "bench.json"), "--repository", str(tmp_path / "repository"), "--quiet"]
-        code = main(["bench", *(str(tmp_path / name) for name in "abc"), *where])
+        code = main(["bench", *(str(tmp_path / name) for name in "abc"), *where, *more])
         told = capsys.readouterr()
         return code, told.out, told.err
 
@@ -47,6 +47,13 @@ def test_one_that_fails_hides_no_other(run, tmp_path):
     assert [line.split(":")[0] for line in told.splitlines()[1:]] == ["a", "c"]
     code, _, messages = run(PermissionError(13, "Permission denied", "bundle"))
     assert (code, messages) == (1, "error: b was not measured: bundle: Permission denied\n")
+
+
+def test_who_names_batch_sizes_is_told_where_a_model_has_none(run, tmp_path):
+    (tmp_path / "c" / "model.toml").write_text('[source]\npath = "net.keras"\n[serving]\nmax_batch_size = 0\n')
+    _, _, messages = run(None, of="", more=["--batch-sizes", "1", "10", "100"])
+    assert messages == "note: c has no batch dimension: it is measured at 1, not at 10, 100\n"
+    assert run(None, of="", more=["--batch-sizes", "1"])[2] == ""
 
 
 def test_what_was_measured_before_an_interruption_is_kept(run, tmp_path):

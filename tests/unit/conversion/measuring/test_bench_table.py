@@ -1,8 +1,13 @@
-"""What `bench` prints of where the twin ran."""
+"""What `bench` measures, and what it prints of where the twin ran."""
+
+import json
+from dataclasses import replace
 
 import pytest
 
-from conversion.measuring.bench_table import table
+from conversion.errors import MeasuringFailed
+from conversion.measuring import bench_table
+from conversion.measuring.bench_table import bench, table
 
 
 def entry(**more):
@@ -34,3 +39,35 @@ def entry(**more):
 )
 def test_the_provider_in_use_is_shown_with_what_others_took(more, told):
     assert told in table({"net": entry(**more)})
+
+
+class Served:
+    """A repository with one release, whose folders are all one."""
+
+    def __init__(self, folder):
+        self.root = folder
+
+    def served(self, _name):
+        return 1
+
+    def release_folder(self, *_):
+        return self.root
+
+
+@pytest.mark.parametrize(
+    ("most", "named", "measured"),
+    [(32, (1, 100), (1, 100)), (32, (), (1, 10, 32)), (0, (1, 10, 100), (1,)), (0, (), (1,))],
+)
+def test_batch_sizes_are_those_named_where_there_is_a_batch(spec, tmp_path, monkeypatch, most, named, measured):
+    (tmp_path / "evidence.json").write_text(json.dumps({"search": {"chosen": "tf2onnx"}, "graph": {"operators": {}}}))
+    tasks = []
+
+    def run_worker(task, *_):
+        tasks.append(task)
+        raise MeasuringFailed("twin", 1, "")
+
+    monkeypatch.setattr(bench_table, "run_worker", run_worker)
+    limited = replace(spec, serving=replace(spec.serving, max_batch_size=most))
+    with pytest.raises(MeasuringFailed):
+        bench(limited, Served(tmp_path), build_folder=tmp_path, sizes=named, profile="cpu", report=print)
+    assert tasks[0].more["sizes"] == measured
