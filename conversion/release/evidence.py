@@ -15,6 +15,7 @@ from typing import Any
 from python_backend.limits import available_cores
 
 from ..errors import PublishError
+from ..proof.stress import stress_tolerance
 from ..spec import ModelSpec, ToleranceSpec
 from ..spec.preference import at_best, in_words, preference
 from ..targets import TARGETS
@@ -183,6 +184,7 @@ def _parity(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
     tolerance = spec.parity.tolerance(built["chosen"]["precision"])
     return {
         **asdict(tolerance),
+        "stress": asdict(stress_tolerance(tolerance)),
         "batch_sizes": sorted({c["rows"] for c in comparisons}),
         "worst": built["chosen"]["parity"],
         "comparisons": comparisons,

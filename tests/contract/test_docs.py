@@ -75,7 +75,7 @@ def test_every_key_of_the_evidence_is_described(tmp_path):
     usual = Arrangement(2, 1, True, 32)
     serving = Settled(usual, "measured", figures=(Figures(usual, 1, MET, 1, (1, 1), ""),))
     evidence = make_evidence(model, built, "", {}, tmp_path, serving=serving.facts())
-    told = {*evidence, *evidence["serving"], *evidence["serving"]["arrangements"][0]}
+    told = {*evidence, *evidence["parity"], *evidence["serving"], *evidence["serving"]["arrangements"][0]}
     for key in told:
         assert f"`{key}" in text
 

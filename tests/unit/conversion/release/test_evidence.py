@@ -1,10 +1,12 @@
-"""What the evidence says of the machine."""
+"""What the evidence says of the proof, and of the machine."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
-from conversion.release.evidence import machine
+from conversion.release.evidence import machine, make_evidence, tolerance_of
+from conversion.spec import ParitySpec, ToleranceSpec
 
 CARD = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\nBus Location: \t 0000:00:06.0\n"
 
@@ -34,3 +36,26 @@ def _on_one_core():
 def test_the_cores_that_may_be_used_are_told_beside_those_of_the_machine():
     told = machine()
     assert (told["cores"], told["usable_cores"]) == (os.cpu_count(), 1)
+
+
+@pytest.fixture
+def proved(tmp_path):
+    """The evidence of a twin of that precision."""
+
+    def make(spec, precision="fp32", comparisons=()):
+        built = {key: [] for key in ("inputs", "outputs", "trials", "unfit")}
+        built |= {"graph": {}, "parity": {"comparisons": list(comparisons)}, "seconds": 1.0, "accuracy": None}
+        built |= {"memory": {}, "chosen": {"name": "", "precision": precision, "parity": {}}}
+        built |= {"original": {}, "timings": {}}
+        return make_evidence(spec, built, "", {}, tmp_path, serving={})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("precision", "usual", "stressed"), [("fp32", ToleranceSpec(), 1e-5), ("int8", ParitySpec().int8, 0.1)]
+)
+def test_what_stress_is_held_to_is_told_beside_what_samples_are(proved, spec, precision, usual, stressed):
+    told = proved(spec, precision)
+    assert tolerance_of(told) == usual
+    assert ToleranceSpec(**told["parity"]["stress"]) == replace(usual, of_largest=stressed)

@@ -162,6 +162,14 @@ def test_what_is_missing_or_special_is_said(make, told):
     assert told in shown(make())
 
 
+def test_what_stress_is_held_to_is_said_where_it_is_something_else():
+    evidence = releases.winning()
+    told = "Under stress and in other sizes than the samples' that is 0.0001 + 0.001 · |original| + 1e-05 · the largest"
+    assert told in " ".join(shown(evidence).split())
+    evidence["parity"]["stress"] = {key: evidence["parity"][key] for key in ("atol", "rtol", "of_largest")}
+    assert "Under stress" not in shown(evidence)
+
+
 def test_the_worst_cases_are_shown_and_the_others_can_be_opened():
     html = release_report(releases.many_outputs())
     before, _, opened = html.partition("All comparisons, the worst first")
