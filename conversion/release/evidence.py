@@ -180,13 +180,13 @@ def _search(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parity(spec: ModelSpec, built: Mapping[str, Any]) -> dict[str, Any]:
-    comparisons = built["parity"]["comparisons"]
     tolerance = spec.parity.tolerance(built["chosen"]["precision"])
     return {
         **asdict(tolerance),
         "stress": asdict(stress_tolerance(tolerance)),
-        "batch_sizes": sorted({c["rows"] for c in comparisons}),
+        # Stress has rows of its own, and without a batch what is first in a shape is no number of rows.
+        "batch_sizes": sorted(set(spec.batch_sizes)) if spec.serving.max_batch_size else [],
         "worst": built["chosen"]["parity"],
-        "comparisons": comparisons,
+        "comparisons": built["parity"]["comparisons"],
         "unfit": built["unfit"],
     }

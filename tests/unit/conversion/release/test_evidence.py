@@ -59,3 +59,13 @@ def test_what_stress_is_held_to_is_told_beside_what_samples_are(proved, spec, pr
     told = proved(spec, precision)
     assert tolerance_of(told) == usual
     assert ToleranceSpec(**told["parity"]["stress"]) == replace(usual, of_largest=stressed)
+
+
+@pytest.mark.parametrize(
+    ("most", "wanted", "told"), [(32, (), [1, 2, 7, 32]), (32, (4, 1), [1, 4]), (1, (), [1]), (0, (), [])]
+)
+def test_batch_sizes_are_those_of_samples_and_not_of_stress(proved, spec, most, wanted, told):
+    serving = replace(spec.serving, max_batch_size=most)
+    sized = replace(spec, serving=serving, parity=ParitySpec(batch_sizes=wanted))
+    stressed = {"case": "zeros: x[3, 9]", "rows": 3, "output": "y"}
+    assert proved(sized, comparisons=[stressed])["parity"]["batch_sizes"] == told

@@ -268,6 +268,7 @@ def unbatched():
     evidence["search"] |= {"batch_sizes": [1]}
     evidence["search"]["candidates"][0]["accuracy"] = None
     evidence["parity"]["comparisons"][0] |= {"max_abs": None, "max_rel": None, "worst": None}
+    evidence["parity"]["batch_sizes"] = []
     evidence["parity"]["unfit"] = [{"stress": "zeros", "reason": "the original itself fails there"}]
     del evidence["prefer"], evidence["target"], evidence["serving"]
     del evidence["parity"]["of_largest"], evidence["parity"]["stress"]

@@ -150,6 +150,8 @@ def test_a_fate_of_a_later_search_is_shown_after_the_known_ones():
         (releases.search_off, "The search was off"),
         (releases.unbatched, "Not measured: accuracy takes a model that is served in batches."),
         (releases.unbatched, "The stress “zeros” was left out: the original itself fails there."),
+        (releases.unbatched, "Compared on whole samples."),
+        (releases.winning, "Compared at 1, 2, 7, 32 rows."),
         (releases.untimed, "Not measured."),
         (releases.mixed, "Asked first: original up to 8 rows, onnx from 9 on."),
         (releases.winning, "The twin is served with 2 instances of 1 thread, batching on, as model.toml says."),
