@@ -35,8 +35,9 @@ _OTHER = 1000
 def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int], Batch]:
     """A function of (rows, number) that gives batch `number` with that many rows; other numbers, other contents.
 
-    Raises ArtefactError where the spec's samples do not fit the inputs.
+    Raises ArtefactError where the spec's samples, or the dimensions that it names, do not fit the inputs.
     """
+    _check_dimensions(spec, inputs)
     if not (spec.samples.file or spec.samples.generator):
         return lambda rows, number: _generate(spec, inputs, rows, number)
     if not spec.serving.max_batch_size:
@@ -111,7 +112,25 @@ def _from_function(spec: ModelSpec, count: int, seed: int) -> Batch:
 
 
 def _check(spec: ModelSpec, arrays: Batch, inputs: Sequence[Facts]) -> None:
-    check_arrays(spec, f"samples '{spec.samples.file or spec.samples.generator}'", arrays, inputs)
+    what = f"samples '{spec.samples.file or spec.samples.generator}'"
+    check_arrays(spec, what, arrays, inputs)
+    rows = {fact.name: len(arrays[fact.name]) for fact in inputs if spec.serving.max_batch_size}
+    if len(set(rows.values())) > 1:
+        told = ", ".join(f"'{name}' {count}" for name, count in rows.items())
+        raise ArtefactError(
+            f"{spec.name}: {what} must have as many rows of each input, one for each sample; found {told}"
+        )
+
+
+def _check_dimensions(spec: ModelSpec, inputs: Sequence[Facts]) -> None:
+    """Here, since what the artefact tells of its inputs has no names before it is loaded."""
+    named = {size for fact in inputs for size in fact.shape if isinstance(size, str)}
+    known = sorted(named - {BATCH} if spec.serving.max_batch_size else named)
+    if unknown := sorted(spec.samples.dims.keys() - set(known)):
+        raise ArtefactError(
+            f"{spec.name}: samples.dims names '{unknown[0]}', which is no dynamic dimension of the inputs; "
+            f"there {'are ' + ', '.join(known) if known else 'is none'}"
+        )
 
 
 def _generate(spec: ModelSpec, inputs: Sequence[Facts], rows: int, number: int) -> Batch:

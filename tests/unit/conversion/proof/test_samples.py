@@ -79,6 +79,31 @@ def test_samples_that_do_not_fit_are_refused(spec, tmp_path, arrays, sentence):
         batch_maker(replace(spec, samples=SamplesSpec(file="s.npz")), [X])
 
 
+def test_inputs_of_unequal_numbers_of_rows_are_refused_as_no_row_belongs_to_another(spec, tmp_path):
+    np.savez(tmp_path / "s.npz", x=np.zeros((6, 2, 3), np.float32), z=np.zeros((4, 3), np.float32))
+    inputs = [X, Facts("z", "float32", ("batch", 3))]
+    filed = replace(spec, samples=SamplesSpec(file="s.npz"))
+    sentence = "samples 's.npz' must have as many rows of each input, one for each sample; found 'x' 6, 'z' 4"
+    with pytest.raises(ArtefactError, match=sentence):
+        batch_maker(filed, inputs)
+    alone = replace(filed, serving=replace(spec.serving, max_batch_size=0))
+    assert batch_maker(alone, inputs)(1, 0)["x"].shape == (6, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "name", "told"),
+    [
+        ([X, Facts("z", "float32", ("batch", "z_1"))], "length", "there are time, z_1$"),
+        ([X], "batch", "there are time$"),
+        ([Facts("x", "float32", ("batch", 3))], "time", "there is none$"),
+    ],
+)
+def test_sizes_of_a_dimension_that_no_input_has_are_refused(spec, inputs, name, told):
+    sized = replace(spec, samples=SamplesSpec(dims={name: (128,)}))
+    with pytest.raises(ArtefactError, match=f"names '{name}', which is no dynamic dimension of the inputs; {told}"):
+        batch_maker(sized, inputs)
+
+
 @pytest.mark.parametrize(("rows", "first", "count"), [(250, 50, 200), (40, 0, 40)])
 def test_agreement_is_measured_on_the_last_rows_of_a_file(spec, tmp_path, rows, first, count):
     """From the first ones the ranges of eight-bit twins are computed."""
