@@ -12,7 +12,7 @@ from ..dtypes import DTYPES
 from ..errors import KeyMissing, UnsupportedDtype, WrongValue
 from ..profiles import PROFILES
 from ..targets import TARGETS, known_targets
-from . import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec, SourceSpec
+from . import EXPORTERS, LEVELS, PRECISIONS, TWINS, ModelSpec, SourceSpec
 from .preference import batch_range
 from .sampling import check_samples
 from .serving import ACCELERATORS, GPU_PRECISIONS
@@ -210,7 +210,7 @@ def _check_search(spec: ModelSpec, path: Path) -> None:
 def _check_accuracy(spec: ModelSpec, path: Path) -> None:
     if spec.accuracy.file and spec.accuracy.generator:
         raise WrongValue(path, "accuracy.generator", "left out where accuracy.file is given", spec.accuracy.generator)
-    if not spec.serving.max_batch_size and spec.accuracy != AccuracySpec():
+    if not spec.serving.max_batch_size and spec.accuracy.stated:
         raise WrongValue(path, "accuracy", "left out for a model without rows (max_batch_size = 0)", "a table")
     metric = spec.accuracy.metric
     if metric not in ("", "agreement", "top1") and ":" not in metric:
