@@ -107,7 +107,7 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
     serving, parity = spec.serving, spec.parity
     bounds: dict[str, tuple[float, float, float]] = {
         "serving.max_batch_size": (serving.max_batch_size, 0, 1 << 16),
-        "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds, 0, 10_000_000),
+        "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds or 0, 0, 10_000_000),
         "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
         "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),

@@ -14,10 +14,13 @@ from typing import Any
 from ..errors import KeyMissing, SpecMissing, SpecUnreadable, UnknownKey, WrongValue
 from . import ModelSpec
 from .checks import check
+from .serving import ServingSpec, TunedSpec
 
 __all__ = ["SPEC_FILE", "SUFFIXES", "read_spec"]
 
 SPEC_FILE = "model.toml"
+# What [serving.tuned] has of the keys of [serving].
+_TUNED = {f.name for f in fields(TunedSpec)} & {f.name for f in fields(ServingSpec)}
 # Fields that no file says.
 _NO_KEYS = {"folder", "stated"}
 # What the name of an artefact tells of its format.
@@ -170,22 +173,25 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
 
 
 def _with_tuned(spec: ModelSpec) -> ModelSpec:
-    """Fill in what was tuned, where [serving] leaves it open."""
-    serving = spec.serving
+    """Fill in what was tuned, where [serving] leaves it open; where that changes nothing, nothing was tuned."""
+    serving, unsaid = spec.serving, ServingSpec()
     tuned = serving.tuned
     if not tuned.instances:
         return spec
-    batching = tuned.dynamic_batching if serving.dynamic_batching is None else serving.dynamic_batching
-    split = tuned.split_rows if serving.split_rows is None else serving.split_rows
-    filled = replace(
-        serving,
-        instances=serving.instances or tuned.instances,
-        threads=serving.threads or tuned.threads,
-        dynamic_batching=batching,
-        split_rows=split,
-        hybrid_instances=serving.hybrid_instances or tuned.hybrid_instances,
-        # It may have been tuned for larger batches.
-        max_joined_rows=serving.max_joined_rows or min(tuned.max_joined_rows, serving.most_rows),
-        max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
-    )
-    return replace(spec, serving=filled)
+    found = {name: getattr(tuned, name) for name in _TUNED}
+    # It may have been tuned for larger batches.
+    found["max_joined_rows"] = min(tuned.max_joined_rows, serving.most_rows)
+    if serving.dynamic_batching not in (None, tuned.dynamic_batching):
+        # How many rows are joined, and how long is waited for them, was tuned for who joined them.
+        del found["max_joined_rows"], found["max_queue_delay_microseconds"]
+    found = {name: value for name, value in found.items() if getattr(serving, name) == getattr(unsaid, name)}
+    alone = {
+        "max_joined_rows": serving.most_rows if serving.dynamic_batching else 1,
+        "max_queue_delay_microseconds": 0,
+        "split_rows": False,
+        "hybrid_instances": 1,
+    }
+    # Where [serving] says the rest, that is how it is served without what was tuned.
+    if found.items() <= alone.items():
+        return replace(spec, serving=replace(serving, tuned=TunedSpec()))
+    return replace(spec, serving=replace(serving, **found))
