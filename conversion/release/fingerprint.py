@@ -20,7 +20,9 @@ from ..spec import ModelSpec
 __all__ = ["fingerprint", "fingerprint_of_built", "sha256_file", "sha256_folder", "versions"]
 
 _HOME = Path(__file__).parents[2]
-_CODE = (_HOME / "conversion", _HOME / "python_backend" / "original", _HOME / "python_backend" / "hybrid")
+# What makes and proves a release, what is copied into it, and what its report is drawn with: twins are run by the code
+# of the stand-in, and its pure modules fill in config.pbtxt.
+_CODE = (_HOME / "conversion", _HOME / "python_backend", _HOME / "pages")
 # What it says is in the spec, where comments and order do not count.
 _SPEC_FILE = "model.toml"
 # Where packages lie that a version tells apart.
@@ -103,7 +105,7 @@ def _facts(spec: ModelSpec, files: Mapping[str, Path]) -> dict[str, Any]:
         # A generator or factory may import its neighbours and read what lies beside it: all of it counts.
         "folder": _hashes(spec.folder, (path for path in _files(spec) if path.resolve() not in hashed)),
         "modules": _hashes(_HOME, (path for module in _modules(spec) for path in _unversioned(module))),
-        "code": _hashes(_HOME, (path for folder in _CODE for path in folder.rglob("*.py"))),
+        "code": _hashes(_HOME, (path for folder in _CODE for path in _below(folder))),
         "versions": versions(spec),
     }
 
@@ -141,11 +143,13 @@ def _files(spec: ModelSpec) -> set[Path]:
     """The files that the spec names, wherever they lie, and those below the model's folder."""
     named = [place for place in _callables(spec) if place.endswith(".py")]
     named += [place for place in (spec.samples.file, spec.accuracy.file) if place]
-    found = {spec.folder / place for place in named}
-    for directory, folders, names in os.walk(spec.folder):
+    return {*(spec.folder / place for place in named), *_below(spec.folder)} - {spec.folder / _SPEC_FILE}
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for directory, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not _left_out(name)]
-        found.update(Path(directory, name) for name in names if not _left_out(name))
-    return found - {spec.folder / _SPEC_FILE}
+        yield from (Path(directory, name) for name in names if not _left_out(name))
 
 
 def _left_out(name: str) -> bool:

@@ -74,6 +74,24 @@ def test_weights_are_read_once(home, monkeypatch):
     assert read.count("net.keras") == 1
 
 
+def test_all_code_that_makes_proves_and_draws_a_release_counts(home, monkeypatch):
+    read, real = set(), module.sha256_file
+    monkeypatch.setattr(module, "sha256_file", lambda path: read.add(path) or real(path))
+    fingerprint(home)
+    files = {path.relative_to(module._HOME).as_posix() for path in read if path.is_relative_to(module._HOME)}
+    assert files >= {
+        "conversion/proof/parity.py",
+        "conversion/report/templates/release.html",
+        "pages/drawing.py",
+        "pages/templates/style.css",
+        "python_backend/hybrid/router.py",
+        "python_backend/limits.py",
+        "python_backend/onnxruntime/padding.py",
+        "python_backend/original/loading.py",
+    }
+    assert not any("__pycache__" in file for file in files)
+
+
 def built(spec, copies, before, **content):
     """The fingerprint of what was built of copies with this content."""
     for name, text in content.items():
