@@ -60,7 +60,7 @@ class Search:
 
     def run(self) -> tuple[Trial, dict[int, Timing]]:
         """The winner, and the original's times in the last race. Raises ExportFailed, Unsupported, ParityBroken, …"""
-        floats = GraphMaker(self._subject, self._gates, self._report).make(self.trials)
+        floats = GraphMaker(self._subject, self._gates, self._report, self._in_time).make(self.trials)
         if not floats:
             self._raise_nearest()
         finalists = self._quick_race(floats)
