@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from python_backend.original.bundle import SOURCE
+
 from .arrangements.settling import Machine, Settled, settle
 from .errors import PreflightFailed, PublishError, RepositoryUnwritable
 from .interface import facts_of
@@ -20,7 +22,7 @@ from .preflight.examine import Candidate, Verdict, examine, published
 from .publishing.live import FindLive, Live
 from .publishing.repository import Repository
 from .release.evidence import EVIDENCE, make_evidence, read_evidence
-from .release.fingerprint import fingerprint, sha256_folder
+from .release.fingerprint import fingerprint, fingerprint_of_built, sha256_folder
 from .release.golden import GOLDEN
 from .release.gpu_config import Traits
 from .release.pbtxt import model_configs
@@ -88,6 +90,7 @@ def convert(
         # Minutes, in which the repository is for others to publish to and to roll back.
         task = Task("build", "build", spec, gpu=spec.search.profile == "gpu")
         built = run_worker(task, work, log, report)
+        digest, sources = fingerprint_of_built(spec, (digest, sources), work / "original" / SOURCE)
         settled = settle(spec, built, work, machine, report=report)
         report(f"checking against {TARGETS[spec.target]}")
         ready = _ready(spec, built, settled, work, environments)

@@ -80,7 +80,7 @@ def default_arrangement(serving: ServingSpec) -> Arrangement:
     split = serving.split_rows is True and _can_split(one, serving)
     return replace(
         one,
-        queue_delay_us=serving.max_queue_delay_microseconds,
+        queue_delay_us=serving.max_queue_delay_microseconds or 0,
         split_rows=split,
         hybrid_instances=serving.hybrid_instances or 1,
     )
@@ -109,7 +109,7 @@ def arrangements(serving: ServingSpec, cores: int, *, gpu: bool = False) -> tupl
         found = [replace(one, hybrid_instances=count) for one in found]
     elif not fixed(serving):
         found += [replace(fastest, hybrid_instances=count) for count in hybrid_counts(cores)]
-    delay = serving.max_queue_delay_microseconds
+    delay = serving.max_queue_delay_microseconds or 0
     return tuple(dict.fromkeys(replace(one, queue_delay_us=delay) for one in found))
 
 

@@ -91,7 +91,7 @@ class Scorer:
     """Scores twins against one original, which is run once.
 
     Raises what `original` raises, and ArtefactError for a metric that is broken or that calls the original wrong on
-    every row: labels that do not fit would let any twin pass.
+    every row (labels that do not fit would let any twin pass), and for an output that has no classes.
     """
 
     def __init__(self, spec: ModelSpec, data: Labelled, original: Run) -> None:
@@ -100,7 +100,11 @@ class Scorer:
         self._score = None if data.labels is None else _score(spec)
         self._answers: list[Batch] = []
         if self._score is None:
-            self._answers = [original(batch) for batch, _ in data.batches()]
+            for batch, _ in data.batches():
+                self._answers.append(original(batch))
+                if self._wanted.output:
+                    # Now, and not when a twin is weighed, which may be after the whole search.
+                    classes(self._answers[-1], self._wanted.output)
             self._scores = np.ones(data.items)
             return
         self._scores = self._scored(self._score, original)

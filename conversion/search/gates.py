@@ -109,7 +109,12 @@ class Gates:
         if trial.alive and trial.accuracy is None and self._scorer is not None:
             try:
                 trial.accuracy = self._scorer.accuracy(self.twin(trial).run)
-            # Of ONNX Runtime, or of a metric that copes with what the original answers.
+            # Of a metric that copes with what the original answers, and not with the twin's: it is the user's to mend.
+            except ArtefactError as error:
+                told = f"the accuracy of {trial.name} cannot be measured: {error}"
+                trial.error = ArtefactError(f"{self._subject.spec.name}: {told}")
+                return self.discard(trial.end("failed", f"its accuracy cannot be measured: {error}"))
+            # ONNX Runtime's classes come from C++ and share no base but Exception.
             except Exception as error:  # noqa: BLE001
                 reason = f"its accuracy cannot be measured: {first_line(error)}"
                 return self.discard(trial.end("failed", reason))

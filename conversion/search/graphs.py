@@ -25,12 +25,15 @@ _log = logging.getLogger(__name__)
 
 
 class GraphMaker:
-    """Makes float candidates and holds them to parity."""
+    """Makes float candidates and holds them to parity; once one holds, only as long as `in_time`."""
 
-    def __init__(self, subject: Subject, gates: Gates, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, subject: Subject, gates: Gates, report: Callable[[str], None], in_time: Callable[[], bool]
+    ) -> None:
         self._subject = subject
         self._gates = gates
         self._report = report
+        self._in_time = in_time
         self._trials: list[Trial] = []
 
     def make(self, trials: list[Trial]) -> list[Trial]:
@@ -48,7 +51,8 @@ class GraphMaker:
 
     def _of_exporter(self, exporter: str) -> list[Trial]:
         """The exporter's graph and what rewriting makes of it, each that holds made from the last one that did."""
-        if self._subject.spec.search.level == "off" and any(trial.alive for trial in self._trials):
+        enough = self._subject.spec.search.level == "off" or not self._in_time()
+        if enough and any(trial.alive for trial in self._trials):
             return []
         self._report(f"exporting with {exporter}")
         trial = self._kept(Trial(Candidate(exporter)))
@@ -75,6 +79,8 @@ class GraphMaker:
             search = self._subject.spec.search
             if search.level not in step.levels or (step.for_cpu and search.profile != "cpu"):
                 continue
+            if not self._in_time():
+                break
             self._report(f"rewriting the graph of {trial.candidate.exporter}: {step.name}")
             try:
                 changed = step.apply(graph)

@@ -60,7 +60,7 @@ class Search:
 
     def run(self) -> tuple[Trial, dict[int, Timing]]:
         """The winner, and the original's times in the last race. Raises ExportFailed, Unsupported, ParityBroken, …"""
-        floats = GraphMaker(self._subject, self._gates, self._report).make(self.trials)
+        floats = GraphMaker(self._subject, self._gates, self._report, self._in_time).make(self.trials)
         if not floats:
             self._raise_nearest()
         finalists = self._quick_race(floats)
@@ -217,9 +217,12 @@ class Search:
         proved = [trial for trial in self.trials if trial.fate == "parity" and trial.parity is not None]
         weighed = [trial for trial in self.trials if trial.accuracy is not None]
         refused = [trial.error for trial in self.trials if isinstance(trial.error, ConversionError)]
+        unmeasured = [trial.error for trial in self.trials if trial.parity is not None and trial.error is not None]
         if weighed:
             nearest = min(weighed, key=lambda trial: cast(Accuracy, trial.accuracy).loss)
             raise AccuracyLost(name, nearest.name, nearest.reason)
+        if unmeasured:
+            raise unmeasured[-1]
         if proved:
             nearest = min(proved, key=lambda trial: cast(Parity, trial.parity).worst)
             rounding = moved_by_rounding(self._subject, self._largest_case)

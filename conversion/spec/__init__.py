@@ -121,7 +121,7 @@ class AccuracySpec:
     """What the twin may lose on data whose answers are known, or, without labels, how far it must agree.
 
     `file` or `generator` gives the inputs, and `labels` beside them; `items` is how many samples are compared where
-    neither is given.
+    neither is given. `stated` is whether a spec has such a table at all, be it one of defaults; it is no key of it.
     """
 
     file: str = ""
@@ -130,6 +130,7 @@ class AccuracySpec:
     output: str = ""
     items: int = 200
     max_loss: float = 0.001
+    stated: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class ModelSpec:
     outputs: tuple[OutputSpec, ...] = ()
     samples: SamplesSpec = SamplesSpec()
     parity: ParitySpec = ParitySpec()
-    accuracy: AccuracySpec = AccuracySpec()
+    accuracy: AccuracySpec = AccuracySpec(stated=False)
     search: SearchSpec = SearchSpec()
     export: ExportSpec = ExportSpec()
     serving: ServingSpec = field(default_factory=ServingSpec)
@@ -201,7 +202,7 @@ class ModelSpec:
         """
         if self.search.precisions:
             return tuple(one for one in self.search.precisions if one in PRECISIONS[self.search.profile])
-        if self.accuracy == AccuracySpec():
+        if not self.accuracy.stated:
             return ("fp32",)
         return ("fp32", "int8") if self.search.profile == "cpu" else PRECISIONS["gpu"]
 

@@ -12,7 +12,7 @@ from ..dtypes import DTYPES
 from ..errors import KeyMissing, UnsupportedDtype, WrongValue
 from ..profiles import PROFILES
 from ..targets import TARGETS, known_targets
-from . import EXPORTERS, LEVELS, PRECISIONS, TWINS, AccuracySpec, ModelSpec
+from . import EXPORTERS, LEVELS, PRECISIONS, TWINS, ModelSpec, SourceSpec
 from .preference import batch_range
 from .sampling import check_samples
 from .serving import ACCELERATORS, GPU_PRECISIONS
@@ -20,6 +20,13 @@ from .serving import ACCELERATORS, GPU_PRECISIONS
 __all__ = ["check"]
 
 _LOWEST_OPSET = 13
+# The keys of [source] that one format alone reads.
+_READ_BY = {
+    "factory": "torch_module",
+    "arguments": "torch_module",
+    "weights": "torch_module",
+    "signature": "saved_model",
+}
 # The keys of [serving.gpu] that only TensorRT reads.
 _TENSORRTS = ("precision", "workspace_bytes", "engine_cache")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -72,8 +79,15 @@ def _check_source(spec: ModelSpec, path: Path) -> None:
     if source.format == "torch_module":
         if not re.fullmatch(r"([^:]+\.py|[\w./-]+):[\w.]+", source.factory):
             raise WrongValue(path, "source.factory", "'file.py:callable' or 'package.module:callable'", source.factory)
+        if source.path:
+            raise WrongValue(path, "source.path", "left out where a factory builds the model", source.path)
     elif not source.path:
         raise KeyMissing(path, "source.path", f"a model of format {source.format} is a file or folder")
+    for key, reader in _READ_BY.items():
+        value = getattr(source, key)
+        if source.format != reader and value != getattr(SourceSpec(), key):
+            expected = f"left out for format {source.format}: only {reader} reads it"
+            raise WrongValue(path, f"source.{key}", expected, value)
     if source.format in ("torch_module", "torchscript") and not spec.inputs:
         raise KeyMissing(
             path, "inputs", f"a {source.format} does not tell its inputs; give [[inputs]] with name, dtype and shape"
@@ -93,7 +107,7 @@ def _check_numbers(spec: ModelSpec, path: Path) -> None:
     serving, parity = spec.serving, spec.parity
     bounds: dict[str, tuple[float, float, float]] = {
         "serving.max_batch_size": (serving.max_batch_size, 0, 1 << 16),
-        "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds, 0, 10_000_000),
+        "serving.max_queue_delay_microseconds": (serving.max_queue_delay_microseconds or 0, 0, 10_000_000),
         "serving.max_joined_rows": (serving.max_joined_rows, 0, 1 << 16),
         "serving.deadline_ms": (serving.deadline_ms, 1, 3_600_000),
         "serving.primary_budget_ms": (serving.primary_budget_ms, 0, serving.deadline_ms),
@@ -196,7 +210,7 @@ def _check_search(spec: ModelSpec, path: Path) -> None:
 def _check_accuracy(spec: ModelSpec, path: Path) -> None:
     if spec.accuracy.file and spec.accuracy.generator:
         raise WrongValue(path, "accuracy.generator", "left out where accuracy.file is given", spec.accuracy.generator)
-    if not spec.serving.max_batch_size and spec.accuracy != AccuracySpec():
+    if not spec.serving.max_batch_size and spec.accuracy.stated:
         raise WrongValue(path, "accuracy", "left out for a model without rows (max_batch_size = 0)", "a table")
     metric = spec.accuracy.metric
     if metric not in ("", "agreement", "top1") and ":" not in metric:

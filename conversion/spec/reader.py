@@ -5,17 +5,24 @@ from __future__ import annotations
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import KeyMissing, SpecMissing, SpecUnreadable, UnknownKey, WrongValue
 from . import ModelSpec
 from .checks import check
+from .serving import ServingSpec, TunedSpec
 
 __all__ = ["SPEC_FILE", "SUFFIXES", "read_spec"]
 
 SPEC_FILE = "model.toml"
+# What [serving.tuned] has of the keys of [serving].
+_TUNED = {f.name for f in fields(TunedSpec)} & {f.name for f in fields(ServingSpec)}
+# Fields that no file says.
+_NO_KEYS = {"folder", "stated"}
 # What the name of an artefact tells of its format.
 SUFFIXES = {
     ".h5": "keras",
@@ -53,12 +60,13 @@ def read_spec(
         raise SpecUnreadable(path, str(error)) from error
     # The model is where its file is named, also where that is a link: to a store, or to a volume of Kubernetes.
     home = path.parent.resolve()
-    if "folder" in table:
-        raise UnknownKey(path, "folder", {f.name for f in fields(ModelSpec)} - {"folder"})
     if "source" not in table:
         raise KeyMissing(path, "source", "say where the model is, for example [source] path = 'model.h5'")
     given = {"target": target} if target else {}
-    spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, **given, "folder": home}, "", path)
+    make = partial(ModelSpec, folder=home)
+    spec: ModelSpec = _build(ModelSpec, {"name": home.name, **table, **given}, "", path, make)
+    if "accuracy" in table:
+        spec = replace(spec, accuracy=replace(spec.accuracy, stated=True))
     wanted = spec.search
     spec = replace(spec, search=replace(wanted, level=search or wanted.level, profile=profile or wanted.profile))
     spec = _with_format(spec, path)
@@ -67,24 +75,28 @@ def read_spec(
     return spec
 
 
-def _build(cls: Any, table: dict[str, Any], prefix: str, path: Path) -> Any:
-    known = {f.name: f for f in fields(cls)}
+def _build(cls: Any, table: dict[str, Any], prefix: str, path: Path, make: Callable[..., Any]) -> Any:
+    known = {f.name: f for f in fields(cls) if f.name not in _NO_KEYS}
     for key in table:
         if key not in known:
-            raise UnknownKey(path, f"{prefix}{key}", known.keys() - {"folder"})
+            raise UnknownKey(path, f"{prefix}{key}", known)
     for name, f in known.items():
         if f.default is MISSING and f.default_factory is MISSING and name not in table:
             raise KeyMissing(path, f"{prefix}{name}", "it has no default")
     hints = typing.get_type_hints(cls)
-    return cls(**{key: _value(hints[key], value, f"{prefix}{key}", path) for key, value in table.items()})
+    return make(
+        **{key: _value(hints[key], value, f"{prefix}{key}", path, known[key].default) for key, value in table.items()}
+    )
 
 
-def _value(kind: Any, value: Any, key: str, path: Path) -> Any:
+def _value(kind: Any, value: Any, key: str, path: Path, default: Any = MISSING) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if hasattr(kind, "__dataclass_fields__"):
         if not isinstance(value, dict):
             raise WrongValue(path, key, f"a table [{key}]", value)
-        return _build(kind, value, f"{key}.", path)
+        # What a table leaves out is as it is without the table, which its kind's own default may not be.
+        make = kind if default is MISSING else partial(replace, default)
+        return _build(kind, value, f"{key}.", path, make)
     if origin is tuple:
         return _sequence(args, value, key, path)
     if origin is dict:
@@ -161,22 +173,25 @@ def _with_format(spec: ModelSpec, path: Path) -> ModelSpec:
 
 
 def _with_tuned(spec: ModelSpec) -> ModelSpec:
-    """Fill in what was tuned, where [serving] leaves it open."""
-    serving = spec.serving
+    """Fill in what was tuned, where [serving] leaves it open; where that changes nothing, nothing was tuned."""
+    serving, unsaid = spec.serving, ServingSpec()
     tuned = serving.tuned
     if not tuned.instances:
         return spec
-    batching = tuned.dynamic_batching if serving.dynamic_batching is None else serving.dynamic_batching
-    split = tuned.split_rows if serving.split_rows is None else serving.split_rows
-    filled = replace(
-        serving,
-        instances=serving.instances or tuned.instances,
-        threads=serving.threads or tuned.threads,
-        dynamic_batching=batching,
-        split_rows=split,
-        hybrid_instances=serving.hybrid_instances or tuned.hybrid_instances,
-        # It may have been tuned for larger batches.
-        max_joined_rows=serving.max_joined_rows or min(tuned.max_joined_rows, serving.most_rows),
-        max_queue_delay_microseconds=serving.max_queue_delay_microseconds or tuned.max_queue_delay_microseconds,
-    )
-    return replace(spec, serving=filled)
+    found = {name: getattr(tuned, name) for name in _TUNED}
+    # It may have been tuned for larger batches.
+    found["max_joined_rows"] = min(tuned.max_joined_rows, serving.most_rows)
+    if serving.dynamic_batching not in (None, tuned.dynamic_batching):
+        # How many rows are joined, and how long is waited for them, was tuned for who joined them.
+        del found["max_joined_rows"], found["max_queue_delay_microseconds"]
+    found = {name: value for name, value in found.items() if getattr(serving, name) == getattr(unsaid, name)}
+    alone = {
+        "max_joined_rows": serving.most_rows if serving.dynamic_batching else 1,
+        "max_queue_delay_microseconds": 0,
+        "split_rows": False,
+        "hybrid_instances": 1,
+    }
+    # Where [serving] says the rest, that is how it is served without what was tuned.
+    if found.items() <= alone.items():
+        return replace(spec, serving=replace(serving, tuned=TunedSpec()))
+    return replace(spec, serving=replace(serving, **found))

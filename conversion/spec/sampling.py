@@ -17,7 +17,9 @@ _TELLS_NOTHING = ("torch_module", "torchscript")
 
 
 def check_samples(spec: ModelSpec, path: Path) -> None:
-    """Raise WrongValue for the first range or size that no sample can be made of."""
+    """Raise WrongValue for two kinds of samples at once, and for the first range or size that none can be made of."""
+    if spec.samples.file and spec.samples.generator:
+        raise WrongValue(path, "samples.generator", "left out where samples.file is given", spec.samples.generator)
     for number, tensor in enumerate(spec.inputs):
         if tensor.range:
             _check_range(tensor, tensor.range, path, f"inputs[{number}].range")

@@ -69,12 +69,12 @@ class ServingSpec:
     out among the processes of the hybrid. The other limits are each process's own.
     `prefer` is who is asked first: one of TWINS, "auto" for who was measured faster, or a table by batch sizes.
     `instances`, `threads`, `dynamic_batching` and `split_rows` are the twin's; None is what measures best:
-    conversion/arrangements. So it is for `hybrid_instances`, the processes of the hybrid.
+    conversion/arrangements. So it is for `hybrid_instances`, the processes of the hybrid. A queue delay of None is 0.
     """
 
     max_batch_size: int = 32
     dynamic_batching: bool | None = None
-    max_queue_delay_microseconds: int = 0
+    max_queue_delay_microseconds: int | None = None
     max_joined_rows: int = 0
     instances: int | None = None
     threads: int | None = None

@@ -41,14 +41,14 @@ class Room:
         """The same, but for what model.toml says: there is nothing to be found beside what contradicts it."""
         serving = self.serving
         threads = serving.threads or arrangement.threads
-        batching, split = serving.dynamic_batching, serving.split_rows
+        batching, split, delay = serving.dynamic_batching, serving.split_rows, serving.max_queue_delay_microseconds
         return replace(
             arrangement,
             instances=serving.instances or arrangement.instances,
             threads=threads,
             dynamic_batching=arrangement.dynamic_batching if batching is None else batching,
             joined_rows=serving.max_joined_rows or arrangement.joined_rows,
-            queue_delay_us=serving.max_queue_delay_microseconds or arrangement.queue_delay_us,
+            queue_delay_us=arrangement.queue_delay_us if delay is None else delay,
             # A single thread has no rows to take from others.
             split_rows=arrangement.split_rows if split is None or threads == 1 else split,
             hybrid_instances=serving.hybrid_instances or arrangement.hybrid_instances,

@@ -40,4 +40,4 @@ def test_a_folder_without_a_spec_is_named(tmp_path, capsys):
 
 
 def test_all_cases_are_there():
-    assert len(FOLDERS) == 67
+    assert len(FOLDERS) == 73

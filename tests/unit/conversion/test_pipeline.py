@@ -10,10 +10,11 @@ import pytest
 
 from conversion import pipeline
 from conversion.__main__ import main
+from conversion.bundling import make_bundle
 from conversion.errors import PublishError, RepositoryLocked
 from conversion.pipeline import convert
 from conversion.publishing.repository import Repository
-from conversion.release.fingerprint import fingerprint
+from conversion.release.fingerprint import fingerprint, sha256_file
 
 from .released import release, released
 from .server import live, serving
@@ -55,6 +56,12 @@ def test_the_second_is_refused_and_takes_nothing_from_the_first(net, tmp_path, m
     assert (build / "logs" / "convert-net.log").read_text() == "what a framework said"
 
 
+def gathered(spec, work):
+    """What a worker does first: gather the original's files."""
+    (work / "original").mkdir(parents=True)
+    make_bundle(spec, work / "original")
+
+
 @pytest.fixture
 def other(spec, affine, tmp_path):
     """A repository with releases 1 and 2 of a model called other, 2 served."""
@@ -80,8 +87,9 @@ def test_what_was_published_during_the_search_is_not_published_once_more(net, af
     repository = Repository(tmp_path / "repository")
     told = []
 
-    def worker(*_):
+    def worker(_task, work, *_):
         """Somebody else converts the same, with a build folder of his own, and one is killed while it stages."""
+        gathered(net, work)
         with repository.locked():
             release(repository, net, affine, fingerprint=fingerprint(net)[0])
             repository.stage("net")
@@ -94,6 +102,35 @@ def test_what_was_published_during_the_search_is_not_published_once_more(net, af
     outcome = convert(net, repository, build_folder=tmp_path / "build", report=told.append)
     assert (outcome.version, outcome.unchanged, outcome.served) == (1, True, 1)
     assert not (tmp_path / ".repository-staging" / "staged" / "net").exists()
+
+
+def test_weights_that_are_saved_while_it_starts_are_those_that_the_release_tells_of(net, affine, tmp_path, monkeypatch):
+    """They are hashed before another publisher is waited for, and copied after it."""
+    repository, weights, saved = Repository(tmp_path / "repository"), net.folder / "net.keras", ["saved anew"]
+
+    def worker(_task, work, *_):
+        if saved:
+            weights.write_text(saved.pop())
+        gathered(net, work)
+        return {}
+
+    def published(spec, repository, _ready, *, digest, sources, **_):
+        assert sources == {"net.keras": sha256_file(tmp_path / "build/work/net/original/source/net.keras")}
+        return release(repository, spec, affine, fingerprint=digest)
+
+    monkeypatch.setattr(pipeline, "run_worker", worker)
+    monkeypatch.setattr(pipeline, "_publish", published)
+    for name in ("settle", "_ready"):
+        monkeypatch.setattr(pipeline, name, lambda *_, **__: None)
+
+    def converted():
+        outcome = convert(net, repository, build_folder=tmp_path / "build", report=lambda _: None)
+        return outcome.version, outcome.unchanged
+
+    assert converted() == (1, False)
+    assert converted() == (1, True)  # it holds what is there now
+    weights.write_text("weights")
+    assert converted() == (2, False)
 
 
 def test_a_conversion_that_is_ready_waits_for_another_publisher(tmp_path):

@@ -95,6 +95,21 @@ def test_without_labels_the_original_is_right_and_agreement_counts(spec, data):
     assert found.cosine == pytest.approx(0.95)
 
 
+@pytest.mark.parametrize("output", ["score", "flat"])
+def test_an_output_without_classes_is_refused_at_the_first_answer_of_the_original(spec, data, output):
+    """Not when the search has come to weigh a twin."""
+    asked = []
+
+    def original(batch):
+        asked.append(batch)
+        return {**right(batch), "flat": batch["x"][:, 0]}
+
+    with pytest.raises(ArtefactError, match=rf"output '{output}' has none; .* the outputs are p\[25, 3\], flat\[25\]"):
+        Scorer(wanting(spec, output=output), Labelled(data.inputs, None), original)
+    assert len(asked) == 1
+    Scorer(wanting(spec, output="p"), Labelled(data.inputs, None), original)
+
+
 def test_the_original_runs_once_however_many_twins(spec, data):
     for each in (data, Labelled(data.inputs, None)):
         rows = []

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from conversion.release import fingerprint as module
-from conversion.release.fingerprint import fingerprint, sha256_folder, versions
+from conversion.release.fingerprint import fingerprint, fingerprint_of_built, sha256_folder, versions
 from conversion.spec import AccuracySpec, SamplesSpec, SourceSpec
 
 
@@ -72,6 +72,76 @@ def test_weights_are_read_once(home, monkeypatch):
     monkeypatch.setattr(module, "sha256_file", lambda path: read.append(path.name) or real(path))
     fingerprint(home)
     assert read.count("net.keras") == 1
+
+
+def test_all_code_that_makes_proves_and_draws_a_release_counts(home, monkeypatch):
+    read, real = set(), module.sha256_file
+    monkeypatch.setattr(module, "sha256_file", lambda path: read.add(path) or real(path))
+    fingerprint(home)
+    files = {path.relative_to(module._HOME).as_posix() for path in read if path.is_relative_to(module._HOME)}
+    assert files >= {
+        "conversion/proof/parity.py",
+        "conversion/report/templates/release.html",
+        "pages/drawing.py",
+        "pages/templates/style.css",
+        "python_backend/hybrid/router.py",
+        "python_backend/limits.py",
+        "python_backend/onnxruntime/padding.py",
+        "python_backend/original/loading.py",
+    }
+    assert not any("__pycache__" in file for file in files)
+
+
+def built(spec, copies, before, **content):
+    """The fingerprint of what was built of copies with this content."""
+    for name, text in content.items():
+        (copies / f"{name}.keras").write_text(text)
+    return fingerprint_of_built(spec, before, copies)
+
+
+@pytest.fixture
+def copies(tmp_path):
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    return folder
+
+
+def test_what_was_built_of_the_same_has_the_same_fingerprint(home, copies):
+    before = fingerprint(home)
+    (copies / "kept.json").write_text("what a factory writes beside its copy")
+    (home.folder / "__pycache__").mkdir()
+    (home.folder / "__pycache__" / "net.pyc").write_text("what Python writes beside it")
+    assert built(home, copies, before, net="weights") == before
+
+
+def test_what_was_built_is_what_was_copied(home, copies):
+    before = fingerprint(home)
+    found = built(home, copies, before, net="saved anew")
+    (home.folder / "net.keras").write_text("saved anew")
+    assert found == fingerprint(home) != before
+    # Saved once more: nothing of that is in the release.
+    (home.folder / "net.keras").write_text("and again")
+    assert built(home, copies, before, net="saved anew") == found
+
+
+@pytest.mark.parametrize("then", ["changed", "changed back"])
+def test_what_was_built_while_labels_changed_is_like_nothing_else(home, copies, then):
+    labels = home.folder / "labels.csv"
+    labels.write_text("one")
+    before = fingerprint(home)
+    labels.write_text("two")
+    digest, sources = built(home, copies, before, net="weights")
+    assert sources == before[1]
+    labels.write_text({"changed": "two", "changed back": "one"}[then])
+    assert digest not in (before[0], fingerprint(home)[0])
+
+
+def test_a_model_whose_files_are_gone_by_then_was_built_of_its_copies(home, copies):
+    before = fingerprint(home)
+    (home.folder / "net.keras").unlink()
+    digest, sources = built(home, copies, before, net="weights")
+    assert sources == before[1]
+    assert digest != before[0]
 
 
 USERS = [

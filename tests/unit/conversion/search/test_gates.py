@@ -146,3 +146,18 @@ def test_one_whose_accuracy_cannot_be_measured_is_refused_alone(subject, tmp_pat
     assert (trial.fate, trial.alive) == ("failed", False)
     assert trial.reason == "its accuracy cannot be measured: ZeroDivisionError: no row is left"
     assert list((tmp_path / "candidates").iterdir()) == []
+
+
+def test_a_metric_that_fails_on_a_twins_answers_is_kept_as_the_users_to_mend(subject, tmp_path):
+    class Picky:
+        def accuracy(self, run):
+            raise ArtefactError("accuracy.metric 'data.py:f1': ZeroDivisionError: no note is left")
+
+    made = subject(classifier())
+    gates = Gates(made, made.cases(), Picky(), tmp_path / "candidates")
+    trial = gates.weigh(gates.admit(Trial(Candidate("dynamo")), classifier()))
+    told = "cannot be measured: accuracy.metric 'data.py:f1': ZeroDivisionError: no note is left"
+    assert (trial.fate, trial.reason) == ("failed", f"its accuracy {told}")
+    assert isinstance(trial.error, ArtefactError)
+    assert str(trial.error) == f"net: the accuracy of dynamo fp32 {told}"
+    assert list((tmp_path / "candidates").iterdir()) == []

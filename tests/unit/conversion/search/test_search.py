@@ -1,14 +1,15 @@
 """Who wins a search: times and accuracies are given, and no graph is made."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from conversion.errors import AccuracyLost
+from conversion.errors import AccuracyLost, ArtefactError
 from conversion.measuring.timing import Timing
 from conversion.proof.accuracy import Accuracy
-from conversion.proof.parity import Case
+from conversion.proof.parity import Case, Parity
 from conversion.search import search as module
 from conversion.search.candidates import Candidate, Trial
 from conversion.search.search import ORIGINAL, Search
@@ -99,3 +100,20 @@ def test_where_those_left_behind_are_no_more_accurate_each_tells_its_loss(search
     with pytest.raises(AccuracyLost, match=r"dynamo fp32 came nearest: it loses 0\.200%"):
         made.run()
     assert fates(made) == [(0, "accuracy"), (1, "accuracy"), (2, "accuracy")]
+
+
+def test_a_metric_that_fails_on_every_twin_that_holds_is_told_and_no_failed_export(search):
+    """Also where another one does not hold: that one did not come nearest."""
+    made, gates = search([1.0, 2.0], [])
+    differing = Trial(Candidate("torchscript"), fate="parity", parity=Parity(()))
+
+    def weigh(trial):
+        trial.error = ArtefactError(f"the accuracy of {trial.name} cannot be measured")
+        return trial.end("failed", str(trial.error))
+
+    gates.weigh = weigh
+    made.trials.append(differing)
+    for trial in (holding := module.GraphMaker().make([])):
+        trial.parity = Parity(())
+    with pytest.raises(ArtefactError, match=rf"the accuracy of {re.escape(holding[-1].name)} cannot be measured"):
+        made.run()

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from conversion.errors import WrongValue
-from conversion.spec import ModelSpec, ParitySpec
+from conversion.errors import UnknownKey, WrongValue
+from conversion.spec import ModelSpec, ParitySpec, ToleranceSpec
 from conversion.spec.reader import read_spec
 from conversion.spec.serving import GpuSpec
 
@@ -156,6 +156,30 @@ def test_on_a_gpu_other_precisions_are_tried_and_batches_are_taken_whole(tmp_pat
     write(tmp_path, '[source]\npath = "net.keras"\n[search]\nprofile = "gpu"\n')
     assert read_spec(tmp_path).precisions == ("fp32",), "nothing says what answers are worth"
     assert read_spec(tmp_path, profile="cpu").search.profile == "cpu"
+
+
+def test_accuracy_is_stated_by_its_defaults_too(tmp_path):
+    source = '[source]\npath = "net.keras"\n'
+    assert write(tmp_path, source).precisions == ("fp32",)
+    for stated in ("[accuracy]\n", "[accuracy]\nmax_loss = 0.001\n", "[accuracy]\nmax_loss = 0.0011\n"):
+        assert write(tmp_path, source + stated).precisions == ("fp32", "int8")
+    with pytest.raises(UnknownKey, match=r"unknown key 'accuracy\.stated'"):
+        write(tmp_path, f"{source}[accuracy]\nstated = false\n")
+    with pytest.raises(WrongValue, match="'accuracy' must be left out for a model without rows"):
+        write(tmp_path, f"{source}[accuracy]\nmax_loss = 0.001\n[serving]\nmax_batch_size = 0\n")
+
+
+def test_a_tolerance_that_is_given_in_part_keeps_the_rest_of_its_own_defaults(tmp_path):
+    text = '[source]\npath = "net.keras"\n[parity]\nrtol = 0.1\nint8 = { atol = 0.1 }\nfp16 = { of_largest = 0.02 }\n'
+    parity = write(tmp_path, text).parity
+    assert (parity.atol, parity.rtol, parity.of_largest) == (1e-4, 0.1, 0.0)
+    assert parity.int8 == ToleranceSpec(atol=0.1, rtol=0.05, of_largest=0.1)
+    assert parity.fp16 == ToleranceSpec(atol=0.01, rtol=0.01, of_largest=0.02)
+
+
+def test_the_folder_is_where_the_file_lies_and_no_key(tmp_path):
+    with pytest.raises(UnknownKey, match="unknown key 'folder'"):
+        write(tmp_path, 'folder = "elsewhere"\n[source]\npath = "net.keras"\n')
 
 
 def test_of_the_precisions_that_a_spec_names_each_profile_takes_its_own(tmp_path):

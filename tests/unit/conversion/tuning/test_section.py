@@ -1,9 +1,12 @@
 """`[serving.tuned]` in a model.toml that people wrote."""
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
+from conversion.arrangements.arrangement import Arrangement, default_arrangement
+from conversion.arrangements.settling import settle
 from conversion.errors import SpecUnreadable, WrongValue
 from conversion.spec.reader import read_spec
 from conversion.spec.serving import TunedSpec
@@ -45,6 +48,43 @@ def test_what_people_say_counts_more(path):
     write_section(path, TUNED, "by hand")
     serving = read_spec(path).serving
     assert (serving.instances, serving.threads, serving.dynamic_batching) == (2, 1, False)
+    # The rows that are joined, and the wait for them, were tuned for the twin's own queue.
+    assert default_arrangement(serving) == Arrangement(2, 1, dynamic_batching=False, joined_rows=1)
+
+
+@pytest.mark.parametrize("said", ["max_queue_delay_microseconds = 0", "max_queue_delay_microseconds = 20"])
+def test_a_wait_that_people_say_counts_more_be_it_none(path, said):
+    path.write_text(f"{SPEC}{said}\n")
+    write_section(path, TUNED, "by hand")
+    assert read_spec(path).serving.max_queue_delay_microseconds == int(said.split()[-1])
+    assert read_spec(path).serving.tuned == TUNED
+
+
+BY_HAND = "instances = 1\nthreads = 4\ndynamic_batching = {}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "tuned", "left"),
+    [
+        (BY_HAND.format("false"), TUNED, False),
+        (BY_HAND.format("true"), TUNED, True),
+        (BY_HAND.format("true"), replace(TUNED, max_queue_delay_microseconds=0), False),
+        (BY_HAND.format("true") + "max_queue_delay_microseconds = 0\n", TUNED, False),
+        (BY_HAND.format("false"), replace(TUNED, hybrid_instances=2), True),
+        (BY_HAND.format("false"), replace(TUNED, split_rows=True), True),
+        (BY_HAND.format("false") + "split_rows = false\n", replace(TUNED, split_rows=True), False),
+        ("instances = 1\nthreads = 4\n", TUNED, True),
+    ],
+)
+def test_where_people_say_it_all_nothing_was_tuned(path, said, tuned, left):
+    """Then it is served as without the section."""
+    path.write_text(SPEC + said)
+    write_section(path, tuned, "by hand")
+    spec = read_spec(path)
+    assert spec.serving.tuned == (tuned if left else TunedSpec())
+    assert settle(spec, {}, path.parent, None, report=print).how == ("tuned" if left else "spec")
+    alone = default_arrangement(read_spec(path, tuned=False).serving)
+    assert (default_arrangement(spec.serving) != alone) == left
 
 
 def test_an_older_one_is_replaced_wherever_it_stands(path):

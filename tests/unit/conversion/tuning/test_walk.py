@@ -91,6 +91,13 @@ def test_waiting_that_was_found_before_can_be_given_up_again():
     assert best_of(machine, Room(4, 32, kept), waiting).queue_delay_us == 2000
 
 
+def test_who_says_that_nobody_waits_is_not_offered_a_wait():
+    joining = Arrangement(1, 4, False, 8)
+    machine = Machine(lambda one: 100 + one.queue_delay_us / 10)
+    assert best_of(machine, Room(4, 32, ServingSpec()), joining).queue_delay_us == 2000
+    assert best_of(machine, Room(4, 32, ServingSpec(max_queue_delay_microseconds=0)), joining).queue_delay_us == 0
+
+
 def test_each_step_goes_on_from_the_best_so_far():
     def per_s(one):
         return 100 + 50 * (one.threads == 4) + 20 * (one.joined_rows == 8) + 30 * (one.queue_delay_us == 2000)
