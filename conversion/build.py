@@ -37,7 +37,7 @@ class Built:
     """A twin that holds: its interface and the proof. onnx/, original/ and golden.npz lie in the work folder.
 
     `timings` are the chosen twin's and `original` the original's, by batch size, out of one race. `memory` is the peak
-    of each in a process of its own, in MB.
+    of each in a process of its own, in MB, None where the search is off.
     """
 
     inputs: tuple[Facts, ...]
@@ -50,7 +50,7 @@ class Built:
     accuracy: Accuracy | None
     original: dict[int, Timing]
     timings: dict[int, Timing]
-    memory: dict[str, float]
+    memory: dict[str, float | None]
     graph: dict[str, Any]
 
 
@@ -75,8 +75,11 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     winner, original = search.run()
     target = work / "onnx" / "model.onnx"
     shutil.copytree(cast(Path, winner.path).parent, target.parent)
-    report("measuring the memory of each")
-    memory = _memory(subject, work, winner)
+    memory: dict[str, float | None] = {"original_mb": None, "twin_mb": None}
+    # Two more processes that load a framework, for what nothing depends on: whoever wants it soon does not wait for them.
+    if spec.search.level != "off":
+        report("measuring the memory of each")
+        memory |= _memory(subject, work, winner)
     # Weights may be 2 GB and lie beside the graph: the interface needs none of them.
     graph = onnx.load(str(target), load_external_data=False)
     return Built(

@@ -102,6 +102,8 @@ def test_without_a_search_the_first_graph_that_holds_is_simplified_and_still_mea
     assert fates == {"dynamo fp32": "skipped", "dynamo+onnxslim fp32": "chosen"}
     assert "racing" not in told.err
     assert set(evidence["speed"]["batches"]) == {"1", "10"}
+    assert evidence["memory"] == {"original_mb": None, "twin_mb": None}
+    assert "memory" not in told.err
 
 
 def test_the_impossible_publishes_nothing_and_names_what_came_nearest(convert):
