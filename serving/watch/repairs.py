@@ -45,6 +45,11 @@ def public_name(name: str) -> str:
     return next((name.removesuffix(twin) for twin in _TWINS if name.endswith(twin)), name)
 
 
+def twins_of(name: str, there: Collection[str]) -> set[str]:
+    """Those of the models `there` that a hybrid of this name asks; none for every other model."""
+    return {one for one in there if one != name and public_name(one) == name}
+
+
 def is_broken(one: ModelStatus) -> bool:
     """Whether a version was to be loaded and could not be."""
     return one.state == "UNAVAILABLE" and one.reason not in ("", "unloaded")
@@ -94,7 +99,7 @@ class Repairs:
         Twins come first: a hybrid without one would answer nobody, and waits until one of them is back.
         """
         for name in sorted(set(names) - self.under_way, key=lambda name: (not is_twin(name), name)):
-            twins = {one for one in there if one != name and public_name(one) == name}
+            twins = twins_of(name, there)
             away = [self._under_way[one] for one in twins & self.under_way]
             first = away if len(away) == len(twins) else []
             done = self._under_way[name] = Future()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from python_backend.hybrid.errors import BothFailed, TwinFailed
+from python_backend.hybrid.errors import BothFailed, Overloaded, TwinFailed
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
@@ -19,6 +19,10 @@ from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
 
 DEAD = "Stub process 'net_onnx_0_0' is not healthy."
+FULL = str(Overloaded("640 requests", "max_pending"))
+QUEUE_FULL = "Exceeds maximum queue size"
+BOTH_FULL = str(BothFailed(*(TwinFailed(twin, QUEUE_FULL, "full") for twin in ("onnx", "original"))))
+BOTH_AWAY = str(BothFailed(*(TwinFailed(twin, f"'net_{twin}' is not ready", "gone") for twin in ("onnx", "original"))))
 GONE = ModelStatus("net", 1, "UNAVAILABLE", "unloaded")
 POLICY = Policy(patience=3, enough=3)
 
@@ -456,6 +460,85 @@ def test_who_is_late_because_others_are_answered_is_busy_and_not_ill():
     assert watched.value("probes_total", model="net", outcome="busy") == 8
     server.counts = False
     watched.look(3)
+    assert server.reloaded == ["net"]
+
+
+class Asked(Server):
+    """Counts as Triton does: what a model answered, the watch too, and also what a hybrid, `net`, refused.
+
+    Between two looks `others` ask each model that often, and are answered.
+    """
+
+    def __init__(self, others, **models):
+        super().__init__(**models)
+        self.others, self.counted = others, dict.fromkeys(models, 0)
+
+    def index(self):
+        for name, times in self.others.items():
+            self.counted[name] += times
+        return super().index()
+
+    def answered(self, name):
+        return self.counted[name]
+
+    def probe(self, name, version=None, timeout_s=None, golden=None):
+        self.counted[name] += name == "net" or self.models[name] is None
+        return super().probe(name, version, timeout_s, golden)
+
+
+@pytest.mark.parametrize(
+    ("others", "models"),
+    [
+        ({"net": 9, "net_onnx": 5}, {"net": FULL, "net_onnx": None, "net_original": None}),
+        (
+            {"net": 9, "net_onnx": 5, "net_original": 5},
+            {"net": BOTH_FULL, "net_onnx": QUEUE_FULL, "net_original": QUEUE_FULL},
+        ),
+        ({"net": 9, "net_original": 1}, {"net": "Deadline Exceeded", "net_original": "Deadline Exceeded"}),
+        ({"net_onnx": 5}, {"net_onnx": QUEUE_FULL}),
+    ],
+)
+def test_who_has_no_room_because_others_are_answered_is_busy_and_not_ill(others, models):
+    server = Asked(others, **models)
+    watched = Watched(server)
+    # At the first look nobody knows what was answered before.
+    watched.look(9)
+    assert server.reloaded == []
+    assert watched.value("probes_total", model=next(iter(models)), outcome="busy") == 8
+
+
+@pytest.mark.parametrize("reason", [FULL, "no answer within the deadline of 10000 ms (all threads were busy)"])
+@pytest.mark.parametrize("only", [None, frozenset({"net"})])
+def test_a_hybrid_that_refuses_all_while_its_twins_have_nothing_to_do_but_answer_the_watch_is_ill(reason, only):
+    server = Asked({"net": 100}, net=reason, net_onnx=None, net_original=None)
+    watched = Watched(server, only=only)
+    watched.look(2)
+    assert server.reloaded == []
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_is_left_alone_while_its_twins_are_away():
+    """The original takes longer to load than the watch has patience."""
+    server = Asked({"net": 100}, net=BOTH_AWAY)
+    watched = Watched(server)
+    assert not watched.look(10)
+    assert server.reloaded == []
+    assert watched.lines[1:] == [f"net does not answer: {BOTH_AWAY}"]
+    server.models["net"] = DEAD
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_that_was_dead_is_loaded_anew_once_although_its_twins_are_still_away():
+    class Lonely(Server):
+        def reload(self, name):
+            super().reload(name)
+            self.models[name] = BOTH_AWAY
+
+    server = Lonely(net=DEAD)
+    watched = Watched(server)
+    watched.look(10)
     assert server.reloaded == ["net"]
 
 
