@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from serving.control import ModelStatus
-from serving.errors import ModelError, RepositoryUnreadable, ServingError
+from serving.errors import ModelError, ModelNotFound, RepositoryUnreadable, ServingError
 from serving.loads import whose
 from serving.stubs import Stub
 from serving.watch.care import Care, Policy
@@ -53,6 +53,11 @@ def twins_of(name: str, there: Collection[str]) -> set[str]:
 def is_broken(one: ModelStatus) -> bool:
     """Whether a version was to be loaded and could not be."""
     return one.state == "UNAVAILABLE" and one.reason not in ("", "unloaded")
+
+
+def is_away(one: ModelStatus) -> bool:
+    """Whether a version was unloaded, or is being so: for ever, where its process had died before."""
+    return one.state == "UNLOADING" or (one.state == "UNAVAILABLE" and not is_broken(one))
 
 
 def in_a_thread(task: Callable[[], None]) -> None:
@@ -157,7 +162,14 @@ class Repairs:
         care.unloaded = True
         try:
             self._load(name)
+            # Where it is not there from here on, somebody unloaded it.
+            care.unloaded = False
             self._control.probe(name, None, self._policy.timeout_s)
+        except ModelNotFound:
+            care.well()
+            if not self._left:
+                self._telling.withdrawn(name)
+            return
         except ModelError as error:
             if self._left:
                 return

@@ -17,7 +17,7 @@ from serving.errors import ModelError, ProbeFailed, RepositoryUnreadable, Servin
 from serving.stubs import Stub, Stubs
 from serving.watch import repairs, traffic
 from serving.watch.care import DIED, HANGS, Care, Policy, may_be_busy, quotes_twins
-from serving.watch.repairs import Repairs, in_a_thread, is_broken, is_twin, public_name, twins_of
+from serving.watch.repairs import Repairs, in_a_thread, is_away, is_broken, is_twin, public_name, twins_of
 from serving.watch.telling import Telling
 from serving.watch.traffic import Traffic
 
@@ -107,6 +107,7 @@ class Watch:
         Without its index a server's models are not asked, since somebody may have unloaded one; those that the watch
         owes are loaded all the same. Raises RepositoryUnreadable then.
         """
+        away = self._repairs.under_way
         try:
             listed = self._control.index()
         except RepositoryUnreadable:
@@ -120,9 +121,10 @@ class Watch:
         owed = {name for name, care in self._cares.items() if care.unloaded}
         self.serving = tuple(sorted({one.name for one in ready} | owed))
         self._telling.reachable(self.serving)
+        # One that is loaded anew may have been listed after it was unloaded.
+        self._telling.wanted({one.name for one in index if not is_away(one)} | owed | away)
         if self._stubs is not None:
             self._telling.left(self._stubs.left)
-        away = self._repairs.under_way
         reasons = self._asked([one for one in ready if one.name not in away], {one.name for one in listed})
         # A hybrid that tells of its twins lives: loaded anew it would say the same, until one of them is back.
         ill = {one: reason for one, reason in reasons.items() if reason is not None and not quotes_twins(reason)}

@@ -3,6 +3,7 @@
 import errno
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from python_backend.hybrid.errors import BothFailed, Overloaded, TwinFailed
 from serving.control import ModelStatus
-from serving.errors import LoadFailed, ProbeFailed, RepositoryUnreadable, ServerUnreachable
+from serving.errors import LoadFailed, ModelNotFound, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
 from serving.watch.care import HANGS, Policy, is_dead
 from serving.watch.repairs import in_a_thread
@@ -570,6 +571,86 @@ def test_a_model_that_somebody_unloaded_stays_so():
     watched.look(5)
     assert server.reloaded == []
     assert watched.watch.serving == ("net",)
+
+
+class Incurable(Server):
+    """Its models load, and fail all the same; one that its repository no longer has cannot be found."""
+
+    def reload(self, name):
+        self.reloaded.append(name)
+        if name not in self.models:
+            raise ModelNotFound(name, "the server's repository holds other")
+        self.states[name] = "READY"
+
+
+def given_up(server):
+    watched = Watched(server)
+    watched.look(12)
+    assert watched.value("given_up", model="net") == 1
+    server.reloaded.clear()
+    return watched
+
+
+@pytest.mark.parametrize("state", ["UNAVAILABLE", "UNLOADING"])
+def test_a_model_that_somebody_unloaded_stays_so_also_where_loading_it_anew_did_not_help(state):
+    server = Incurable(net=DEAD, other=None)
+    watched = given_up(server)
+    server.states["net"] = state
+    watched.look(25)
+    assert server.reloaded == []
+    assert watched.watch.serving == ("other",)
+    assert watched.value("given_up", model="net") is None
+    server.states["net"] = "READY"
+    watched.look()
+    assert server.reloaded == ["net"], "somebody loaded it again, and it is looked after again"
+
+
+def test_a_model_that_is_no_longer_in_the_repository_is_left_alone():
+    server = Incurable(net=DEAD, other=None)
+    watched = given_up(server)
+    server.models.pop("net")
+    watched.look(50)
+    assert server.reloaded == []
+    assert watched.value("given_up", model="net") is None
+
+
+def test_a_model_that_the_watch_owes_and_the_repository_no_longer_has_is_owed_no_more():
+    server = Server(net=DEAD, other=None)
+    server.heals.clear()
+    watched = given_up(server)
+    server.models.pop("net")
+    server.reload = partial(Incurable.reload, server)
+    watched.look(50)
+    assert server.reloaded == ["net"]
+    assert watched.lines[-2:] == ["unloading and loading net", "net is no longer in the repository, and is left alone"]
+    assert watched.watch.serving == ("other",)
+    assert watched.value("given_up", model="net") is None
+
+
+def test_who_did_not_come_back_with_the_server_is_called_for_until_it_is_unloaded_or_out_of_the_repository():
+    server = Server(net=None, unread=None, refused=None)
+    watched = Watched(server)
+    for name in ("unread", "refused", "withdrawn"):
+        watched.watch._telling.failed_to_load(name, "no such file")
+    # So Triton lists what it never tried to load, and what it could not.
+    server.states["unread"] = ""
+    refused = ModelStatus("refused", 1, "UNAVAILABLE", "no such file")
+    server.index = lambda: [refused, *(one for one in Server.index(server) if one.name != "refused")]
+    watched.look(3)
+    assert [watched.value("given_up", model=name) for name in ("unread", "refused", "withdrawn")] == [1, 1, None]
+
+
+def test_a_model_that_is_being_loaded_anew_is_not_taken_for_one_that_somebody_unloaded():
+    server = Hanging({"net"}, net=DEAD, other=None)
+    watched = Watched(server, aside=in_a_thread)
+    watched.watch._telling.failed_to_load("net", "no such file")
+    watched.look()
+    assert server.began["net"].wait(10)
+    server.states["net"] = "UNAVAILABLE"
+    watched.look()
+    assert watched.value("given_up", model="net") == 1
+    server.let_go.set()
+    until(lambda: watched.value("given_up", model="net") == 0)
 
 
 def test_a_version_that_does_not_load_is_told_of_until_it_is_gone():
