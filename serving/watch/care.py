@@ -8,6 +8,8 @@ from dataclasses import dataclass
 _DEATHS = ("not healthy", "is not ready", "stub process", "failed to reinitialize")
 # How a hybrid begins to say what it was told of its twins: it lives.
 _QUOTES = "no twin could answer"
+# What is said of a model that is asked for more than it computes: it is late, or has no room for one more request.
+_LATE_OR_FULL = ("deadline", "the hybrid is full", "maximum queue size")
 # What is said where the process was seen to have died.
 DIED = "its stub process has died"
 # What is said where Triton waits for a process that died while it was loaded.
@@ -73,5 +75,14 @@ class Care:
 
 def is_dead(reason: str) -> bool:
     """Whether Triton's words mean that the model will not come back by itself."""
-    lower = reason.lower()
-    return _QUOTES not in lower and any(known in lower for known in _DEATHS)
+    return not quotes_twins(reason) and any(known in reason.lower() for known in _DEATHS)
+
+
+def quotes_twins(reason: str) -> bool:
+    """Whether a hybrid says no more than that its twins do not answer it."""
+    return _QUOTES in reason.lower()
+
+
+def may_be_busy(reason: str) -> bool:
+    """Whether a model for which this is said may be well, and have too much to do."""
+    return any(known in reason.lower() for known in _LATE_OR_FULL)

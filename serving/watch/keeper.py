@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from serving.errors import MachineError, ServerFailed
+from serving.errors import MachineError, RepositoryError, ServerFailed, ServerUnreachable
 from serving.server import TritonServer
 from serving.stubs import Stubs
 from serving.watch.care import HANGS, Policy
@@ -19,6 +19,8 @@ from serving.watch.telling import Telling
 _ENDS, _WITHIN_S = 5, 600.0
 # After so many ends a dead hybrid is loaded anew instead: the next start would wait for longer than that takes.
 _ENDS_FOR_HYBRIDS = 2
+# What a start may fail for and the next one need not: memory, a disk or a mount that is short, or away, for seconds.
+_MAY_PASS = (MachineError, OSError, RepositoryError, ServerFailed, ServerUnreachable)
 # A probe under way may take longer; it ends with its connection.
 _JOIN_S = 2.0
 
@@ -43,8 +45,9 @@ class Keeper:
     def keep(self) -> None:
         """Watch the started server, and start it again as often as it ends.
 
-        Raises ServerFailed when it ended six times within ten minutes, or cannot be started again; MachineError where
-        this machine went on lacking something as often.
+        A start that fails counts as one more end. Raises ServerFailed when it ended six times within ten minutes, and
+        where the last of them was such a start, what that one raised: also MachineError, OSError, RepositoryError or
+        ServerUnreachable.
         """
         while True:
             with self._watched() as watch:
@@ -88,10 +91,19 @@ class Keeper:
         return sum(1 for end in self._ends if now - end < _WITHIN_S)
 
     def _start_again(self, how: str, models: Sequence[str]) -> None:
-        now = time.monotonic()
-        if self._recent(now) == _ENDS:
+        if self._recent(time.monotonic()) == _ENDS:
             what = f"{how}, for the {_ENDS + 1}th time within {_WITHIN_S / 60:.0f} minutes"
             raise ServerFailed(what, self._server.log_path, self._server.log_tail())
+        while (failed := self._failed_start(how, models)) is not None:
+            how = f"could not be started again: {failed}"
+        for name, reason in self._server.failures.items():
+            self._telling.failed_to_load(name, reason)
+        if self._server.untold:
+            self._telling.untold(self._server.untold)
+
+    def _failed_start(self, how: str, models: Sequence[str]) -> str | None:
+        """Start it once, after its pause; None where that succeeds, else why not, in one line."""
+        now = time.monotonic()
         pause_s = 2.0 ** self._recent(now) - 1
         self._ends.append(now)
         self._telling.restarting(how, pause_s)
@@ -99,13 +111,8 @@ class Keeper:
         try:
             # Without a model it ended before it was looked at.
             self._server.restart(models or None)
-        except (MachineError, OSError) as error:
-            # A disk that is full now need not stay so.
+        except _MAY_PASS as error:
             if self._recent(time.monotonic()) == _ENDS:
                 raise
-            self._start_again(f"could not be started again: {error}", models)
-        else:
-            for name, reason in self._server.failures.items():
-                self._telling.failed_to_load(name, reason)
-            if self._server.untold:
-                self._telling.untold(self._server.untold)
+            return str(error).partition("\n")[0]
+        return None

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from serving.control import ModelStatus
-from serving.errors import ModelError, RepositoryUnreadable, ServingError
+from serving.errors import ModelError, ModelNotFound, RepositoryUnreadable, ServingError
 from serving.loads import whose
 from serving.stubs import Stub
 from serving.watch.care import Care, Policy
@@ -45,9 +45,19 @@ def public_name(name: str) -> str:
     return next((name.removesuffix(twin) for twin in _TWINS if name.endswith(twin)), name)
 
 
+def twins_of(name: str, there: Collection[str]) -> set[str]:
+    """Those of the models `there` that a hybrid of this name asks; none for every other model."""
+    return {one for one in there if one != name and public_name(one) == name}
+
+
 def is_broken(one: ModelStatus) -> bool:
     """Whether a version was to be loaded and could not be."""
     return one.state == "UNAVAILABLE" and one.reason not in ("", "unloaded")
+
+
+def is_away(one: ModelStatus) -> bool:
+    """Whether a version was unloaded, or is being so: for ever, where its process had died before."""
+    return one.state == "UNLOADING" or (one.state == "UNAVAILABLE" and not is_broken(one))
 
 
 def in_a_thread(task: Callable[[], None]) -> None:
@@ -94,7 +104,7 @@ class Repairs:
         Twins come first: a hybrid without one would answer nobody, and waits until one of them is back.
         """
         for name in sorted(set(names) - self.under_way, key=lambda name: (not is_twin(name), name)):
-            twins = {one for one in there if one != name and public_name(one) == name}
+            twins = twins_of(name, there)
             away = [self._under_way[one] for one in twins & self.under_way]
             first = away if len(away) == len(twins) else []
             done = self._under_way[name] = Future()
@@ -152,7 +162,14 @@ class Repairs:
         care.unloaded = True
         try:
             self._load(name)
+            # Where it is not there from here on, somebody unloaded it.
+            care.unloaded = False
             self._control.probe(name, None, self._policy.timeout_s)
+        except ModelNotFound:
+            care.well()
+            if not self._left:
+                self._telling.withdrawn(name)
+            return
         except ModelError as error:
             if self._left:
                 return

@@ -6,18 +6,23 @@ import contextlib
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from serving.control import ModelStatus
 from serving.errors import ModelError, ProbeFailed, RepositoryUnreadable, ServingError
 from serving.stubs import Stub, Stubs
-from serving.watch import repairs
-from serving.watch.care import DIED, HANGS, Care, Policy
-from serving.watch.repairs import Repairs, in_a_thread, is_broken, is_twin, public_name
+from serving.watch import repairs, traffic
+from serving.watch.care import DIED, HANGS, Care, Policy, may_be_busy, quotes_twins
+from serving.watch.repairs import Repairs, in_a_thread, is_away, is_broken, is_twin, public_name, twins_of
 from serving.watch.telling import Telling
+from serving.watch.traffic import Traffic
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Found = TypeVar("_Found")
 
 _AT_ONCE = 8
 # How often it is looked whether a process has died.
@@ -27,14 +32,11 @@ _REPAIRS_END_S = 1.0
 GOLDEN = "golden.npz"
 
 
-class Control(repairs.Control, Protocol):
-    """What is asked of the server besides what its repairs ask: serving.ModelControl has it."""
+class Control(repairs.Control, traffic.Control, Protocol):
+    """What is asked of the server besides what its repairs and the traffic ask: serving.ModelControl has it."""
 
     def ready(self, name: str, version: int | None = None) -> bool:
         """Whether the server says that the model serves."""
-
-    def answered(self, name: str) -> int:
-        """How many requests the model has answered since it was loaded."""
 
     def probe(
         self, name: str, version: int | None = None, timeout_s: float | None = None, golden: Path | None = None
@@ -78,7 +80,7 @@ class Watch:
         self._begin_anew = begin_anew
         self._clock = clock
         self._cares: dict[str, Care] = {}
-        self._answered: dict[str, int] = {}
+        self._traffic = Traffic(control)
         self.serving: tuple[str, ...] = ()
 
     def run(self, stop: threading.Event) -> None:
@@ -105,11 +107,13 @@ class Watch:
         Without its index a server's models are not asked, since somebody may have unloaded one; those that the watch
         owes are loaded all the same. Raises RepositoryUnreadable then.
         """
+        away = self._repairs.under_way
         try:
-            index = self._index()
+            listed = self._control.index()
         except RepositoryUnreadable:
             self._mend([name for name, care in self._cares.items() if care.unloaded], self._cares.keys())
             raise
+        index = [one for one in listed if self._mine(one.name)]
         ready = [one for one in index if one.ready]
         self._telling.broken({(one.name, one.version or 0): one.reason for one in index if is_broken(one)})
         for name in {one.name for one in ready} - self._cares.keys():
@@ -117,15 +121,18 @@ class Watch:
         owed = {name for name, care in self._cares.items() if care.unloaded}
         self.serving = tuple(sorted({one.name for one in ready} | owed))
         self._telling.reachable(self.serving)
+        # One that is loaded anew may have been listed after it was unloaded.
+        self._telling.wanted({one.name for one in index if not is_away(one)} | owed | away)
         if self._stubs is not None:
             self._telling.left(self._stubs.left)
-        away = self._repairs.under_way
-        reasons = self._asked([one for one in ready if one.name not in away])
-        for one, reason in reasons.items():
-            if reason is not None:
-                self._cares[one.name].failed(reason)
+        reasons = self._asked([one for one in ready if one.name not in away], {one.name for one in listed})
+        # A hybrid that tells of its twins lives: loaded anew it would say the same, until one of them is back.
+        ill = {one: reason for one, reason in reasons.items() if reason is not None and not quotes_twins(reason)}
+        for one in reasons:
+            if one in ill:
+                self._cares[one.name].failed(ill[one])
             # Of several versions all have to be well.
-            elif not any(other.name == one.name and reasons[other] for other in reasons):
+            elif not any(other.name == one.name for other in ill):
                 self._cares[one.name].well()
         self._mend(self._cares, {one.name for one in index})
         return not owed and not away and not any(reasons.values())
@@ -139,7 +146,7 @@ class Watch:
         self._repairs.died(died)
         died = [one for one in died if not self._repairs.was_replaced(one)]
         try:
-            index = self._index()
+            index = [one for one in self._control.index() if self._mine(one.name)]
             there = {one.name for one in index}
         except RepositoryUnreadable:
             # Also of one whose process has died it says that it is ready, as long as nobody unloaded it.
@@ -158,9 +165,6 @@ class Watch:
         self._mend(dead, there)
         return frozenset(dead)
 
-    def _index(self) -> list[ModelStatus]:
-        return [one for one in self._control.index() if self._mine(one.name)]
-
     def _mend(self, names: Collection[str], there: Collection[str]) -> None:
         now = self._clock()
         self._repairs.begin(self._cares, [name for name in names if self._cares[name].needs_repair(now)], there)
@@ -176,29 +180,51 @@ class Watch:
                 break
         return mended
 
-    def _asked(self, ready: list[ModelStatus]) -> dict[ModelStatus, str | None]:
-        """Why each of them does not answer, or None where it does.
+    def _asked(self, ready: list[ModelStatus], there: Collection[str]) -> dict[ModelStatus, str | None]:
+        """Why each of them does not answer, or None where it does, or has too much to do to tell.
 
         A busy server takes seconds to say so. Who dies meanwhile is mended at once, and not judged by that answer.
         """
-        mended: set[str] = set()
+        errors, mended = self._side_by_side({one: partial(self._error, one) for one in ready})
+        for one in [one for one, error in errors.items() if error is None]:
+            self._traffic.answered_the_watch(one.name)
+        doubtful = {
+            one for one, error in errors.items() if isinstance(error, ProbeFailed) and may_be_busy(error.reason)
+        }
+        names = {name for one in doubtful for name in (one.name, *twins_of(one.name, there))}
+        answer, mended_since = self._side_by_side(
+            {name: partial(self._traffic.has_answered_others, name) for name in names}
+        )
+        reasons: dict[ModelStatus, str | None] = {}
+        for one, error in errors.items():
+            if one.name in mended | mended_since:
+                continue
+            twins = twins_of(one.name, there)
+            # What a hybrid refuses Triton counts as answered; what it has answered, one of its twins has.
+            busy = one in doubtful and answer[one.name] and (not twins or any(answer[twin] for twin in twins))
+            if error is not None:
+                self._telling.probed(one.name, "busy" if busy else "failed", error.reason)
+            reasons[one] = None if error is None or busy else error.reason
+        return reasons
+
+    def _side_by_side(self, calls: Mapping[_Key, Callable[[], _Found]]) -> tuple[dict[_Key, _Found], frozenset[str]]:
+        """What the calls give, and the models that were seen to die and were mended meanwhile."""
+        mended: frozenset[str] = frozenset()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = {one: pool.submit(self._reason, one) for one in ready}
-            while wait(answers.values(), timeout=_GLANCE_S).not_done:
+            found = {key: pool.submit(call) for key, call in calls.items()}
+            while wait(found.values(), timeout=_GLANCE_S).not_done:
                 mended |= self._mend_the_dead()
-        return {one: answer.result() for one, answer in answers.items() if one.name not in mended}
+        return {key: one.result() for key, one in found.items()}, mended
 
     def _mine(self, name: str) -> bool:
         return self._only is None or name in self._only
 
-    def _reason(self, one: ModelStatus) -> str | None:
-        """Why a model does not answer, in the server's words; None where it does, or has too much to do to tell."""
+    def _error(self, one: ModelStatus) -> ModelError | None:
+        """Why a model does not answer, None where it does."""
         try:
             took_s = self._probe(one)
         except ModelError as error:
-            busy = isinstance(error, ProbeFailed) and "deadline" in error.reason.lower() and self._busy(one.name)
-            self._telling.probed(one.name, "busy" if busy else "failed", error.reason)
-            return None if busy else error.reason
+            return error
         self._telling.answered(one.name, took_s)
         return None
 
@@ -210,15 +236,6 @@ class Watch:
             if golden is not None:
                 return self._control.probe(one.name, one.version, self._policy.timeout_s, golden)
         return self._control.probe(one.name, one.version, self._policy.timeout_s)
-
-    def _busy(self, name: str) -> bool:
-        """Whether a model that did not answer in time has answered others since the last look: then it lives."""
-        try:
-            now = self._control.answered(name)
-        except ServingError:
-            return False
-        before, self._answered[name] = self._answered.get(name), now
-        return before is not None and now > before
 
     def _golden(self, one: ModelStatus) -> Path | None:
         if self._repository is None or one.version is None:

@@ -63,6 +63,12 @@ class Telling:
             self._say(f"ALARM: version {version} of {model} does not load: {reasons[model, version]}")
         self._known_broken = set(reasons)
 
+    def wanted(self, models: Collection[str]) -> None:
+        """Nobody misses any other model: it has left the repository, or somebody unloaded it."""
+        told_of = {sample.labels["model"] for family in self._given_up.collect() for sample in family.samples}
+        for model in told_of - set(models):
+            self._given_up.remove(model)
+
     def left(self, processes: int) -> None:
         """The server keeps so many dead processes, and the shared memory of each, until it ends itself."""
         self._left.set(processes)
@@ -112,6 +118,11 @@ class Telling:
         if given_up:
             self._given_up.labels(model).set(1)
             self._say(f"ALARM: {model} is given up: publish it anew, or roll it back; it is tried once a minute")
+
+    def withdrawn(self, model: str) -> None:
+        """It cannot be loaded anew, since the repository no longer has it: that is no failure."""
+        self._ill.discard(model)
+        self._say(f"{model} is no longer in the repository, and is left alone")
 
     def hangs(self, model: str) -> None:
         """Its load waits for a process that died, and so would every further one."""

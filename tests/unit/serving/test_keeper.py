@@ -4,11 +4,12 @@ import contextlib
 import errno
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from serving.control import ModelStatus
-from serving.errors import NoRunDirectory, ServerFailed
+from serving.errors import NoRunDirectory, RepositoryError, ServerFailed, ServerUnreachable
 from serving.stubs import Stub
 from serving.watch import keeper as module
 from serving.watch.care import Policy
@@ -96,32 +97,73 @@ def test_lines_that_cannot_be_written_end_nothing(pauses):
 
 
 class Cramped(Server):
-    """Its machine has no room for so many of its starts."""
+    """So many of its starts fail."""
 
-    def __init__(self, models, times):
+    def __init__(self, models, times, error):
         super().__init__(models)
         self.times = times
+        self.error = error
 
     def restart(self, load):
         super().restart(load)
         if len(self.restarts) <= self.times:
-            raise NoRunDirectory(["/tmp does not take it (No space left on device)"])
+            raise self.error
 
 
-def test_what_the_machine_lacks_is_waited_for_as_long_as_a_server_that_ends(lines, pauses):
-    server = Cramped(["net"], times=2)
-    with pytest.raises(ServerFailed):
+FAILED_STARTS = pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NoRunDirectory(["/tmp does not take it (No space left on device)"]), "Triton's Python"),
+        (OSError(errno.ENOSPC, "No space left on device"), "[Errno 28] No space"),
+        (ServerFailed("ended with -9 while loading", Path("log"), ["a line", "and another"]), "tritonserver ended"),
+        (ServerUnreachable("127.0.0.1:8001", "Deadline Exceeded"), "no Triton answers at 127.0.0.1:8001"),
+        (RepositoryError(Path("nowhere"), "no such directory", "publish a model first"), "nowhere: no such directory"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+
+
+@FAILED_STARTS
+def test_what_a_start_fails_for_is_waited_for_as_long_as_a_server_that_ends(lines, pauses, error, told):
+    server = Cramped(["net"], 2, error)
+    with pytest.raises(ServerFailed, match="ended with -9, for the 6th time within 10 minutes"):
         Keeper(server, Telling(lines.append), Policy(interval_s=0.0)).keep()
     assert server.restarts == [("net",)] * 5
     assert pauses == [0.0, 1.0, 3.0, 7.0, 15.0]
-    assert sum("ALARM: tritonserver could not be started again: Triton's Python" in line for line in lines) == 2
+    assert sum(f"ALARM: tritonserver could not be started again: {told}" in line for line in lines) == 2
+    assert not [line for line in lines if "\n" in line]
 
 
-def test_what_the_machine_goes_on_lacking_is_told_at_the_end(lines, pauses):
-    server = Cramped(["net"], times=9)
-    with pytest.raises(NoRunDirectory):
+@FAILED_STARTS
+def test_what_the_last_start_failed_for_is_told_at_the_end(lines, pauses, error, told):
+    server = Cramped(["net"], 9, error)
+    with pytest.raises(type(error)) as raised:
         Keeper(server, Telling(lines.append), Policy(interval_s=0.0)).keep()
+    assert raised.value is error
     assert len(server.restarts) == 5
+
+
+def test_it_can_be_stopped_while_it_waits_for_another_start(lines, monkeypatch):
+    def interrupted(pause_s):
+        if pause_s:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.time, "sleep", interrupted)
+    server = Cramped(["net"], 9, ServerFailed("ended with -9 while loading", Path("log")))
+    with pytest.raises(KeyboardInterrupt):
+        Keeper(server, Telling(lines.append), Policy(interval_s=0.0)).keep()
+    assert len(server.restarts) == 1
+
+
+def test_starts_that_fail_more_slowly_than_six_times_in_ten_minutes_are_tried_as_long_as_it_takes(
+    lines, pauses, monkeypatch
+):
+    now = iter(range(0, 10**9, 100))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now), sleep=pauses.append))
+    server = Cramped(["net"], 2000, ServerFailed("did not become live within 360 s", Path("log")))
+    keeper = Keeper(server, Telling(lines.append), Policy())
+    keeper._start_again("ended with -9", ["net"])
+    assert len(server.restarts) == 2001
 
 
 class Dying:

@@ -3,15 +3,16 @@
 import errno
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from python_backend.hybrid.errors import BothFailed, TwinFailed
+from python_backend.hybrid.errors import BothFailed, Overloaded, TwinFailed
 from serving.control import ModelStatus
-from serving.errors import LoadFailed, ProbeFailed, RepositoryUnreadable, ServerUnreachable
+from serving.errors import LoadFailed, ModelNotFound, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
 from serving.watch.care import HANGS, Policy, is_dead
 from serving.watch.repairs import in_a_thread
@@ -19,6 +20,10 @@ from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
 
 DEAD = "Stub process 'net_onnx_0_0' is not healthy."
+FULL = str(Overloaded("640 requests", "max_pending"))
+QUEUE_FULL = "Exceeds maximum queue size"
+BOTH_FULL = str(BothFailed(*(TwinFailed(twin, QUEUE_FULL, "full") for twin in ("onnx", "original"))))
+BOTH_AWAY = str(BothFailed(*(TwinFailed(twin, f"'net_{twin}' is not ready", "gone") for twin in ("onnx", "original"))))
 GONE = ModelStatus("net", 1, "UNAVAILABLE", "unloaded")
 POLICY = Policy(patience=3, enough=3)
 
@@ -459,6 +464,85 @@ def test_who_is_late_because_others_are_answered_is_busy_and_not_ill():
     assert server.reloaded == ["net"]
 
 
+class Asked(Server):
+    """Counts as Triton does: what a model answered, the watch too, and also what a hybrid, `net`, refused.
+
+    Between two looks `others` ask each model that often, and are answered.
+    """
+
+    def __init__(self, others, **models):
+        super().__init__(**models)
+        self.others, self.counted = others, dict.fromkeys(models, 0)
+
+    def index(self):
+        for name, times in self.others.items():
+            self.counted[name] += times
+        return super().index()
+
+    def answered(self, name):
+        return self.counted[name]
+
+    def probe(self, name, version=None, timeout_s=None, golden=None):
+        self.counted[name] += name == "net" or self.models[name] is None
+        return super().probe(name, version, timeout_s, golden)
+
+
+@pytest.mark.parametrize(
+    ("others", "models"),
+    [
+        ({"net": 9, "net_onnx": 5}, {"net": FULL, "net_onnx": None, "net_original": None}),
+        (
+            {"net": 9, "net_onnx": 5, "net_original": 5},
+            {"net": BOTH_FULL, "net_onnx": QUEUE_FULL, "net_original": QUEUE_FULL},
+        ),
+        ({"net": 9, "net_original": 1}, {"net": "Deadline Exceeded", "net_original": "Deadline Exceeded"}),
+        ({"net_onnx": 5}, {"net_onnx": QUEUE_FULL}),
+    ],
+)
+def test_who_has_no_room_because_others_are_answered_is_busy_and_not_ill(others, models):
+    server = Asked(others, **models)
+    watched = Watched(server)
+    # At the first look nobody knows what was answered before.
+    watched.look(9)
+    assert server.reloaded == []
+    assert watched.value("probes_total", model=next(iter(models)), outcome="busy") == 8
+
+
+@pytest.mark.parametrize("reason", [FULL, "no answer within the deadline of 10000 ms (all threads were busy)"])
+@pytest.mark.parametrize("only", [None, frozenset({"net"})])
+def test_a_hybrid_that_refuses_all_while_its_twins_have_nothing_to_do_but_answer_the_watch_is_ill(reason, only):
+    server = Asked({"net": 100}, net=reason, net_onnx=None, net_original=None)
+    watched = Watched(server, only=only)
+    watched.look(2)
+    assert server.reloaded == []
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_is_left_alone_while_its_twins_are_away():
+    """The original takes longer to load than the watch has patience."""
+    server = Asked({"net": 100}, net=BOTH_AWAY)
+    watched = Watched(server)
+    assert not watched.look(10)
+    assert server.reloaded == []
+    assert watched.lines[1:] == [f"net does not answer: {BOTH_AWAY}"]
+    server.models["net"] = DEAD
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_that_was_dead_is_loaded_anew_once_although_its_twins_are_still_away():
+    class Lonely(Server):
+        def reload(self, name):
+            super().reload(name)
+            self.models[name] = BOTH_AWAY
+
+    server = Lonely(net=DEAD)
+    watched = Watched(server)
+    watched.look(10)
+    assert server.reloaded == ["net"]
+
+
 def test_repairs_that_do_not_help_become_rare_and_somebody_is_called():
     server = Server(net=DEAD)
     server.heals.clear()
@@ -487,6 +571,86 @@ def test_a_model_that_somebody_unloaded_stays_so():
     watched.look(5)
     assert server.reloaded == []
     assert watched.watch.serving == ("net",)
+
+
+class Incurable(Server):
+    """Its models load, and fail all the same; one that its repository no longer has cannot be found."""
+
+    def reload(self, name):
+        self.reloaded.append(name)
+        if name not in self.models:
+            raise ModelNotFound(name, "the server's repository holds other")
+        self.states[name] = "READY"
+
+
+def given_up(server):
+    watched = Watched(server)
+    watched.look(12)
+    assert watched.value("given_up", model="net") == 1
+    server.reloaded.clear()
+    return watched
+
+
+@pytest.mark.parametrize("state", ["UNAVAILABLE", "UNLOADING"])
+def test_a_model_that_somebody_unloaded_stays_so_also_where_loading_it_anew_did_not_help(state):
+    server = Incurable(net=DEAD, other=None)
+    watched = given_up(server)
+    server.states["net"] = state
+    watched.look(25)
+    assert server.reloaded == []
+    assert watched.watch.serving == ("other",)
+    assert watched.value("given_up", model="net") is None
+    server.states["net"] = "READY"
+    watched.look()
+    assert server.reloaded == ["net"], "somebody loaded it again, and it is looked after again"
+
+
+def test_a_model_that_is_no_longer_in_the_repository_is_left_alone():
+    server = Incurable(net=DEAD, other=None)
+    watched = given_up(server)
+    server.models.pop("net")
+    watched.look(50)
+    assert server.reloaded == []
+    assert watched.value("given_up", model="net") is None
+
+
+def test_a_model_that_the_watch_owes_and_the_repository_no_longer_has_is_owed_no_more():
+    server = Server(net=DEAD, other=None)
+    server.heals.clear()
+    watched = given_up(server)
+    server.models.pop("net")
+    server.reload = partial(Incurable.reload, server)
+    watched.look(50)
+    assert server.reloaded == ["net"]
+    assert watched.lines[-2:] == ["unloading and loading net", "net is no longer in the repository, and is left alone"]
+    assert watched.watch.serving == ("other",)
+    assert watched.value("given_up", model="net") is None
+
+
+def test_who_did_not_come_back_with_the_server_is_called_for_until_it_is_unloaded_or_out_of_the_repository():
+    server = Server(net=None, unread=None, refused=None)
+    watched = Watched(server)
+    for name in ("unread", "refused", "withdrawn"):
+        watched.watch._telling.failed_to_load(name, "no such file")
+    # So Triton lists what it never tried to load, and what it could not.
+    server.states["unread"] = ""
+    refused = ModelStatus("refused", 1, "UNAVAILABLE", "no such file")
+    server.index = lambda: [refused, *(one for one in Server.index(server) if one.name != "refused")]
+    watched.look(3)
+    assert [watched.value("given_up", model=name) for name in ("unread", "refused", "withdrawn")] == [1, 1, None]
+
+
+def test_a_model_that_is_being_loaded_anew_is_not_taken_for_one_that_somebody_unloaded():
+    server = Hanging({"net"}, net=DEAD, other=None)
+    watched = Watched(server, aside=in_a_thread)
+    watched.watch._telling.failed_to_load("net", "no such file")
+    watched.look()
+    assert server.began["net"].wait(10)
+    server.states["net"] = "UNAVAILABLE"
+    watched.look()
+    assert watched.value("given_up", model="net") == 1
+    server.let_go.set()
+    until(lambda: watched.value("given_up", model="net") == 0)
 
 
 def test_a_version_that_does_not_load_is_told_of_until_it_is_gone():
