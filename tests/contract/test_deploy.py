@@ -437,6 +437,10 @@ def test_the_service_runs_what_make_serve_runs_and_stops_it_in_order() -> None:
     )
 
 
+def test_a_model_that_is_killed_for_want_of_memory_does_not_stop_the_service() -> None:
+    assert unit()["Service"]["OOMPolicy"] == "continue"
+
+
 def test_systemd_takes_the_service_where_it_is_there_to_ask(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
