@@ -5,6 +5,7 @@ The flags of serve.sh meet a real Triton in tests/live/test_deploy_on_triton.py.
 
 import ast
 import configparser
+import math
 import re
 import shlex
 import shutil
@@ -24,6 +25,7 @@ from serving import TritonServer
 from serving.__main__ import _parser
 from serving.command import server_arguments
 from serving.errors import UsageError
+from serving.launcher import _OPEN_FILES
 from serving.locate import Installation
 from serving.server import _KILL_AFTER_DRAIN_S
 from serving.shared_memory import region_bytes
@@ -409,6 +411,19 @@ def test_over_tls_http_alone_is_closed_and_prometheus_reaches_the_metrics(tmp_pa
         given = run(DEPLOY / "serve.sh", "--last", env=environment | {"UNDERSTUDY_TLS": tls}).stdout.splitlines()
         assert [word for word in given if "-address=" in word] == expected
         assert given[-1] == "--last"
+
+
+def test_triton_may_open_as_many_files_as_on_the_embedded_server(tmp_path: Path) -> None:
+    triton = tmp_path / "tritonserver"
+    triton.write_text("#!/bin/sh\nulimit -S -n\nulimit -H -n\n")
+    triton.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "UNDERSTUDY_CONTROL_KEY": "k" * 32}
+    for given in ("1024", "$(ulimit -H -n)"):
+        found = run("/bin/sh", "-c", f'ulimit -S -n "{given}"; exec {DEPLOY / "serve.sh"}', env=environment).stdout
+        soft, hard = (math.inf if limit == "unlimited" else int(limit) for limit in found.split())
+        assert soft == (min(hard, _OPEN_FILES) if given == "1024" else hard), "it is raised, and never lowered"
+    assert f"-gt {_OPEN_FILES} ]" in (DEPLOY / "serve.sh").read_text()
+    assert int(unit()["Service"]["LimitNOFILE"]) == _OPEN_FILES
 
 
 def unit() -> configparser.ConfigParser:
