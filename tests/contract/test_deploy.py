@@ -182,7 +182,10 @@ def test_a_service_is_watched_limited_and_drained(name: str) -> None:
     limits = service["deploy"]["resources"]["limits"]
     drain = int(dict(serve_flags())["--exit-timeout-secs"])
     assert service["healthcheck"]["test"] == ["CMD", "python3", "/opt/understudy/healthcheck.py"]
-    assert int(limits["cpus"]) >= 1
+    # Docker refuses more than the machine has. OpenMP takes as many threads.
+    assert int(limits["cpus"]) == int(service["environment"]["OMP_NUM_THREADS"]) == 2
+    more = services(UNDERSTUDY_CPUS="16")[name]
+    assert more["deploy"]["resources"]["limits"]["cpus"] == more["environment"]["OMP_NUM_THREADS"] == "16"
     assert amount(limits["memory"]) > amount(service["shm_size"])
     assert amount(service["stop_grace_period"]) > drain
     assert service["restart"] == "unless-stopped"
