@@ -130,7 +130,10 @@ def launch(order: Order) -> Launched:
 
 
 def make_way(order: Order, state_path: Path | None) -> None:
-    """Refuse what is another server's, then keep the log of the one before. Raises StateTaken, PortTaken."""
+    """Refuse what is another server's, then keep the log of the one before.
+
+    Raises StateTaken, PortTaken, PortNotOpened.
+    """
     if state_path is not None:
         refuse_another(state_path)
     choose(order.ports)
