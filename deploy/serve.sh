@@ -35,6 +35,16 @@ if [ -n "${tls}" ]; then
         --http-address=127.0.0.1 --metrics-address=0.0.0.0 "$@"
 fi
 
+# As serving/launcher.py has it: each connection is an open file, and an engine may begin with 1024.
+soft="$(ulimit -S -n)"
+files="$(ulimit -H -n)"
+if [ "${files}" = unlimited ] || [ "${files}" -gt 65536 ]; then
+    files=65536
+fi
+if [ "${soft}" != unlimited ] && [ "${soft}" -lt "${files}" ]; then
+    ulimit -S -n "${files}"
+fi
+
 # Readiness, drain and the Python backend's threads are those of serving/command.py, where the reasons stand, and its
 # shared memory is what serving/shared_memory.py gives where 4 GiB are free. A model that does not load must not keep the
 # others from serving: its hybrid answers with the other twin.

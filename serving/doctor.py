@@ -18,7 +18,7 @@ from pathlib import Path
 from python_backend.limits import available_cores, available_memory
 from serving import gpu
 from serving.elf import missing_libraries
-from serving.errors import NoRunDirectory, PortTaken, PythonNotSuitable, TritonNotFound
+from serving.errors import NoRunDirectory, PortNotOpened, PortTaken, PythonNotSuitable, TritonNotFound
 from serving.locate import PROJECT, find_installation, find_python
 from serving.ports import choose
 from serving.run_directory import complaint, find_place, run_places
@@ -176,7 +176,7 @@ def check_ports(ports: Mapping[str, int | None] | None = None) -> Iterator[Findi
     for service, port in (ports or {"http": 8000, "grpc": 8001, "metrics": 8002, "watch": 8003}).items():
         try:
             choose({service: port})
-        except PortTaken as error:
+        except (PortTaken, PortNotOpened) as error:
             yield Finding(WARN, f"port {port}", str(error))
         else:
             yield Finding(OK, f"port {port}", f"free ({service})")

@@ -8,6 +8,7 @@
     │   ├── PythonNotSuitable
     │   ├── NoRunDirectory
     │   ├── NoSharedMemory
+    │   ├── PortNotOpened                   nobody has it, and the system does not let this user listen there
     │   └── StateNotWritten                 no room for the state file, or no right to it
     ├── PortTaken                  exit 4
     ├── StateTaken                 exit 4   the state file is that of another server that runs
@@ -27,6 +28,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -92,6 +94,20 @@ class NoSharedMemory(MachineError):
             f"the models to load have {processes} processes, each of which takes 1 MiB of shared memory at the least, "
             f"and {free_mib} MiB are free; load fewer models, or make room in memory and /dev/shm (Docker: --shm-size)"
         )
+
+
+class PortNotOpened(MachineError):
+    """Nobody has the port, and the system does not let this user listen there all the same."""
+
+    def __init__(self, service: str, port: int, error: OSError) -> None:
+        another = f"choose another with --{service}-port"
+        remedy = {
+            errno.EACCES: f"ports below 1024 are for root alone, as a rule: {another}",
+            errno.EADDRNOTAVAIL: "bring the loopback interface up (ip link set lo up)",
+        }.get(error.errno or 0, another)
+        which = f"port {port}" if port else "a free port"
+        super().__init__(f"{which} ({service}) cannot be opened on loopback ({error.strerror or error}); {remedy}")
+        self.port = port
 
 
 class StateNotWritten(MachineError):

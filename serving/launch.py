@@ -23,7 +23,7 @@ from serving.locate import find_installation, find_python
 from serving.ports import LOOPBACK, choose
 from serving.process import ServerProcess
 from serving.repository import ServedModel, processes_of
-from serving.run_directory import make_run_directory, sweep_run_directories
+from serving.run_directory import hold, make_run_directory, sweep_run_directories
 from serving.shared_memory import free_bytes, region_bytes, sweep_orphans
 from serving.state import refuse_another
 from serving.stubs import Stubs, end_orphans
@@ -64,6 +64,7 @@ class Launched:
     ports: Mapping[str, int]
     log_path: Path
     run_directory: Path
+    held: contextlib.ExitStack
     embedded: bool
 
     def stop(self, drain_s: float) -> None:
@@ -72,6 +73,7 @@ class Launched:
         self.process.stop(drain_s, stubs_alone=self.embedded)
         _sweep()
         shutil.rmtree(self.run_directory, ignore_errors=True)
+        self.held.close()
 
     def tail(self) -> list[str]:
         """The last errors in the log, else its last lines."""
@@ -95,6 +97,7 @@ def launch(order: Order) -> Launched:
         return lay_out_backends(installation, python, directory), plain_path(order.repository, directory)
 
     run_directory, (backends, repository) = make_run_directory(fill, programs=installation.embedded)
+    held = hold(run_directory)
     log_path = order.log_path or run_directory / "triton.log"
     # A model that leaves its place open goes to a GPU where Triton sees one; the system's Triton has all it takes then.
     gpu = gpu_of_machine.present()
@@ -121,12 +124,16 @@ def launch(order: Order) -> Launched:
         process, ports = _run_on_free_ports(start, order, log_path, _PORT_ATTEMPTS)
     except BaseException:
         _sweep()
+        held.close()
         raise
-    return Launched(process, ports, log_path, run_directory, installation.embedded)
+    return Launched(process, ports, log_path, run_directory, held, installation.embedded)
 
 
 def make_way(order: Order, state_path: Path | None) -> None:
-    """Refuse what is another server's, then keep the log of the one before. Raises StateTaken, PortTaken."""
+    """Refuse what is another server's, then keep the log of the one before.
+
+    Raises StateTaken, PortTaken, PortNotOpened.
+    """
     if state_path is not None:
         refuse_another(state_path)
     choose(order.ports)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from serving.errors import PortTaken, UsageError
+from serving.errors import PortNotOpened, PortTaken, UsageError
 
 LOOPBACK = "127.0.0.1"
 _LISTEN = "0A"
@@ -16,7 +17,8 @@ _LISTEN = "0A"
 def choose(wanted: Mapping[str, int | None]) -> dict[str, int]:
     """A port for each service: the one asked for, or a free one for None.
 
-    Raises PortTaken when one that was asked for is held, UsageError when one is out of range or asked for twice.
+    Raises PortTaken when one that was asked for is held, PortNotOpened when the system does not give it to this user,
+    UsageError when one is out of range or asked for twice.
     """
     given = [port for port in wanted.values() if port is not None]
     for service, port in wanted.items():
@@ -34,6 +36,8 @@ def choose(wanted: Mapping[str, int | None]) -> dict[str, int]:
             try:
                 taken.bind((LOOPBACK, port or 0))
             except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise PortNotOpened(service, port or 0, error) from error
                 raise PortTaken(service, port or 0, holder(port or 0)) from error
             chosen[service] = int(taken.getsockname()[1])
     return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -63,6 +64,21 @@ def make_run_directory(fill: Callable[[Path], _Filled], *, programs: bool) -> tu
                 what = f"{place} does not take it ({error.strerror or error})"
         complaints.append(what)
     raise NoRunDirectory(complaints)
+
+
+def hold(directory: Path) -> contextlib.ExitStack:
+    """Keep the directory from who cleans up by age, until the stack is closed or this process ends, and with it Triton.
+
+    Debian 13 and others let systemd-tmpfiles delete what nobody has touched for ten days in /tmp, and a server reads
+    its stub at the next repair. A directory that is locked it passes over, with all that is in there.
+    """
+    held = contextlib.ExitStack()
+    # Not every file system has such locks, and a server does without.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        held.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return held
 
 
 def _make(place: Path, fill: Callable[[Path], _Filled]) -> tuple[Path, _Filled]:

@@ -10,6 +10,7 @@ OriginalError
 ├── SignatureMissing    a SavedModel has no such signature
 ├── RankUnknown         an input may have any number of dimensions
 ├── RunFailed           the model, or its framework, raised while it computed
+├── RowsUnequal         an output has more or fewer rows than the inputs
 └── DtypeUnknown        an output has a dtype that NumPy lacks
 """
 
@@ -103,6 +104,16 @@ class RunFailed(OriginalError):
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"the original model failed: {cause}")
+
+
+class RowsUnequal(OriginalError):
+    """An output of a batched model has more or fewer rows than the inputs, so that nobody can tell whose they are."""
+
+    def __init__(self, output: str, shape: Iterable[int], rows: int) -> None:
+        super().__init__(
+            f"output '{output}' of the original has shape {list(shape)} for a batch of {rows}; its first dimension "
+            "must be the batch: give a row for each, or set max_batch_size = 0 in [serving] of model.toml"
+        )
 
 
 class DtypeUnknown(OriginalError):

@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from .bundle import read_bundle
-from .errors import OriginalError, ParameterInvalid, run_failures
+from .errors import OriginalError, ParameterInvalid, RowsUnequal, run_failures
 from .integrity import ReleaseDamaged, require_intact
 from .loading import Device, OriginalModel, load
 
@@ -60,7 +60,7 @@ class TritonPythonModel:
         responses: list[Any] = [None] * len(requests)
         read = [{t.name(): t.as_numpy() for t in request.inputs()} for request in requests]
         for members in self._groups(read):
-            for numbers, answer in self._answers(members, read):
+            for numbers, answer in self._answers(members, read, requests):
                 for number, response in zip(numbers, self._respond(numbers, read, answer, requests), strict=True):
                     responses[number] = response
         return responses
@@ -73,19 +73,25 @@ class TritonPythonModel:
             groups.setdefault(tuple((name, a.shape[1:]) for name, a in sorted(arrays.items())), []).append(number)
         return list(groups.values())
 
-    def _answers(self, members: list[int], read: list[dict[str, NDArray[Any]]]) -> list[tuple[list[int], Any]]:
+    def _answers(
+        self, members: list[int], read: list[dict[str, NDArray[Any]]], requests: list[Any]
+    ) -> list[tuple[list[int], Any]]:
         """Pairs of request numbers and their common outputs, or the error that they met."""
         try:
-            if len(members) == 1:
-                return [(members, self._model.run(read[members[0]]))]
-            # What has no room joined may have it one by one.
-            with run_failures():
-                joined = {name: np.concatenate([read[n][name] for n in members]) for name in read[members[0]]}
-            return [(members, self._model.run(joined))]
+            arrays = read[members[0]]
+            if len(members) > 1:
+                # What has no room joined may have it one by one.
+                with run_failures():
+                    arrays = {name: np.concatenate([read[n][name] for n in members]) for name in arrays}
+            answer = self._model.run(arrays)
+            if self._batched:
+                wanted = {name for n in members for name in requests[n].requested_output_names()}
+                _check_rows({name: value for name, value in answer.items() if name in wanted}, _rows(arrays))
+            return [(members, answer)]
         except OriginalError as error:
             if len(members) == 1:
                 return [(members, error)]
-            return [pair for number in members for pair in self._answers([number], read)]
+            return [pair for number in members for pair in self._answers([number], read, requests)]
 
     def _respond(
         self, numbers: list[int], read: list[dict[str, NDArray[Any]]], answer: Any, requests: list[Any]
@@ -96,7 +102,7 @@ class TritonPythonModel:
                 yield pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer)))
                 continue
             wanted = set(requests[number].requested_output_names())
-            rows = len(next(iter(read[number].values()))) if self._batched else None
+            rows = _rows(read[number]) if self._batched else None
             stop = None if rows is None else start + rows
             yield pb_utils.InferenceResponse(
                 [
@@ -106,6 +112,18 @@ class TritonPythonModel:
                 ]
             )
             start += rows or 0
+
+
+def _rows(arrays: dict[str, NDArray[Any]]) -> int:
+    """Rows of a batched model's inputs. Triton has checked that all have as many."""
+    return len(next(iter(arrays.values())))
+
+
+def _check_rows(outputs: dict[str, NDArray[Any]], rows: int) -> None:
+    """See that each row has its answer: cut apart by rows, one caller's would be another's. Raises RowsUnequal."""
+    for name, array in outputs.items():
+        if array.shape[:1] != (rows,):
+            raise RowsUnequal(name, array.shape, rows)
 
 
 def _threads(config: dict[str, Any]) -> int:

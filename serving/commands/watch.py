@@ -69,7 +69,7 @@ def policy_of(arguments: argparse.Namespace) -> Policy:
 
 @contextlib.contextmanager
 def told_on(port: int) -> Iterator[Telling]:
-    """Tells on standard error, and on a port of this machine (0 is a free one). Raises PortTaken."""
+    """Tells on standard error, and on a port of this machine (0 is a free one). Raises PortTaken, PortNotOpened."""
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()

@@ -119,9 +119,9 @@ def execute(monkeypatch):
     entry = importlib.import_module("python_backend.original.model")
     monkeypatch.delitem(sys.modules, entry.__name__)
 
-    def answers(model, *requests):
+    def answers(model, *requests, batched=True):
         instance = entry.TritonPythonModel()
-        instance._model, instance._batched = model, True
+        instance._model, instance._batched = model, batched
         return instance.execute(list(requests))
 
     return answers
@@ -144,6 +144,40 @@ def test_requests_that_have_no_room_joined_are_computed_one_by_one(execute, monk
 
     monkeypatch.setattr(np, "concatenate", full)
     assert execute(of_tensorflow(lambda x: x + 1), Request(1), Request(2)) == [[[2, 1]], [[3, 1]]]
+
+
+def taken_for_full(x):
+    return x[x[:, 0] > 0] * 10
+
+
+def refused(shape, rows):
+    return (
+        f"output 'y' of the original has shape {shape} for a batch of {rows}; its first dimension must be the batch: "
+        "give a row for each, or set max_batch_size = 0 in [serving] of model.toml"
+    )
+
+
+def test_a_row_that_a_model_drops_does_not_hand_its_caller_the_next_ones_answer(execute):
+    found = execute(of_tensorflow(taken_for_full), Request(-1), Request(7), Request(-1, 3))
+    assert found == [refused([0, 2], 1), [[70, 0]], refused([1, 2], 2)]
+
+
+@pytest.mark.parametrize("call", [np.sum, lambda x: x[0], lambda x: np.concatenate([x, x])])
+def test_an_answer_whose_first_dimension_is_not_the_batch_is_an_error(execute, call):
+    shape = list(call(np.zeros((1, 2), np.float32)).shape)
+    assert execute(of_tensorflow(call), Request(1)) == [refused(shape, 1)]
+    assert execute(of_tensorflow(call), Request(1), Request(2, 3))[0] == refused(shape, 1)
+
+
+def test_a_model_without_rows_may_give_any_shape(execute):
+    assert execute(of_tensorflow(taken_for_full), Request(-1), Request(7), batched=False) == [[], [[70, 0]]]
+
+
+def test_an_output_that_nobody_asks_for_may_have_any_shape(execute):
+    model = of_tensorflow(lambda x: x + 1)
+    plain = model.run
+    model.run = lambda arrays: plain(arrays) | {"loss": np.zeros(())}
+    assert execute(model, Request(1), Request(2, 3)) == [[[2, 1]], [[3, 1], [4, 1]]]
 
 
 def test_the_first_line_of_an_error_that_cannot_be_written_is_its_class():

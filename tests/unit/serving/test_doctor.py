@@ -1,5 +1,6 @@
 """What the doctor finds."""
 
+import errno
 import importlib.metadata
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from serving import doctor, gpu
 from serving.doctor import FAIL, OK, WARN, Finding
 from serving.elf import missing_libraries
+from serving.errors import PortNotOpened
 
 
 def write_pins(tmp_path: Path, *lines: str) -> Path:
@@ -65,6 +67,16 @@ def test_a_taken_port_warns_and_names_the_holder() -> None:
         (finding,) = doctor.check_ports({"http": held.getsockname()[1]})
     assert finding.verdict == WARN
     assert "is taken by process" in finding.found
+
+
+def test_a_port_that_the_system_does_not_give_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(_: object) -> None:
+        raise PortNotOpened("http", 80, PermissionError(errno.EACCES, "Permission denied"))
+
+    monkeypatch.setattr(doctor, "choose", choose)
+    (finding,) = doctor.check_ports({"http": 80})
+    assert finding.verdict == WARN
+    assert "Permission denied" in finding.found
 
 
 def test_one_failure_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

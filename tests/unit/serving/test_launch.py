@@ -1,5 +1,6 @@
 """What a start keeps of the one before, and what a failed one quotes."""
 
+import contextlib
 import errno
 import socket
 from dataclasses import replace
@@ -27,7 +28,7 @@ ORDER = Order(
 
 
 def tail(log: Path) -> list[str]:
-    return Launched(ServerProcess([], {}, log), {}, log, log.parent, embedded=True).tail()
+    return Launched(ServerProcess([], {}, log), {}, log, log.parent, contextlib.ExitStack(), embedded=True).tail()
 
 
 def test_errors_are_quoted_before_anything_else(tmp_path: Path) -> None:
@@ -98,6 +99,39 @@ def test_models_that_shared_memory_has_no_room_for_are_not_started(
     with pytest.raises(NoSharedMemory, match=r"12 processes.*11 MiB are free"):
         launch(order)
     assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_directory_is_held_as_long_as_its_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    install(tmp_path)
+    (tmp_path / "tmp").mkdir()
+    events: list[str] = []
+
+    def hold(directory: Path) -> contextlib.ExitStack:
+        assert directory.parent == tmp_path / "tmp"
+        events.append("held")
+        held = contextlib.ExitStack()
+        held.callback(events.append, "let go")
+        return held
+
+    def run(*_: object) -> tuple[ServerProcess, dict[str, int]]:
+        events.append("run")
+        if fails:
+            raise ServerFailed("ended", tmp_path)
+        return ServerProcess([], {}, tmp_path / "log"), {}
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("serving.launch.hold", hold)
+    monkeypatch.setattr("serving.launch._run_on_free_ports", run)
+    order = replace(ORDER, repository=tmp_path, environ={"UNDERSTUDY_TRITON": str(tmp_path)})
+    with pytest.raises(ServerFailed) if fails else contextlib.nullcontext():
+        launched = launch(order)
+        assert events == ["held", "run"]
+        launched.stop(0)
+        launched.stop(0)
+    assert events == ["held", "run", "let go"]
 
 
 def test_a_log_of_which_the_ports_are_taken_is_left_as_it_is(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Ports: free ones, taken ones, and who holds them."""
 
+import errno
 import os
 import socket
 
 import pytest
 
-from serving.errors import PortTaken, UsageError
+from serving.errors import PortNotOpened, PortTaken, UsageError
 from serving.ports import LOOPBACK, choose, holder
 
 
@@ -40,6 +41,41 @@ def test_a_port_that_somebody_took_on_all_addresses_is_taken() -> None:
         server.listen()
         with pytest.raises(PortTaken):
             choose({"http": server.getsockname()[1]})
+
+
+@pytest.mark.parametrize(
+    ("number", "port", "said"),
+    [
+        (
+            errno.EACCES,
+            80,
+            "port 80 (http) cannot be opened on loopback (Permission denied); ports below 1024 are for root alone, as "
+            "a rule: choose another with --http-port",
+        ),
+        (
+            errno.EADDRNOTAVAIL,
+            None,
+            "a free port (http) cannot be opened on loopback (Cannot assign requested address); bring the loopback "
+            "interface up (ip link set lo up)",
+        ),
+        (
+            errno.ENOBUFS,
+            80,
+            "port 80 (http) cannot be opened on loopback (No buffer space available); choose another with --http-port",
+        ),
+    ],
+)
+def test_a_port_that_the_system_does_not_give_is_not_called_taken(
+    monkeypatch: pytest.MonkeyPatch, number: int, port: int | None, said: str
+) -> None:
+    class Refusing(socket.socket):
+        def bind(self, _: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    with pytest.raises(PortNotOpened) as raised:
+        choose({"http": port})
+    assert str(raised.value) == said
 
 
 def test_nobody_holds_a_free_port() -> None:

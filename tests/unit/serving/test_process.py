@@ -1,6 +1,7 @@
 """A server process is watched, drained and ended with all it started. Shell scripts stand for the server here."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from serving import launcher
 from serving.process import ServerProcess, group_members
 
 PATIENT = 'trap "exit 0" TERM; echo up; while :; do sleep 0.05; done'
@@ -134,3 +136,39 @@ def test_a_log_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"):
         process.start()
     assert process.stop(1.0)
+
+
+def test_it_may_open_as_many_files_as_the_system_lets_it(tmp_path: Path) -> None:
+    """systemd, and a login, begin with 1024, and each connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        process = started("ulimit -S -n; ulimit -H -n; echo up", tmp_path / "log")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert process.wait(10.0)
+    now, at_most, _ = (tmp_path / "log").read_text().split()
+    assert at_most == ("unlimited" if hard == resource.RLIM_INFINITY else str(hard))
+    assert now == (at_most if 0 <= hard <= 65536 else "65536")
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [
+        (1024, 524288, 65536),
+        (1024, 4096, 4096),
+        (1024, resource.RLIM_INFINITY, 65536),
+        (65536, 524288, None),
+        (1048576, 1048576, None),
+        (4096, 4096, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_within_reason_and_never_lowered(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int | None
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
+    launcher._raise_open_files()
+    assert limits == ([] if raised is None else [(raised, hard)])

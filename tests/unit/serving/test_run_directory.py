@@ -1,7 +1,11 @@
 """Where a server's directory lies, and which are swept."""
 
 import errno
+import fcntl
 import os
+import shutil
+import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +13,7 @@ import pytest
 
 from serving import run_directory
 from serving.errors import NoRunDirectory
-from serving.run_directory import find_place, make_run_directory, run_places, sweep_run_directories
+from serving.run_directory import find_place, hold, make_run_directory, run_places, sweep_run_directories
 
 
 def made(*, programs: bool) -> Path:
@@ -117,3 +121,47 @@ def test_a_directory_that_its_server_removes_meanwhile_is_no_error(tmp_path: Pat
     gone.symlink_to(tmp_path / "removed", target_is_directory=True)
     dead.mkdir()
     assert sweep_run_directories([tmp_path]) == [dead]
+
+
+def is_locked(directory: Path) -> bool:
+    """As systemd-tmpfiles finds it out."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def test_it_is_locked_until_it_is_let_go(tmp_path: Path) -> None:
+    held = hold(tmp_path)
+    assert is_locked(tmp_path)
+    hold(tmp_path).close()
+    assert is_locked(tmp_path), "another one lets go of its own lock alone"
+    held.close()
+    held.close()
+    assert not is_locked(tmp_path)
+
+
+def test_where_there_are_no_locks_it_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    hold(tmp_path).close()
+
+
+def test_who_cleans_up_by_age_leaves_what_is_held(tmp_path: Path) -> None:
+    clean = shutil.which("systemd-tmpfiles")
+    if clean is None:
+        return
+    (tmp_path / "clean.conf").write_text(f"d {tmp_path}/tmp 1777 - - 20ms\n")
+    for name in ("held", "left"):
+        (tmp_path / "tmp" / name / "backends").mkdir(parents=True)
+        (tmp_path / "tmp" / name / "backends" / "stub").touch()
+    time.sleep(0.1)
+    with hold(tmp_path / "tmp" / "held"):
+        subprocess.run([clean, "--clean", tmp_path / "clean.conf"], check=True)
+    assert [path.parts[-3] for path in tmp_path.rglob("stub")] == ["held"]
