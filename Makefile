@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python
 REPOSITORY ?= model_repository
-# Test files at a time: one more than processors, since many wait, and four at most, which take the memory of four Tritons.
-WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 3 ? cores + 1 : 4)))
+# Test files at a time: two for each processor, since many wait, and four at most, which take the memory of four Tritons.
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 2 ? 2 : 4)))
 # A model's folder: a path, or the name of one in models/.
 FOLDER = $(if $(MODEL),$(if $(or $(findstring /,$(MODEL)),$(wildcard $(MODEL)/model.toml)),$(MODEL),models/$(MODEL)))
 LOADED = $(or $(MODEL),efficientnet_lite0)

@@ -76,7 +76,7 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     target = work / "onnx" / "model.onnx"
     shutil.copytree(cast(Path, winner.path).parent, target.parent)
     memory: dict[str, float | None] = {"original_mb": None, "twin_mb": None}
-    # Two more processes that load a framework, for what nothing depends on: whoever wants it soon does not wait for them.
+    # Two more processes that load a framework, for what nothing depends on: who wants it soon does not wait for them.
     if spec.search.level != "off":
         report("measuring the memory of each")
         memory |= _memory(subject, work, winner)

@@ -95,6 +95,17 @@ class Masked(torch.nn.Module):
 
 build = Masked
 """
+ALIKE = """
+import torch
+
+class Alike(torch.nn.Module):
+    def forward(self, q, k):
+        if q.shape[1] == k.shape[1]:
+            return (q * k).sum(1)
+        return q.sum(1) * k.sum(1)
+
+build = Alike
+"""
 SINGLE = """
 import torch
 
@@ -183,6 +194,15 @@ CASES = {
         "",
         7,
         "output 'output' at past a bound of the export: x[2, 65, 4], mask[2, 65]",
+    ),
+    "branch on two sizes being one": (
+        'inputs = [{ name = "q", dtype = "float32", shape = ["batch", "queries", 4] }, '
+        '{ name = "k", dtype = "float32", shape = ["batch", "keys", 4] }]\n'
+        '[source]\nfactory = "net.py:build"\n' + SMALL,
+        {"net.py": ALIKE},
+        "",
+        7,
+        "output 'output' at other sizes: q[2, 6, 4], k[2, 7, 4]",
     ),
     "branch on a size of one": (
         FACTORY.replace("4]", '"time", 4]') + SMALL,
