@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -49,6 +50,18 @@ class Case:
         )
         return inputs, expected
 
+    def with_rows_of(self, others: Iterable[Case]) -> Case:
+        """All rows of this batch, and of those of `others` whose rows have the shapes of this one's."""
+        alike = [other for other in others if other is not self and _row_shapes(other) == _row_shapes(self)]
+        inputs, expected = (
+            {name: np.concatenate([array, *(batch[name] for batch in more)]) for name, array in own.items()}
+            for own, more in (
+                (self.inputs, [other.inputs for other in alike]),
+                (self.expected, [other.expected for other in alike]),
+            )
+        )
+        return Case(inputs, expected)
+
     @property
     def shapes(self) -> str:
         """The shape of each input."""
@@ -58,6 +71,10 @@ class Case:
     def label(self) -> str:
         """How a report calls the case: what stress it is, and the shape of each input."""
         return f"{self.stress}: {self.shapes}" if self.stress else self.shapes
+
+
+def _row_shapes(case: Case) -> list[tuple[int, ...]]:
+    return [array.shape[1:] for batch in (case.inputs, case.expected) for array in batch.values()]
 
 
 @dataclass(frozen=True)

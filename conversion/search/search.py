@@ -104,7 +104,7 @@ class Search:
         bench = Workbench(self._subject, self._gates, self._folder, self._report, self._gain, self._in_time)
         if self._wanted.profile == "gpu":
             return ten_bits(bench, self.trials, best)
-        return eight_bits(bench, self.trials, best, self._largest_case)
+        return eight_bits(bench, self.trials, best, self._largest_case.with_rows_of(self._plain_cases))
 
     def _gain(self, trial: Trial, best: Trial) -> float:
         """How much faster than `best` a trial is."""
@@ -196,8 +196,12 @@ class Search:
         return statistics.geometric_mean(ratios)
 
     @property
+    def _plain_cases(self) -> list[Case]:
+        return [case for case in self._cases if not case.stress]
+
+    @property
     def _largest_case(self) -> Case:
-        return max((case for case in self._cases if not case.stress), key=lambda case: case.rows)
+        return max(self._plain_cases, key=lambda case: case.rows)
 
     def _weighed(self, trial: Trial) -> Trial:
         if trial.alive and trial.accuracy is None:

@@ -91,6 +91,16 @@ def test_of_all_cases_the_largest_share_is_told():
     assert Parity((one(f32(1), f32(np.nan)),)).by_output() == {"y": {"max_abs": None, "max_rel": None, "worst": None}}
 
 
+def test_rows_of_other_cases_come_behind_its_own_where_they_are_of_the_same_shape():
+    first, second, longer = (
+        Case({"x": np.full(size, size[0])}, {"y": np.ones(size[0])}) for size in ((3, 2), (1, 2), (2, 5))
+    )
+    joined = first.with_rows_of([second, first, longer])
+    assert joined.inputs["x"].tolist() == [[3, 3]] * 3 + [[1, 1]]
+    assert joined.expected["y"].tolist() == [1.0] * 4
+    assert first.rows == 3
+
+
 def test_missing_and_surplus_outputs_are_all_reported():
     case = Case({"x": f32(0)}, {"y": f32(0), "z": f32(0)})
     found = {c.output: c.failure for c in compare(case, {"y": f32(0), "w": f32(0)}, TOLERANCE)}

@@ -76,6 +76,16 @@ def fates(search):
     return [(len(trial.candidate.rewrites), trial.fate) for trial in search.trials]
 
 
+def test_ranges_are_computed_from_the_samples_of_all_cases_of_few_rows(search, monkeypatch):
+    made, _ = search([1.0], [0.0])
+    calibrated = []
+    monkeypatch.setattr(module, "eight_bits", lambda *given: calibrated.append(given[-1].rows) or [])
+    one, zeros = Case({"x": np.ones((1, 3))}, {}), Case({"x": np.zeros((8, 3))}, {}, "zeros")
+    made._cases = [one, Case({"x": np.ones((2, 3))}, {}), one, zeros]
+    made.run()
+    assert calibrated == [4]
+
+
 def test_those_that_are_clearly_slower_are_not_weighed(search):
     made, gates = search([1.0, 3.0], [0.0, 0.0])
     winner, _ = made.run()
