@@ -50,17 +50,17 @@ class Case:
         )
         return inputs, expected
 
-    def with_rows_of(self, others: Iterable[Case]) -> Case:
-        """All rows of this batch, and of those of `others` whose rows have the shapes of this one's."""
-        alike = [other for other in others if other is not self and _row_shapes(other) == _row_shapes(self)]
-        inputs, expected = (
-            {name: np.concatenate([array, *(batch[name] for batch in more)]) for name, array in own.items()}
-            for own, more in (
-                (self.inputs, [other.inputs for other in alike]),
-                (self.expected, [other.expected for other in alike]),
-            )
+    def with_rows_of(self, others: Iterable[Case], most_bytes: float) -> Case:
+        """All rows of this batch, and of `others` that are of its shapes, up to `most_bytes` of inputs."""
+        alike, taken = [self], _bytes(self)
+        for other in others:
+            if other is not self and _row_shapes(other) == _row_shapes(self) and taken + _bytes(other) <= most_bytes:
+                alike.append(other)
+                taken += _bytes(other)
+        return Case(
+            {name: np.concatenate([case.inputs[name] for case in alike]) for name in self.inputs},
+            {name: np.concatenate([case.expected[name] for case in alike]) for name in self.expected},
         )
-        return Case(inputs, expected)
 
     @property
     def shapes(self) -> str:
@@ -71,6 +71,10 @@ class Case:
     def label(self) -> str:
         """How a report calls the case: what stress it is, and the shape of each input."""
         return f"{self.stress}: {self.shapes}" if self.stress else self.shapes
+
+
+def _bytes(case: Case) -> int:
+    return sum(array.nbytes for array in case.inputs.values())
 
 
 def _row_shapes(case: Case) -> list[tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -26,6 +27,8 @@ Batch = dict[str, NDArray[Any]]
 _SIZES = (7, 16, 33)
 # So many rows parity sees, where the samples have them: a few may be right by luck.
 LEAST_ROWS = 30
+# More than this is not asked of a generator for their sake.
+_POOL_BYTES = 2**28
 # Row counts are varied as well as contents: one pool of real rows is drawn from at another offset for each batch size.
 _POOL = 64
 # The number of a batch that parity does not use.
@@ -42,8 +45,7 @@ def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int]
         return lambda rows, number: _generate(spec, inputs, rows, number)
     if not spec.serving.max_batch_size:
         return _whole_samples(spec, inputs)
-    rows = min(_POOL, max(*spec.batch_sizes, LEAST_ROWS))
-    arrays = _from_file(spec) if spec.samples.file else _from_function(spec, rows, spec.samples.seed)
+    arrays = _from_file(spec) if spec.samples.file else _pool(spec)
     _check(spec, arrays, inputs)
 
     def take(count: int, number: int) -> Batch:
@@ -78,6 +80,17 @@ def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batc
     return items
 
 
+def _pool(spec: ModelSpec) -> Batch:
+    """What the generator gives for the largest batch, or more: `LEAST_ROWS` where they are small and it has them."""
+    rows = min(_POOL, max(spec.batch_sizes))
+    arrays = _from_function(spec, rows, spec.samples.seed)
+    size = sum(array.nbytes for array in arrays.values()) / rows
+    if rows < LEAST_ROWS and size * LEAST_ROWS <= _POOL_BYTES:
+        with contextlib.suppress(ArtefactError):
+            return _from_function(spec, LEAST_ROWS, spec.samples.seed)
+    return arrays
+
+
 def _whole_samples(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int], Batch]:
     """The same without a batch dimension: a file is one sample, and a generator gives one for each number."""
 
@@ -88,7 +101,14 @@ def _whole_samples(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, i
         return arrays
 
     sample(0)
-    return lambda _rows, number: sample(0 if spec.samples.file else number)
+
+    def take(_rows: int, number: int) -> Batch:
+        # Of a generator that does not take every seed, the first sample comes again.
+        with contextlib.suppress(ArtefactError):
+            return sample(0 if spec.samples.file else number)
+        return sample(0)
+
+    return take
 
 
 def _from_file(spec: ModelSpec) -> Batch:

@@ -31,6 +31,8 @@ ORIGINAL = "original"
 # Candidates whose first times are this much worse than the best one's do not race again.
 _HOPELESS = 0.8
 _FLOATS, _FINALISTS = 2, 3
+# What eight bits are calibrated on beyond the largest batch: everything that a net computes of it is held at once.
+_CALIBRATED_BYTES = 2**25
 _QUICK = Race(least=5, most=20, seconds=2.0, attempts=2)
 _FINAL = Race(least=5, most=40, seconds=10.0)
 # Where nothing is chosen by it: enough to say by how much the twin is faster, and whom to ask first.
@@ -104,7 +106,10 @@ class Search:
         bench = Workbench(self._subject, self._gates, self._folder, self._report, self._gain, self._in_time)
         if self._wanted.profile == "gpu":
             return ten_bits(bench, self.trials, best)
-        return eight_bits(bench, self.trials, best, self._largest_case.with_rows_of(self._plain_cases))
+        case = self._largest_case
+        if "int8" in self._subject.spec.precisions and self._subject.batched:
+            case = case.with_rows_of(self._plain_cases, _CALIBRATED_BYTES)
+        return eight_bits(bench, self.trials, best, case)
 
     def _gain(self, trial: Trial, best: Trial) -> float:
         """How much faster than `best` a trial is."""

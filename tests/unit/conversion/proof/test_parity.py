@@ -95,10 +95,11 @@ def test_rows_of_other_cases_come_behind_its_own_where_they_are_of_the_same_shap
     first, second, longer = (
         Case({"x": np.full(size, size[0])}, {"y": np.ones(size[0])}) for size in ((3, 2), (1, 2), (2, 5))
     )
-    joined = first.with_rows_of([second, first, longer])
+    joined = first.with_rows_of([second, first, longer], most_bytes=64)
     assert joined.inputs["x"].tolist() == [[3, 3]] * 3 + [[1, 1]]
     assert joined.expected["y"].tolist() == [1.0] * 4
     assert first.rows == 3
+    assert first.with_rows_of([second], most_bytes=63).rows == 3
 
 
 def test_missing_and_surplus_outputs_are_all_reported():

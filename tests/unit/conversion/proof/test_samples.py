@@ -155,6 +155,23 @@ def test_a_generator_gives_thirty_rows_however_small_batches_are(spec, tmp_path)
     assert len({make(1, number)["x"][0, 0, 0] for number in range(40)}) == 30
 
 
+@pytest.mark.parametrize(
+    ("most", "body"),
+    [
+        (8, "{'x': np.random.default_rng(seed).choice(np.zeros((12, 2, 3), np.float32), count, replace=False)}"),
+        (1, "{'x': np.broadcast_to(np.arange(count, dtype=np.float32)[:, None, None], (count, 3_000_000, 3))}"),
+        (0, "{'x': np.full((1, 2, 3), [5, 6][seed], np.float32)}"),
+    ],
+    ids=["twelve of them", "large ones", "two seeds"],
+)
+def test_a_generator_that_has_fewer_or_gives_large_ones_is_not_asked_for_more(spec, tmp_path, most, body):
+    (tmp_path / "gen.py").write_text(f"import numpy as np\ndef make(count, seed):\n    return {body}\n")
+    serving = replace(spec.serving, max_batch_size=most)
+    make = batch_maker(replace(spec, serving=serving, samples=SamplesSpec(generator="gen.py:make")), [X])
+    first, later = make(1, 0)["x"], make(1, 12 * most or 2)["x"]
+    assert np.array_equal(first, later), "the samples begin again"
+
+
 def test_a_generator_that_raises_is_named_with_its_reason(spec, tmp_path):
     (tmp_path / "bad.py").write_text("def make(count, seed):\n    raise OSError('no such disk')\n")
     with pytest.raises(ArtefactError, match=r"samples\.generator 'bad\.py:make': OSError: no such disk"):

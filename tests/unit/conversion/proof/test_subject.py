@@ -10,6 +10,7 @@ from conversion.errors import AnswersNotFinite, AnswersWaver
 from conversion.proof.samples import batch_maker
 from conversion.spec import ParitySpec, SamplesSpec
 from conversion.spec.serving import ServingSpec
+from python_backend.original.errors import OriginalError
 
 from ..classifier import SIZE, classifier
 
@@ -65,6 +66,20 @@ def test_but_not_beyond_what_the_samples_have(subject, most, rows, batches):
 def test_nor_where_the_original_is_slow_or_the_samples_are_large(subject, monkeypatch, limit):
     monkeypatch.setattr(f"conversion.proof.subject.{limit}", 0)
     assert len(subject(classifier(), serving=ServingSpec(max_batch_size=1)).cases()) == 1
+
+
+@pytest.mark.parametrize("most", [1, 0])
+def test_nor_is_an_original_refused_that_does_not_take_what_nobody_asked_for(subject, most):
+    """As a table of positions does not take a size that none of its callers has."""
+    asked = count()
+
+    def limited(_, answer):
+        if next(asked) == 3:
+            raise OriginalError("index out of range")
+        return answer
+
+    made = subject(classifier(), limited, serving=ServingSpec(max_batch_size=most))
+    assert 1 <= len(made.cases()) < 30
 
 
 def test_unless_the_spec_allows_it(subject):

@@ -62,7 +62,13 @@ def search(spec, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "GraphMaker", Maker)
         monkeypatch.setattr(module, "race", race)
         monkeypatch.setattr(module, "eight_bits", lambda *_: [])
-        wanted = SimpleNamespace(search=SearchSpec(), timed_sizes=spec.timed_sizes, microbatches=(), name=spec.name)
+        wanted = SimpleNamespace(
+            search=SearchSpec(),
+            timed_sizes=spec.timed_sizes,
+            microbatches=(),
+            name=spec.name,
+            precisions=("fp32", "int8"),
+        )
         subject = SimpleNamespace(
             spec=wanted, batched=True, make=lambda size, number: {}, run_raced=lambda batch: batch, threads=1
         )
@@ -84,6 +90,16 @@ def test_ranges_are_computed_from_the_samples_of_all_cases_of_few_rows(search, m
     made._cases = [one, Case({"x": np.ones((2, 3))}, {}), one, zeros]
     made.run()
     assert calibrated == [4]
+
+
+@pytest.mark.parametrize("changed", [{"precisions": ("fp32",)}, {"batched": False}])
+def test_answers_without_rows_are_not_joined(search, changed):
+    made, _ = search([1.0], [0.0])
+    wanted = made._subject.spec
+    made._cases = [Case({"x": np.ones((2, 3))}, {"y": np.array(number)}) for number in (1.0, 2.0)]
+    for name, value in changed.items():
+        setattr(wanted if hasattr(wanted, name) else made._subject, name, value)
+    assert made.run()[0].fate == "chosen"
 
 
 def test_those_that_are_clearly_slower_are_not_weighed(search):
