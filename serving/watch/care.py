@@ -75,7 +75,8 @@ class Care:
 
 def is_dead(reason: str) -> bool:
     """Whether Triton's words mean that the model will not come back by itself."""
-    return not quotes_twins(reason) and any(known in reason.lower() for known in _DEATHS)
+    # A hybrid lives that is late, or tells of its twins, whatever it quotes of them.
+    return not (quotes_twins(reason) or may_be_busy(reason)) and any(known in reason.lower() for known in _DEATHS)
 
 
 def quotes_twins(reason: str) -> bool:

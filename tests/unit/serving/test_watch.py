@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from python_backend.hybrid.errors import BothFailed, Overloaded, TwinFailed
+from python_backend.hybrid.errors import BothFailed, DeadlinePassed, Overloaded, TwinFailed
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ModelNotFound, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
@@ -24,6 +24,10 @@ FULL = str(Overloaded("640 requests", "max_pending"))
 QUEUE_FULL = "Exceeds maximum queue size"
 BOTH_FULL = str(BothFailed(*(TwinFailed(twin, QUEUE_FULL, "full") for twin in ("onnx", "original"))))
 BOTH_AWAY = str(BothFailed(*(TwinFailed(twin, f"'net_{twin}' is not ready", "gone") for twin in ("onnx", "original"))))
+# One twin is dead, and the other one has too much to do.
+CROWDED_OUT = str(
+    DeadlinePassed(2.0, f"onnx: its circuit breaker is open, since {DEAD}; as many calls as may fall back do so")
+)
 GONE = ModelStatus("net", 1, "UNAVAILABLE", "unloaded")
 POLICY = Policy(patience=3, enough=3)
 
@@ -496,6 +500,7 @@ class Asked(Server):
             {"net": BOTH_FULL, "net_onnx": QUEUE_FULL, "net_original": QUEUE_FULL},
         ),
         ({"net": 9, "net_original": 1}, {"net": "Deadline Exceeded", "net_original": "Deadline Exceeded"}),
+        ({"net": 9, "net_original": 5}, {"net": CROWDED_OUT, "net_original": None}),
         ({"net_onnx": 5}, {"net_onnx": QUEUE_FULL}),
     ],
 )
@@ -770,6 +775,7 @@ def test_a_server_that_cannot_list_its_repository_is_told_of_and_nothing_is_load
             str(BothFailed(*(TwinFailed(twin, f"Model 'net_{twin}' is not ready.") for twin in ("onnx", "original")))),
             False,
         ),
+        (CROWDED_OUT, False),
         ("Deadline Exceeded", False),
         ("unexpected shape for input 'x'", False),
     ],
