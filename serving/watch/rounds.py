@@ -122,7 +122,11 @@ class Watch:
         self.serving = tuple(sorted({one.name for one in ready} | owed))
         self._telling.reachable(self.serving)
         # One that is loaded anew may have been listed after it was unloaded.
-        self._telling.wanted({one.name for one in index if not is_away(one)} | owed | away)
+        wanted = {one.name for one in index if not is_away(one)} | owed | away
+        self._telling.wanted(wanted)
+        # Nobody is called any more for the others: for one that is loaded again, and fails again, somebody has to be.
+        for name in self._cares.keys() - wanted:
+            self._cares[name].well()
         if self._stubs is not None:
             self._telling.left(self._stubs.left)
         reasons = self._asked([one for one in ready if one.name not in away], {one.name for one in listed})

@@ -610,6 +610,22 @@ def test_a_model_that_somebody_unloaded_stays_so_also_where_loading_it_anew_did_
     assert server.reloaded == ["net"], "somebody loaded it again, and it is looked after again"
 
 
+@pytest.mark.parametrize("state", ["UNAVAILABLE", "UNLOADING"])
+def test_somebody_is_called_again_for_a_model_that_was_unloaded_and_loaded_and_fails_all_the_same(state):
+    server = Incurable(net=DEAD, other=None)
+    watched = given_up(server)
+    while not server.reloaded:
+        watched.look()
+    # Its next try is far off, and comes after both.
+    server.states["net"] = state
+    watched.look()
+    assert watched.value("given_up", model="net") is None
+    server.states["net"] = "READY"
+    watched.look(12)
+    assert watched.value("given_up", model="net") == 1
+    assert len([line for line in watched.lines if line.startswith("ALARM: net is given up")]) == 2
+
+
 def test_a_model_that_is_no_longer_in_the_repository_is_left_alone():
     server = Incurable(net=DEAD, other=None)
     watched = given_up(server)
