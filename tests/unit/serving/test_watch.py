@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from python_backend.hybrid.errors import BothFailed, DeadlinePassed, Overloaded, TwinFailed
+from python_backend.hybrid import breaker
+from python_backend.hybrid.errors import BothFailed, DeadlinePassed, Overloaded, RowsRefused, TwinFailed
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ModelNotFound, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
-from serving.watch.care import HANGS, Policy, is_dead
+from serving.watch.care import HANGS, LONGEST_PAUSE_S, Policy, is_dead
 from serving.watch.repairs import in_a_thread
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
@@ -545,6 +546,79 @@ def test_a_hybrid_that_was_dead_is_loaded_anew_once_although_its_twins_are_still
     server = Lonely(net=DEAD)
     watched = Watched(server)
     watched.look(10)
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_that_does_not_find_the_twins_that_answer_the_watch_is_loaded_anew():
+    """It asks for a version that they had before somebody loaded them anew."""
+    server = Server(net=None, net_onnx=None, net_original=None)
+    watched = Watched(server)
+    watched.look(24)
+    server.models["net"] = BOTH_AWAY
+    watched.look(2)
+    assert server.reloaded == []
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+@pytest.mark.parametrize("was", ["never seen", "unloaded", "dead", "dead between two looks"])
+def test_a_hybrid_is_given_time_to_find_a_twin_that_is_back(was):
+    server = Server(net=None, net_onnx=None)
+    watched = Watched(server)
+    if was != "never seen":
+        watched.look(24)
+    server.models["net"] = BOTH_AWAY
+    if was == "unloaded":
+        server.states["net_onnx"] = "UNAVAILABLE"
+        watched.look(5)
+        server.states["net_onnx"] = "READY"
+    elif was == "dead":
+        server.models["net_onnx"] = DEAD
+        watched.look()
+    elif was == "dead between two looks":
+        watched.watch.mend(dead("net_onnx"))
+    server.reloaded.clear()
+    # A breaker may open just before the twin is back, and three looks are as many as any model is given.
+    watched.look(1 + int(LONGEST_PAUSE_S / 3) + 2)
+    assert server.reloaded == []
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_is_given_as_long_as_its_breakers_may_stay_open():
+    policy = breaker.Policy()
+    assert pytest.approx(policy.longest_pause_s * (1 + policy.jitter)) == LONGEST_PAUSE_S
+
+
+def test_somebody_is_called_for_a_hybrid_that_does_not_find_its_twins_though_it_was_loaded_anew():
+    server = Incurable(net=BOTH_AWAY, net_onnx=None, net_original=None)
+    watched = Watched(server)
+    watched.look(60)
+    assert server.reloaded.count("net") >= POLICY.enough
+    assert watched.value("given_up", model="net") == 1
+
+
+@pytest.mark.parametrize(
+    "onnx",
+    [TwinFailed("onnx", "it is in quarantine: 9 of 20 differ", "quarantined"), RowsRefused("onnx", 1, 1)],
+)
+def test_a_hybrid_that_does_not_want_the_answers_of_the_twin_that_is_well_is_left_alone(onnx):
+    away = TwinFailed("original", "'net_original' is not ready", "gone")
+    server = Server(net=str(BothFailed(onnx, away)), net_onnx=None)
+    Watched(server).look(60)
+    assert server.reloaded == []
+
+
+def test_a_hybrid_that_tells_of_its_twins_is_left_alone_while_one_of_them_answers_others():
+    """It has too much to do: most callers hear what the watch hears, and some have their answer."""
+    late = TwinFailed("onnx", "no answer within its budget of 600 ms", "late")
+    opened = TwinFailed("original", f"its circuit breaker is open, since {late.cause}", "open")
+    server = Asked({"net": 9, "net_onnx": 1}, net=str(BothFailed(late, opened)), net_onnx=None, net_original=None)
+    watched = Watched(server)
+    watched.look(60)
+    assert server.reloaded == []
+    server.others.clear()
+    watched.look(1 + int(LONGEST_PAUSE_S / 3) + 3)
     assert server.reloaded == ["net"]
 
 
