@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 # What Triton says of a Python model whose process is gone. It is never started again by itself.
 _DEATHS = ("not healthy", "is not ready", "stub process", "failed to reinitialize")
 # How a hybrid begins to say what it was told of its twins: it lives.
 _QUOTES = "no twin could answer"
+# What it says of a twin that it finds, and whose answers it does not want. Loaded anew it would find the same, and ask
+# one in quarantine again.
+_UNWANTED = ("it is in quarantine", "rows are not finite")
+# How long a hybrid may go on without asking a twin that is back: the longest pause of its breakers, with the jitter.
+LONGEST_PAUSE_S = 66.0
 # What is said of a model that is asked for more than it computes: it is late, or has no room for one more request.
 _LATE_OR_FULL = ("deadline", "the hybrid is full", "maximum queue size")
 # What is said where the process was seen to have died.
@@ -75,12 +81,25 @@ class Care:
 
 def is_dead(reason: str) -> bool:
     """Whether Triton's words mean that the model will not come back by itself."""
-    return not quotes_twins(reason) and any(known in reason.lower() for known in _DEATHS)
+    # A hybrid lives that is late, or tells of its twins, whatever it quotes of them.
+    return not (quotes_twins(reason) or may_be_busy(reason)) and any(known in reason.lower() for known in _DEATHS)
 
 
 def quotes_twins(reason: str) -> bool:
     """Whether a hybrid says no more than that its twins do not answer it."""
     return _QUOTES in reason.lower()
+
+
+def twins_explain(reason: str, twins_well_s: Collection[float]) -> bool:
+    """Whether a hybrid says this for its twins' sake, so that it would say no better if it were loaded anew.
+
+    `twins_well_s` is for how long each twin that is well has been so. By the end of its breakers' longest pause a
+    hybrid has found such a twin, unless it asks for a version that no longer serves.
+    """
+    if not quotes_twins(reason):
+        return False
+    unwanted = any(known in reason.lower() for known in _UNWANTED)
+    return unwanted or all(each <= LONGEST_PAUSE_S for each in twins_well_s)
 
 
 def may_be_busy(reason: str) -> bool:

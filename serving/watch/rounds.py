@@ -16,7 +16,7 @@ from serving.control import ModelStatus
 from serving.errors import ModelError, ProbeFailed, RepositoryUnreadable, ServingError
 from serving.stubs import Stub, Stubs
 from serving.watch import repairs, traffic
-from serving.watch.care import DIED, HANGS, Care, Policy, may_be_busy, quotes_twins
+from serving.watch.care import DIED, HANGS, Care, Policy, may_be_busy, quotes_twins, twins_explain
 from serving.watch.repairs import Repairs, in_a_thread, is_away, is_broken, is_twin, public_name, twins_of
 from serving.watch.telling import Telling
 from serving.watch.traffic import Traffic
@@ -122,12 +122,20 @@ class Watch:
         self.serving = tuple(sorted({one.name for one in ready} | owed))
         self._telling.reachable(self.serving)
         # One that is loaded anew may have been listed after it was unloaded.
-        self._telling.wanted({one.name for one in index if not is_away(one)} | owed | away)
+        wanted = {one.name for one in index if not is_away(one)} | owed | away
+        self._telling.wanted(wanted)
+        # Nobody is called any more for the others: for one that is loaded again, and fails again, somebody has to be.
+        for name in self._cares.keys() - wanted:
+            self._cares[name].well()
         if self._stubs is not None:
             self._telling.left(self._stubs.left)
-        reasons = self._asked([one for one in ready if one.name not in away], {one.name for one in listed})
-        # A hybrid that tells of its twins lives: loaded anew it would say the same, until one of them is back.
-        ill = {one: reason for one, reason in reasons.items() if reason is not None and not quotes_twins(reason)}
+        there = {one.name for one in listed}
+        reasons = self._asked([one for one in ready if one.name not in away], there)
+        ill: dict[ModelStatus, str] = {}
+        for one, reason in reasons.items():
+            well_s = self._traffic.well_s(twins_of(one.name, there), self._clock())
+            if reason is not None and not twins_explain(reason, well_s):
+                ill[one] = reason
         for one in reasons:
             if one in ill:
                 self._cares[one.name].failed(ill[one])
@@ -160,6 +168,7 @@ class Watch:
         if any(self._begin_anew(name, DIED) for name in sorted(dead) if not is_twin(name)):
             return frozenset(dead)
         for name in dead:
+            self._traffic.forget(name)
             self._telling.probed(name, "failed", DIED)
             self._cares.setdefault(name, Care(self._policy)).failed(DIED)
         self._mend(dead, there)
@@ -188,10 +197,12 @@ class Watch:
         errors, mended = self._side_by_side({one: partial(self._error, one) for one in ready})
         for one in [one for one, error in errors.items() if error is None]:
             self._traffic.answered_the_watch(one.name)
-        doubtful = {
-            one for one, error in errors.items() if isinstance(error, ProbeFailed) and may_be_busy(error.reason)
-        }
-        names = {name for one in doubtful for name in (one.name, *twins_of(one.name, there))}
+        failed = {one.name for one, error in errors.items() if error is not None}
+        self._traffic.looked({one.name for one in errors} - failed - mended, self._clock())
+        words = {one: error.reason for one, error in errors.items() if isinstance(error, ProbeFailed)}
+        doubtful = {one for one, reason in words.items() if may_be_busy(reason)}
+        quoting = {one for one, reason in words.items() if quotes_twins(reason)}
+        names = {name for one in doubtful | quoting for name in (one.name, *twins_of(one.name, there))}
         answer, mended_since = self._side_by_side(
             {name: partial(self._traffic.has_answered_others, name) for name in names}
         )
@@ -200,6 +211,10 @@ class Watch:
             if one.name in mended | mended_since:
                 continue
             twins = twins_of(one.name, there)
+            if one in quoting and any(answer[twin] for twin in twins):
+                # Others have an answer from this hybrid, it seems: so it finds its twins.
+                for twin in twins:
+                    self._traffic.forget(twin)
             # What a hybrid refuses Triton counts as answered; what it has answered, one of its twins has.
             busy = one in doubtful and answer[one.name] and (not twins or any(answer[twin] for twin in twins))
             if error is not None:

@@ -1,8 +1,12 @@
-"""Who has answered others from one look to the next: what Triton counts of a model, without the watch's own probes."""
+"""Who has answered others from one look to the next: what Triton counts of a model, without the watch's own probes.
+
+And who answers the watch, for how long.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Protocol
 
 from serving.errors import ServingError
@@ -22,10 +26,23 @@ class Traffic:
         self._control = control
         self._to_the_watch: Counter[str] = Counter()
         self._to_others: dict[str, int] = {}
+        self._since: dict[str, float] = {}
 
     def answered_the_watch(self, name: str) -> None:
         """A probe of this model was answered: Triton counts it as any other request."""
         self._to_the_watch[name] += 1
+
+    def looked(self, well: Collection[str], now: float) -> None:
+        """At this look these models have answered the watch, with each of their versions, and no others have."""
+        self._since = {name: self._since.get(name, now) for name in well}
+
+    def forget(self, name: str) -> None:
+        """For how long this model has answered is counted from the next look on."""
+        self._since.pop(name, None)
+
+    def well_s(self, names: Collection[str], now: float) -> list[float]:
+        """For how long those of the models have answered that did so at the last look, and at each one since."""
+        return [now - self._since[name] for name in names if name in self._since]
 
     def has_answered_others(self, name: str) -> bool:
         """Whether a model has answered anybody else since this was asked last. A model's first time tells nothing."""

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from python_backend.hybrid.errors import BothFailed, Overloaded, TwinFailed
+from python_backend.hybrid import breaker
+from python_backend.hybrid.errors import BothFailed, DeadlinePassed, Overloaded, RowsRefused, TwinFailed
 from serving.control import ModelStatus
 from serving.errors import LoadFailed, ModelNotFound, ProbeFailed, RepositoryUnreadable, ServerUnreachable
 from serving.stubs import UNNAMED, Stub, Stubs
-from serving.watch.care import HANGS, Policy, is_dead
+from serving.watch.care import HANGS, LONGEST_PAUSE_S, Policy, is_dead
 from serving.watch.repairs import in_a_thread
 from serving.watch.rounds import Watch
 from serving.watch.telling import Telling
@@ -24,6 +25,10 @@ FULL = str(Overloaded("640 requests", "max_pending"))
 QUEUE_FULL = "Exceeds maximum queue size"
 BOTH_FULL = str(BothFailed(*(TwinFailed(twin, QUEUE_FULL, "full") for twin in ("onnx", "original"))))
 BOTH_AWAY = str(BothFailed(*(TwinFailed(twin, f"'net_{twin}' is not ready", "gone") for twin in ("onnx", "original"))))
+# One twin is dead, and the other one has too much to do.
+CROWDED_OUT = str(
+    DeadlinePassed(2.0, f"onnx: its circuit breaker is open, since {DEAD}; as many calls as may fall back do so")
+)
 GONE = ModelStatus("net", 1, "UNAVAILABLE", "unloaded")
 POLICY = Policy(patience=3, enough=3)
 
@@ -496,6 +501,7 @@ class Asked(Server):
             {"net": BOTH_FULL, "net_onnx": QUEUE_FULL, "net_original": QUEUE_FULL},
         ),
         ({"net": 9, "net_original": 1}, {"net": "Deadline Exceeded", "net_original": "Deadline Exceeded"}),
+        ({"net": 9, "net_original": 5}, {"net": CROWDED_OUT, "net_original": None}),
         ({"net_onnx": 5}, {"net_onnx": QUEUE_FULL}),
     ],
 )
@@ -540,6 +546,79 @@ def test_a_hybrid_that_was_dead_is_loaded_anew_once_although_its_twins_are_still
     server = Lonely(net=DEAD)
     watched = Watched(server)
     watched.look(10)
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_that_does_not_find_the_twins_that_answer_the_watch_is_loaded_anew():
+    """It asks for a version that they had before somebody loaded them anew."""
+    server = Server(net=None, net_onnx=None, net_original=None)
+    watched = Watched(server)
+    watched.look(24)
+    server.models["net"] = BOTH_AWAY
+    watched.look(2)
+    assert server.reloaded == []
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+@pytest.mark.parametrize("was", ["never seen", "unloaded", "dead", "dead between two looks"])
+def test_a_hybrid_is_given_time_to_find_a_twin_that_is_back(was):
+    server = Server(net=None, net_onnx=None)
+    watched = Watched(server)
+    if was != "never seen":
+        watched.look(24)
+    server.models["net"] = BOTH_AWAY
+    if was == "unloaded":
+        server.states["net_onnx"] = "UNAVAILABLE"
+        watched.look(5)
+        server.states["net_onnx"] = "READY"
+    elif was == "dead":
+        server.models["net_onnx"] = DEAD
+        watched.look()
+    elif was == "dead between two looks":
+        watched.watch.mend(dead("net_onnx"))
+    server.reloaded.clear()
+    # A breaker may open just before the twin is back, and three looks are as many as any model is given.
+    watched.look(1 + int(LONGEST_PAUSE_S / 3) + 2)
+    assert server.reloaded == []
+    watched.look()
+    assert server.reloaded == ["net"]
+
+
+def test_a_hybrid_is_given_as_long_as_its_breakers_may_stay_open():
+    policy = breaker.Policy()
+    assert pytest.approx(policy.longest_pause_s * (1 + policy.jitter)) == LONGEST_PAUSE_S
+
+
+def test_somebody_is_called_for_a_hybrid_that_does_not_find_its_twins_though_it_was_loaded_anew():
+    server = Incurable(net=BOTH_AWAY, net_onnx=None, net_original=None)
+    watched = Watched(server)
+    watched.look(60)
+    assert server.reloaded.count("net") >= POLICY.enough
+    assert watched.value("given_up", model="net") == 1
+
+
+@pytest.mark.parametrize(
+    "onnx",
+    [TwinFailed("onnx", "it is in quarantine: 9 of 20 differ", "quarantined"), RowsRefused("onnx", 1, 1)],
+)
+def test_a_hybrid_that_does_not_want_the_answers_of_the_twin_that_is_well_is_left_alone(onnx):
+    away = TwinFailed("original", "'net_original' is not ready", "gone")
+    server = Server(net=str(BothFailed(onnx, away)), net_onnx=None)
+    Watched(server).look(60)
+    assert server.reloaded == []
+
+
+def test_a_hybrid_that_tells_of_its_twins_is_left_alone_while_one_of_them_answers_others():
+    """It has too much to do: most callers hear what the watch hears, and some have their answer."""
+    late = TwinFailed("onnx", "no answer within its budget of 600 ms", "late")
+    opened = TwinFailed("original", f"its circuit breaker is open, since {late.cause}", "open")
+    server = Asked({"net": 9, "net_onnx": 1}, net=str(BothFailed(late, opened)), net_onnx=None, net_original=None)
+    watched = Watched(server)
+    watched.look(60)
+    assert server.reloaded == []
+    server.others.clear()
+    watched.look(1 + int(LONGEST_PAUSE_S / 3) + 3)
     assert server.reloaded == ["net"]
 
 
@@ -603,6 +682,22 @@ def test_a_model_that_somebody_unloaded_stays_so_also_where_loading_it_anew_did_
     server.states["net"] = "READY"
     watched.look()
     assert server.reloaded == ["net"], "somebody loaded it again, and it is looked after again"
+
+
+@pytest.mark.parametrize("state", ["UNAVAILABLE", "UNLOADING"])
+def test_somebody_is_called_again_for_a_model_that_was_unloaded_and_loaded_and_fails_all_the_same(state):
+    server = Incurable(net=DEAD, other=None)
+    watched = given_up(server)
+    while not server.reloaded:
+        watched.look()
+    # Its next try is far off, and comes after both.
+    server.states["net"] = state
+    watched.look()
+    assert watched.value("given_up", model="net") is None
+    server.states["net"] = "READY"
+    watched.look(12)
+    assert watched.value("given_up", model="net") == 1
+    assert len([line for line in watched.lines if line.startswith("ALARM: net is given up")]) == 2
 
 
 def test_a_model_that_is_no_longer_in_the_repository_is_left_alone():
@@ -770,6 +865,7 @@ def test_a_server_that_cannot_list_its_repository_is_told_of_and_nothing_is_load
             str(BothFailed(*(TwinFailed(twin, f"Model 'net_{twin}' is not ready.") for twin in ("onnx", "original")))),
             False,
         ),
+        (CROWDED_OUT, False),
         ("Deadline Exceeded", False),
         ("unexpected shape for input 'x'", False),
     ],
