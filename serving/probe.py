@@ -55,8 +55,14 @@ def _samples(path: Path, _changed_ns: int, *, first_row: bool) -> dict[str, Any]
     """The inputs in a file of samples by name. Kept, as who watches asks for them every few seconds."""
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = of_kind(archive, "input")
+    # Opened here: NumPy leaves a file that is no archive open.
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = of_kind(archive, "input")
+        # Of a file that is empty, cut or overwritten NumPy raises whatever its parsers do: EOFError, TokenError, …
+        except Exception as error:
+            raise ValueError(f"{path} holds no samples: {error}") from error
     # A copy: a view would keep all rows.
     return {name: array[:1].copy() if first_row else array for name, array in arrays.items()}
 

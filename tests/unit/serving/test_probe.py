@@ -90,3 +90,24 @@ def test_strings_whose_lengths_are_not_those_of_their_bytes_are_no_samples(tmp_p
     asked = config('max_batch_size: 8 input { name: "s" data_type: TYPE_STRING dims: [1] }')
     with pytest.raises(ValueError, match="are not those of their bytes"):
         golden_inputs(asked, tmp_path / "golden.npz")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "overwritten", "an array alone"])
+def test_a_file_of_samples_that_is_damaged_is_told_as_one_that_holds_none(tmp_path: Path, damage: str) -> None:
+    """The watch passes over such a file, and has to look after all models."""
+    path = tmp_path / "golden.npz"
+    np.savez_compressed(path, **{"input/x": np.arange(4000, dtype=np.float32).reshape(2000, 2)})
+    content = path.read_bytes()
+    damaged = {
+        "empty": b"",
+        "cut": content[: len(content) // 2],
+        "overwritten": content[:200] + bytes(100) + content[300:],
+    }
+    if damage in damaged:
+        path.write_bytes(damaged[damage])
+    else:
+        with path.open("wb") as file:
+            np.save(file, np.zeros(2))
+    asked = config('max_batch_size: 8 input { name: "x" data_type: TYPE_FP32 dims: [2] }')
+    with pytest.raises(ValueError, match=r"golden\.npz holds no samples"):
+        golden_inputs(asked, path)
