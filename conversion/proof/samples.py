@@ -45,8 +45,11 @@ def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int]
         return lambda rows, number: _generate(spec, inputs, rows, number)
     if not spec.serving.max_batch_size:
         return _whole_samples(spec, inputs)
-    arrays = _from_file(spec) if spec.samples.file else _pool(spec)
-    _check(spec, arrays, inputs)
+    if spec.samples.file:
+        arrays = _from_file(spec)
+        _check(spec, arrays, inputs)
+    else:
+        arrays = _pool(spec, inputs)
 
     def take(count: int, number: int) -> Batch:
         return {
@@ -80,14 +83,20 @@ def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batc
     return items
 
 
-def _pool(spec: ModelSpec) -> Batch:
+def _pool(spec: ModelSpec, inputs: Sequence[Facts]) -> Batch:
     """What the generator gives for the largest batch, or more: `LEAST_ROWS` where they are small and it has them."""
+
+    def made(rows: int) -> Batch:
+        arrays = _from_function(spec, rows, spec.samples.seed)
+        _check(spec, arrays, inputs)
+        return arrays
+
     rows = min(_POOL, max(spec.batch_sizes))
-    arrays = _from_function(spec, rows, spec.samples.seed)
+    arrays = made(rows)
     size = sum(array.nbytes for array in arrays.values()) / rows
     if rows < LEAST_ROWS and size * LEAST_ROWS <= _POOL_BYTES:
         with contextlib.suppress(ArtefactError):
-            return _from_function(spec, LEAST_ROWS, spec.samples.seed)
+            return made(LEAST_ROWS)
     return arrays
 
 

@@ -160,9 +160,10 @@ def test_a_generator_gives_thirty_rows_however_small_batches_are(spec, tmp_path)
     [
         (8, "{'x': np.random.default_rng(seed).choice(np.zeros((12, 2, 3), np.float32), count, replace=False)}"),
         (1, "{'x': np.broadcast_to(np.arange(count, dtype=np.float32)[:, None, None], (count, 3_000_000, 3))}"),
+        (8, "{'x': np.zeros((count if count < 30 else 0, 2, 3), np.float32)}"),
         (0, "{'x': np.full((1, 2, 3), [5, 6][seed], np.float32)}"),
     ],
-    ids=["twelve of them", "large ones", "two seeds"],
+    ids=["twelve of them", "large ones", "none of thirty", "two seeds"],
 )
 def test_a_generator_that_has_fewer_or_gives_large_ones_is_not_asked_for_more(spec, tmp_path, most, body):
     (tmp_path / "gen.py").write_text(f"import numpy as np\ndef make(count, seed):\n    return {body}\n")
