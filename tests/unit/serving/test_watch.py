@@ -199,6 +199,50 @@ def test_who_dies_while_a_busy_server_is_asked_is_mended_meanwhile_and_not_judge
     assert server.reloaded == ["net_onnx"]
 
 
+def test_a_model_that_died_once_and_is_too_busy_to_answer_the_watch_when_it_is_back_is_loaded_once():
+    """At the peak callers come back before the probe does, and a look lasts longer than the pause after a repair."""
+
+    class Peak(Server):
+        def probe(self, name, version=None, timeout_s=None, golden=None):
+            if name == "slow" and not watched.now > 100:
+                assert back.wait(10)
+                watched.now += 5
+            return super().probe(name, version, timeout_s, golden)
+
+        def reload(self, name):
+            super().reload(name)
+            self.models[name] = QUEUE_FULL
+            back.set()
+
+    back = threading.Event()
+    server = Peak(net=None, slow=None)
+    watched = Watched(server, stubs=Deaths(dead("net")))
+    watched.look()
+    assert server.reloaded == ["net"]
+    server.counts = True
+    watched.look(9)
+    assert server.reloaded == ["net"]
+    assert watched.lines[1:] == [
+        "net does not answer: its stub process has died",
+        "unloading and loading net",
+        f"net could not be brought back: {QUEUE_FULL}",
+    ]
+
+
+@pytest.mark.parametrize(("reason", "repairs"), [(DEAD, 2), ("shape mismatch", 1)])
+def test_what_was_loaded_anew_is_loaded_again_at_once_where_it_is_dead_and_given_time_where_it_fails_otherwise(
+    reason, repairs
+):
+    server = Incurable(net=reason)
+    watched = Watched(server)
+    while not server.reloaded:
+        watched.look()
+    watched.look()
+    assert len(server.reloaded) == repairs
+    watched.look(6)
+    assert watched.value("given_up", model="net") == 1
+
+
 def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(tmp_path):
     """A server with three children: /proc as the kernel shows it."""
 
