@@ -535,6 +535,10 @@ class Asked(Server):
         self.counted[name] += name == "net" or self.models[name] is None
         return super().probe(name, version, timeout_s, golden)
 
+    def reload(self, name):
+        super().reload(name)
+        self.counted[name] = 0
+
 
 @pytest.mark.parametrize(
     ("others", "models"),
@@ -556,6 +560,19 @@ def test_who_has_no_room_because_others_are_answered_is_busy_and_not_ill(others,
     watched.look(9)
     assert server.reloaded == []
     assert watched.value("probes_total", model=next(iter(models)), outcome="busy") == 8
+
+
+def test_who_was_loaded_anew_and_is_busy_at_once_is_not_ill_because_it_answered_more_before():
+    server = Asked({}, net_onnx="Deadline Exceeded")
+    server.counted["net_onnx"] = 50_000
+    watched = Watched(server)
+    watched.look(3)
+    assert server.reloaded == ["net_onnx"]
+    server.models["net_onnx"] = QUEUE_FULL
+    server.others["net_onnx"] = 300
+    watched.look()
+    assert watched.value("probes_total", model="net_onnx", outcome="busy") == 1
+    assert watched.value("probes_total", model="net_onnx", outcome="failed") == 3
 
 
 @pytest.mark.parametrize("reason", [FULL, "no answer within the deadline of 10000 ms (all threads were busy)"])
