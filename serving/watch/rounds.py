@@ -142,7 +142,7 @@ class Watch:
             # Of several versions all have to be well.
             elif not any(other.name == one.name for other in ill):
                 self._cares[one.name].well()
-        self._mend(self._cares, {one.name for one in index})
+        self._mend(self._cares, there)
         return not owed and not away and not any(reasons.values())
 
     def mend(self, died: Collection[Stub]) -> frozenset[str]:
@@ -154,8 +154,9 @@ class Watch:
         self._repairs.died(died)
         died = [one for one in died if not self._repairs.was_replaced(one)]
         try:
-            index = [one for one in self._control.index() if self._mine(one.name)]
-            there = {one.name for one in index}
+            listed = self._control.index()
+            index = [one for one in listed if self._mine(one.name)]
+            there = {one.name for one in listed}
         except RepositoryUnreadable:
             # Also of one whose process has died it says that it is ready, as long as nobody unloaded it.
             ready = [one for one in died if self._mine(one.model) and self._control.ready(one.model, one.version)]

@@ -393,6 +393,21 @@ def test_a_hybrid_is_loaded_when_one_of_its_twins_is_back():
     until(watched.watch.look)
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_hybrid_does_not_wait_for_the_one_twin_that_is_looked_after_while_the_other_one_serves(seen):
+    server = Hanging({"net_onnx"}, net=None, net_onnx=DEAD, net_original=None)
+    watched = Watched(server, aside=in_a_thread, only=frozenset({"net", "net_onnx"}))
+    watched.look()
+    assert server.began["net_onnx"].wait(10)
+    if seen:
+        watched.watch.mend(dead("net"))
+    else:
+        server.models["net"] = DEAD
+        watched.look()
+    assert server.began["net"].wait(5)
+    server.let_go.set()
+
+
 def told_while_it_hangs(server, watched, name, times=7):
     """The alarms of each of so many glances, five seconds apart, a minute after its load has begun."""
     told = []
