@@ -119,7 +119,8 @@ class Watch:
         for name in {one.name for one in ready} - self._cares.keys():
             self._cares[name] = Care(self._policy)
         owed = {name for name, care in self._cares.items() if care.unloaded}
-        self.serving = tuple(sorted({one.name for one in ready} | owed))
+        # What was being loaded may be loaded by now, and listed as it was before.
+        self.serving = tuple(sorted({one.name for one in ready} | owed | away))
         self._telling.reachable(self.serving)
         # One that is loaded anew may have been listed after it was unloaded.
         wanted = {one.name for one in index if not is_away(one)} | owed | away

@@ -408,6 +408,24 @@ def test_a_hybrid_does_not_wait_for_the_one_twin_that_is_looked_after_while_the_
     server.let_go.set()
 
 
+def test_what_is_loaded_while_the_list_is_under_way_is_served():
+    """A server that ends before the next look is started again with it."""
+    server = Hanging({"net"}, net=DEAD, other=None)
+    watched = Watched(server, aside=in_a_thread)
+    watched.look()
+    assert server.began["net"].wait(10)
+
+    def index():
+        listed = Server.index(server)
+        server.let_go.set()
+        until(lambda: watched.lines[-1].startswith("net is back"))
+        return listed
+
+    server.index = index
+    watched.look()
+    assert watched.watch.serving == ("net", "other")
+
+
 def told_while_it_hangs(server, watched, name, times=7):
     """The alarms of each of so many glances, five seconds apart, a minute after its load has begun."""
     told = []
