@@ -72,7 +72,7 @@ class Watch:
         self._control = control
         self._telling = telling
         self._policy = policy or Policy()
-        processes_of = stubs.of if stubs is not None else lambda _: ()
+        processes_of = stubs.kept if stubs is not None else lambda _: ()
         self._repairs = Repairs(control, telling, self._policy, clock=clock, aside=aside, processes_of=processes_of)
         self._repository = repository
         self._only = only

@@ -90,7 +90,7 @@ class Deaths:
     def died(self, *, in_passing):
         return self.deaths.pop(0) if self.deaths else frozenset()
 
-    def of(self, name):
+    def kept(self, name):
         return [7]
 
 
@@ -263,7 +263,7 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     assert stubs.died() == frozenset()
     assert (stubs.of("net"), stubs.of("net_onnx"), stubs.of("onnx")) == ([10], [11, 12], [])
     child("12", "Z", "")
-    assert stubs.of("net_onnx") == [11]
+    assert (stubs.of("net_onnx"), stubs.kept("net_onnx")) == ([11], [11, 12])
     assert stubs.died() == {Stub("net_onnx", 3, 12)}
     assert stubs.died() == frozenset()
     assert stubs.left == 1
@@ -271,6 +271,7 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     assert stubs.died() == frozenset(), "Triton may have ended 10, and be about to take it away"
     children.write_text("11 12 ")
     assert stubs.died() == frozenset(), "and so it was"
+    assert (stubs.kept("net"), stubs.kept("net_onnx")) == ([], [11, 12])
     child("11", "Z", "", code=0)
     assert stubs.died() == frozenset()
     assert stubs.died() == {Stub("net_onnx", 3, 11)}, "nobody takes 11 away"
@@ -468,6 +469,39 @@ def test_what_ends_before_it_is_loaded_anew_says_nothing_of_the_load():
     server = Hanging({"net_onnx"}, net=None, net_onnx=None)
     watched = Watched(server, aside=in_a_thread, stubs=Deaths(frozenset(), dead("net_onnx", pid=7)))
     assert told_while_it_hangs(server, watched, "net_onnx") == [[]] * 7
+
+
+def test_what_dies_just_before_it_is_loaded_anew_says_nothing_of_the_load(tmp_path):
+    """The second process of a model dies after the look that saw the first one dead, and before it is unloaded."""
+
+    def child(pid, state):
+        (tmp_path / pid).mkdir(exist_ok=True)
+        (tmp_path / pid / "stat").write_text(f"{pid} (stub) {state} 1{' 0' * 47} 9")
+        (tmp_path / pid / "cmdline").write_text("/stub\0/r/net/1/model.py\0" if state == "S" else "")
+
+    (tmp_path / "1" / "task" / "1").mkdir(parents=True)
+    (tmp_path / "1" / "task" / "1" / "children").write_text("10 11 ")
+    child("10", "S")
+    child("11", "S")
+    stubs = Stubs(1, tmp_path)
+    stubs.died()
+    ended, server = [], Hanging({"net"}, net=None)
+    watched = Watched(
+        server, aside=in_a_thread, stubs=stubs, begin_anew=lambda *told: ended.extend([told] if HANGS in told else [])
+    )
+
+    def index():
+        child("11", "Z")
+        return Server.index(server)
+
+    server.index = index
+    child("10", "Z")
+    for _ in range(6):
+        watched.watch._mend_the_dead()
+        assert server.began["net"].wait(10)
+        watched.now += 5
+    server.let_go.set()
+    assert ended == []
 
 
 def test_a_process_that_was_stopped_and_dies_after_it_was_replaced_says_nothing_of_the_one_that_serves():
