@@ -99,6 +99,11 @@ class Stubs:
         stubs = (self._known.get(pid) or self._stub(pid) for pid in children if self._lives(pid))
         return sorted(stub.pid for stub in stubs if stub is not None and stub.model == model)
 
+    def kept(self, model: str) -> list[int]:
+        """The processes of one model that the server has: those that live now, and those known ones that have died."""
+        known = self._known.copy().values()
+        return sorted({*self.of(model), *(stub.pid for stub in known if stub.model == model)})
+
     def processor_s(self, model: str) -> float:
         """Seconds of processor time that the living processes of one model have taken."""
         spent = 0

@@ -30,7 +30,9 @@ def add(commands: Commands) -> None:
         help="model repository whose golden samples are asked (default: that of the state file's server, else zeros)",
     )
     watch.add_argument(
-        "--models", metavar="A,B", help="look after only these, comma-separated (default: all that serve)"
+        "--models",
+        metavar="A,B",
+        help="look after only these, comma-separated; name a hybrid's twins too (default: all that serve)",
     )
     with_watching(watch)
     with_address(watch)

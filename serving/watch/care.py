@@ -29,7 +29,8 @@ class Policy:
     Probes go out every `interval_s` and may take `timeout_s`. A model that Triton calls dead is loaded anew at once,
     one that fails otherwise after `patience` failures in a row. After a repair that did not help comes a pause of
     `first_pause_s`, twice as long after each further one, up to `longest_pause_s`; after `enough` of them the model is
-    given up loudly, though still tried once in the longest pause.
+    given up loudly, though still tried once in the longest pause. What was loaded, and fails otherwise than by its
+    death, is given its `patience` again.
     """
 
     interval_s: float = 3.0
@@ -66,6 +67,11 @@ class Care:
         """It did not, for a reason that Triton gave."""
         self._failures += 1
         self._dead = is_dead(reason)
+
+    def loaded(self) -> None:
+        """It was loaded anew: what was said of it before, its death too, is over. Whether that helped is to be seen."""
+        self._failures = 0
+        self._dead = self.unloaded = False
 
     def needs_repair(self, now: float) -> bool:
         """Whether it is to be loaded anew at this time."""

@@ -163,7 +163,7 @@ class Repairs:
         try:
             self._load(name)
             # Where it is not there from here on, somebody unloaded it.
-            care.unloaded = False
+            care.loaded()
             self._control.probe(name, None, self._policy.timeout_s)
         except ModelNotFound:
             care.well()
@@ -173,6 +173,9 @@ class Repairs:
         except ModelError as error:
             if self._left:
                 return
+            # One that was loaded may serve all the same, and have no room for this probe: the next looks tell.
+            if not care.unloaded:
+                care.failed(error.reason)
             given_up = care.given_up
             care.repaired_in_vain(self._clock())
             self._telling.repair_failed(name, error.reason, given_up=care.given_up and not given_up)

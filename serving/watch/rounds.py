@@ -72,7 +72,7 @@ class Watch:
         self._control = control
         self._telling = telling
         self._policy = policy or Policy()
-        processes_of = stubs.of if stubs is not None else lambda _: ()
+        processes_of = stubs.kept if stubs is not None else lambda _: ()
         self._repairs = Repairs(control, telling, self._policy, clock=clock, aside=aside, processes_of=processes_of)
         self._repository = repository
         self._only = only
@@ -119,7 +119,8 @@ class Watch:
         for name in {one.name for one in ready} - self._cares.keys():
             self._cares[name] = Care(self._policy)
         owed = {name for name, care in self._cares.items() if care.unloaded}
-        self.serving = tuple(sorted({one.name for one in ready} | owed))
+        # What was being loaded may be loaded by now, and listed as it was before.
+        self.serving = tuple(sorted({one.name for one in ready} | owed | away))
         self._telling.reachable(self.serving)
         # One that is loaded anew may have been listed after it was unloaded.
         wanted = {one.name for one in index if not is_away(one)} | owed | away
@@ -142,7 +143,7 @@ class Watch:
             # Of several versions all have to be well.
             elif not any(other.name == one.name for other in ill):
                 self._cares[one.name].well()
-        self._mend(self._cares, {one.name for one in index})
+        self._mend(self._cares, there)
         return not owed and not away and not any(reasons.values())
 
     def mend(self, died: Collection[Stub]) -> frozenset[str]:
@@ -154,8 +155,9 @@ class Watch:
         self._repairs.died(died)
         died = [one for one in died if not self._repairs.was_replaced(one)]
         try:
-            index = [one for one in self._control.index() if self._mine(one.name)]
-            there = {one.name for one in index}
+            listed = self._control.index()
+            index = [one for one in listed if self._mine(one.name)]
+            there = {one.name for one in listed}
         except RepositoryUnreadable:
             # Also of one whose process has died it says that it is ready, as long as nobody unloaded it.
             ready = [one for one in died if self._mine(one.model) and self._control.ready(one.model, one.version)]

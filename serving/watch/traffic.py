@@ -25,7 +25,8 @@ class Traffic:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._to_the_watch: Counter[str] = Counter()
-        self._to_others: dict[str, int] = {}
+        # What Triton had counted of each when that was asked last, and how much of it for the watch.
+        self._last: dict[str, tuple[int, int]] = {}
         self._since: dict[str, float] = {}
 
     def answered_the_watch(self, name: str) -> None:
@@ -47,8 +48,13 @@ class Traffic:
     def has_answered_others(self, name: str) -> bool:
         """Whether a model has answered anybody else since this was asked last. A model's first time tells nothing."""
         try:
-            now = self._control.answered(name) - self._to_the_watch[name]
+            count = self._control.answered(name)
         except ServingError:
             return False
-        before, self._to_others[name] = self._to_others.get(name), now
-        return before is not None and now > before
+        to_the_watch = self._to_the_watch[name]
+        last, self._last[name] = self._last.get(name), (count, to_the_watch)
+        if last is None:
+            return False
+        # A model that is loaded anew is counted from 0 on.
+        since = count if count < last[0] else count - last[0]
+        return since > to_the_watch - last[1]

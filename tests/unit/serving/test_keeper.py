@@ -175,7 +175,7 @@ class Dying:
     def __init__(self, server_pid):
         self.told = False
 
-    def of(self, name):
+    def kept(self, name):
         return [7]
 
     def died(self, *, in_passing):

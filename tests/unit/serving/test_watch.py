@@ -90,7 +90,7 @@ class Deaths:
     def died(self, *, in_passing):
         return self.deaths.pop(0) if self.deaths else frozenset()
 
-    def of(self, name):
+    def kept(self, name):
         return [7]
 
 
@@ -199,6 +199,50 @@ def test_who_dies_while_a_busy_server_is_asked_is_mended_meanwhile_and_not_judge
     assert server.reloaded == ["net_onnx"]
 
 
+def test_a_model_that_died_once_and_is_too_busy_to_answer_the_watch_when_it_is_back_is_loaded_once():
+    """At the peak callers come back before the probe does, and a look lasts longer than the pause after a repair."""
+
+    class Peak(Server):
+        def probe(self, name, version=None, timeout_s=None, golden=None):
+            if name == "slow" and not watched.now > 100:
+                assert back.wait(10)
+                watched.now += 5
+            return super().probe(name, version, timeout_s, golden)
+
+        def reload(self, name):
+            super().reload(name)
+            self.models[name] = QUEUE_FULL
+            back.set()
+
+    back = threading.Event()
+    server = Peak(net=None, slow=None)
+    watched = Watched(server, stubs=Deaths(dead("net")))
+    watched.look()
+    assert server.reloaded == ["net"]
+    server.counts = True
+    watched.look(9)
+    assert server.reloaded == ["net"]
+    assert watched.lines[1:] == [
+        "net does not answer: its stub process has died",
+        "unloading and loading net",
+        f"net could not be brought back: {QUEUE_FULL}",
+    ]
+
+
+@pytest.mark.parametrize(("reason", "repairs"), [(DEAD, 2), ("shape mismatch", 1)])
+def test_what_was_loaded_anew_is_loaded_again_at_once_where_it_is_dead_and_given_time_where_it_fails_otherwise(
+    reason, repairs
+):
+    server = Incurable(net=reason)
+    watched = Watched(server)
+    while not server.reloaded:
+        watched.look()
+    watched.look()
+    assert len(server.reloaded) == repairs
+    watched.look(6)
+    assert watched.value("given_up", model="net") == 1
+
+
 def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(tmp_path):
     """A server with three children: /proc as the kernel shows it."""
 
@@ -219,7 +263,7 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     assert stubs.died() == frozenset()
     assert (stubs.of("net"), stubs.of("net_onnx"), stubs.of("onnx")) == ([10], [11, 12], [])
     child("12", "Z", "")
-    assert stubs.of("net_onnx") == [11]
+    assert (stubs.of("net_onnx"), stubs.kept("net_onnx")) == ([11], [11, 12])
     assert stubs.died() == {Stub("net_onnx", 3, 12)}
     assert stubs.died() == frozenset()
     assert stubs.left == 1
@@ -227,6 +271,7 @@ def test_processes_that_died_are_told_of_once_and_those_that_were_ended_are_not(
     assert stubs.died() == frozenset(), "Triton may have ended 10, and be about to take it away"
     children.write_text("11 12 ")
     assert stubs.died() == frozenset(), "and so it was"
+    assert (stubs.kept("net"), stubs.kept("net_onnx")) == ([], [11, 12])
     child("11", "Z", "", code=0)
     assert stubs.died() == frozenset()
     assert stubs.died() == {Stub("net_onnx", 3, 11)}, "nobody takes 11 away"
@@ -349,6 +394,39 @@ def test_a_hybrid_is_loaded_when_one_of_its_twins_is_back():
     until(watched.watch.look)
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_hybrid_does_not_wait_for_the_one_twin_that_is_looked_after_while_the_other_one_serves(seen):
+    server = Hanging({"net_onnx"}, net=None, net_onnx=DEAD, net_original=None)
+    watched = Watched(server, aside=in_a_thread, only=frozenset({"net", "net_onnx"}))
+    watched.look()
+    assert server.began["net_onnx"].wait(10)
+    if seen:
+        watched.watch.mend(dead("net"))
+    else:
+        server.models["net"] = DEAD
+        watched.look()
+    assert server.began["net"].wait(5)
+    server.let_go.set()
+
+
+def test_what_is_loaded_while_the_list_is_under_way_is_served():
+    """A server that ends before the next look is started again with it."""
+    server = Hanging({"net"}, net=DEAD, other=None)
+    watched = Watched(server, aside=in_a_thread)
+    watched.look()
+    assert server.began["net"].wait(10)
+
+    def index():
+        listed = Server.index(server)
+        server.let_go.set()
+        until(lambda: watched.lines[-1].startswith("net is back"))
+        return listed
+
+    server.index = index
+    watched.look()
+    assert watched.watch.serving == ("net", "other")
+
+
 def told_while_it_hangs(server, watched, name, times=7):
     """The alarms of each of so many glances, five seconds apart, a minute after its load has begun."""
     told = []
@@ -391,6 +469,39 @@ def test_what_ends_before_it_is_loaded_anew_says_nothing_of_the_load():
     server = Hanging({"net_onnx"}, net=None, net_onnx=None)
     watched = Watched(server, aside=in_a_thread, stubs=Deaths(frozenset(), dead("net_onnx", pid=7)))
     assert told_while_it_hangs(server, watched, "net_onnx") == [[]] * 7
+
+
+def test_what_dies_just_before_it_is_loaded_anew_says_nothing_of_the_load(tmp_path):
+    """The second process of a model dies after the look that saw the first one dead, and before it is unloaded."""
+
+    def child(pid, state):
+        (tmp_path / pid).mkdir(exist_ok=True)
+        (tmp_path / pid / "stat").write_text(f"{pid} (stub) {state} 1{' 0' * 47} 9")
+        (tmp_path / pid / "cmdline").write_text("/stub\0/r/net/1/model.py\0" if state == "S" else "")
+
+    (tmp_path / "1" / "task" / "1").mkdir(parents=True)
+    (tmp_path / "1" / "task" / "1" / "children").write_text("10 11 ")
+    child("10", "S")
+    child("11", "S")
+    stubs = Stubs(1, tmp_path)
+    stubs.died()
+    ended, server = [], Hanging({"net"}, net=None)
+    watched = Watched(
+        server, aside=in_a_thread, stubs=stubs, begin_anew=lambda *told: ended.extend([told] if HANGS in told else [])
+    )
+
+    def index():
+        child("11", "Z")
+        return Server.index(server)
+
+    server.index = index
+    child("10", "Z")
+    for _ in range(6):
+        watched.watch._mend_the_dead()
+        assert server.began["net"].wait(10)
+        watched.now += 5
+    server.let_go.set()
+    assert ended == []
 
 
 def test_a_process_that_was_stopped_and_dies_after_it_was_replaced_says_nothing_of_the_one_that_serves():
@@ -491,6 +602,10 @@ class Asked(Server):
         self.counted[name] += name == "net" or self.models[name] is None
         return super().probe(name, version, timeout_s, golden)
 
+    def reload(self, name):
+        super().reload(name)
+        self.counted[name] = 0
+
 
 @pytest.mark.parametrize(
     ("others", "models"),
@@ -512,6 +627,19 @@ def test_who_has_no_room_because_others_are_answered_is_busy_and_not_ill(others,
     watched.look(9)
     assert server.reloaded == []
     assert watched.value("probes_total", model=next(iter(models)), outcome="busy") == 8
+
+
+def test_who_was_loaded_anew_and_is_busy_at_once_is_not_ill_because_it_answered_more_before():
+    server = Asked({}, net_onnx="Deadline Exceeded")
+    server.counted["net_onnx"] = 50_000
+    watched = Watched(server)
+    watched.look(3)
+    assert server.reloaded == ["net_onnx"]
+    server.models["net_onnx"] = QUEUE_FULL
+    server.others["net_onnx"] = 300
+    watched.look()
+    assert watched.value("probes_total", model="net_onnx", outcome="busy") == 1
+    assert watched.value("probes_total", model="net_onnx", outcome="failed") == 3
 
 
 @pytest.mark.parametrize("reason", [FULL, "no answer within the deadline of 10000 ms (all threads were busy)"])
