@@ -59,8 +59,8 @@ class Care:
 
     def well(self) -> None:
         """It answered."""
-        self._failures = self._repairs = 0
-        self._dead = self.unloaded = False
+        self.loaded()
+        self._repairs = 0
         self._next = 0.0
 
     def failed(self, reason: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
@@ -109,11 +108,10 @@ class Watch:
         """
         away = self._repairs.under_way
         try:
-            listed = self._control.index()
+            index, there = self._index()
         except RepositoryUnreadable:
             self._mend([name for name, care in self._cares.items() if care.unloaded], self._cares.keys())
             raise
-        index = [one for one in listed if self._mine(one.name)]
         ready = [one for one in index if one.ready]
         self._telling.broken({(one.name, one.version or 0): one.reason for one in index if is_broken(one)})
         for name in {one.name for one in ready} - self._cares.keys():
@@ -130,13 +128,13 @@ class Watch:
             self._cares[name].well()
         if self._stubs is not None:
             self._telling.left(self._stubs.left)
-        there = {one.name for one in listed}
         reasons = self._asked([one for one in ready if one.name not in away], there)
-        ill: dict[ModelStatus, str] = {}
-        for one, reason in reasons.items():
-            well_s = self._traffic.well_s(twins_of(one.name, there), self._clock())
-            if reason is not None and not twins_explain(reason, well_s):
-                ill[one] = reason
+        now = self._clock()
+        ill = {
+            one: reason
+            for one, reason in reasons.items()
+            if reason is not None and not twins_explain(reason, self._traffic.well_s(twins_of(one.name, there), now))
+        }
         for one in reasons:
             if one in ill:
                 self._cares[one.name].failed(ill[one])
@@ -155,9 +153,7 @@ class Watch:
         self._repairs.died(died)
         died = [one for one in died if not self._repairs.was_replaced(one)]
         try:
-            listed = self._control.index()
-            index = [one for one in listed if self._mine(one.name)]
-            there = {one.name for one in listed}
+            index, there = self._index()
         except RepositoryUnreadable:
             # Also of one whose process has died it says that it is ready, as long as nobody unloaded it.
             ready = [one for one in died if self._mine(one.model) and self._control.ready(one.model, one.version)]
@@ -175,6 +171,11 @@ class Watch:
             self._cares.setdefault(name, Care(self._policy)).failed(DIED)
         self._mend(dead, there)
         return frozenset(dead)
+
+    def _index(self) -> tuple[list[ModelStatus], set[str]]:
+        """What the server lists of the models that are looked after, and the names of all that it lists."""
+        listed = self._control.index()
+        return [one for one in listed if self._mine(one.name)], {one.name for one in listed}
 
     def _mend(self, names: Collection[str], there: Collection[str]) -> None:
         now = self._clock()
@@ -197,8 +198,9 @@ class Watch:
         A busy server takes seconds to say so. Who dies meanwhile is mended at once, and not judged by that answer.
         """
         errors, mended = self._side_by_side({one: partial(self._error, one) for one in ready})
-        for one in [one for one, error in errors.items() if error is None]:
-            self._traffic.answered_the_watch(one.name)
+        for one, error in errors.items():
+            if error is None:
+                self._traffic.answered_the_watch(one.name)
         failed = {one.name for one, error in errors.items() if error is not None}
         self._traffic.looked({one.name for one in errors} - failed - mended, self._clock())
         words = {one: error.reason for one, error in errors.items() if isinstance(error, ProbeFailed)}
@@ -248,7 +250,7 @@ class Watch:
     def _probe(self, one: ModelStatus) -> float:
         """Ask for a golden sample where there is one that can be read, for zeros otherwise."""
         # Also to look whether there is one needs rights, and a disk that answers.
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+        with contextlib.suppress(OSError, ValueError):
             golden = self._golden(one)
             if golden is not None:
                 return self._control.probe(one.name, one.version, self._policy.timeout_s, golden)
