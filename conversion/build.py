@@ -75,11 +75,7 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     winner, original = search.run()
     target = work / "onnx" / "model.onnx"
     shutil.copytree(cast(Path, winner.path).parent, target.parent)
-    memory: dict[str, float | None] = {"original_mb": None, "twin_mb": None}
-    # Two more processes that load a framework, for what nothing depends on: who wants it soon does not wait for them.
-    if spec.search.level != "off":
-        report("measuring the memory of each")
-        memory |= _memory(subject, work, winner)
+    memory = _memory(subject, work, winner, report)
     # Weights may be 2 GB and lie beside the graph: the interface needs none of them.
     graph = onnx.load(str(target), load_external_data=False)
     return Built(
@@ -98,7 +94,11 @@ def build(spec: ModelSpec, work: Path, report: Report) -> Built:
     )
 
 
-def _memory(subject: Subject, work: Path, winner: Trial) -> dict[str, float]:
+def _memory(subject: Subject, work: Path, winner: Trial, report: Report) -> dict[str, float | None]:
+    # Two more processes that load a framework, for what nothing depends on: who wants it soon does not wait for them.
+    if subject.spec.search.level == "off":
+        return {"original_mb": None, "twin_mb": None}
+    report("measuring the memory of each")
     row, where = subject.make(1, 0), subject.profile(winner.candidate.precision, winner.operators)
     sizes = subject.spec.timed_sizes if subject.batched else (1,)
     filled = padded(winner.operators, subject.spec.serving.max_batch_size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,9 @@ from python_backend.original.factory import find_callable
 
 from ..errors import ArtefactError
 from ..interface import Facts
-from ..spec import AccuracySpec, ModelSpec
+from ..spec import ModelSpec
 from .agreement import agreement, classes, cosine
-from .arrays import check_arrays
+from .arrays import check_arrays, made_arrays, read_arrays
 from .samples import Batch
 
 __all__ = ["AGREEMENT", "Accuracy", "Labelled", "Scorer", "labelled", "loss_of"]
@@ -193,7 +192,10 @@ def labelled(spec: ModelSpec, samples: Callable[[int], Batch], inputs: Sequence[
         if wanted.metric not in ("", AGREEMENT):
             raise _labels_missing(spec)
         return Labelled(samples(wanted.items), None, at_once)
-    arrays = _from_file(spec, wanted) if wanted.file else _from_function(spec, wanted)
+    if wanted.file:
+        arrays = read_arrays(spec, "accuracy.file", wanted.file)
+    else:
+        arrays = made_arrays(spec, "accuracy.generator", wanted.generator)
     labels = arrays.pop(LABELS, None)
     if inputs:
         _check_inputs(spec, arrays, inputs)
@@ -226,24 +228,6 @@ def _check_inputs(spec: ModelSpec, arrays: Batch, inputs: Sequence[Facts]) -> No
             f"{spec.name}: the data of [accuracy] have '{min(extra)}', which is no input; labels are in an "
             f"array '{LABELS}'"
         )
-
-
-def _from_file(spec: ModelSpec, wanted: AccuracySpec) -> Batch:
-    path = spec.folder / wanted.file
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise ArtefactError(f"{spec.name}: accuracy.file {path} is not a readable .npz: {error}") from error
-
-
-def _from_function(spec: ModelSpec, wanted: AccuracySpec) -> Batch:
-    try:
-        made = find_callable(wanted.generator, spec.folder)()
-        return {str(name): np.asarray(array) for name, array in made.items()}
-    # The generator is the user's code: whatever it raises is the news to pass on.
-    except Exception as error:
-        raise ArtefactError(f"{spec.name}: accuracy.generator '{wanted.generator}': {first_line(error)}") from error
 
 
 def _right(found: NDArray[np.int64], labels: NDArray[Any]) -> NDArray[np.float64]:

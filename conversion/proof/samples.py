@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from python_backend.original.errors import first_line
-from python_backend.original.factory import find_callable
+from python_backend.strings import packed_size
 
 from ..errors import ArtefactError
 from ..interface import BATCH, Facts
 from ..spec import ModelSpec
-from .arrays import check_arrays
+from .arrays import check_arrays, made_arrays, read_arrays
 
 __all__ = ["LEAST_ROWS", "Batch", "batch_maker", "item_maker"]
 
@@ -45,11 +43,7 @@ def batch_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int]
         return lambda rows, number: _generate(spec, inputs, rows, number)
     if not spec.serving.max_batch_size:
         return _whole_samples(spec, inputs)
-    if spec.samples.file:
-        arrays = _from_file(spec)
-        _check(spec, arrays, inputs)
-    else:
-        arrays = _pool(spec, inputs)
+    arrays = _from_file(spec, inputs) if spec.samples.file else _pool(spec, inputs)
 
     def take(count: int, number: int) -> Batch:
         return {
@@ -71,11 +65,9 @@ def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batc
             return batch_maker(spec, inputs)(1, 0)
         if spec.samples.generator:
             # Others than those of parity: the ranges of eight-bit twins are calibrated on them.
-            arrays = _from_function(spec, rows, spec.samples.seed + 1)
-            _check(spec, arrays, inputs)
-            return arrays
+            return _from_function(spec, inputs, rows, spec.samples.seed + 1)
         if spec.samples.file:
-            arrays = _from_file(spec)
+            arrays = _from_file(spec, inputs)
             # The last ones, for the same reason: those begin at the first.
             return {fact.name: arrays[fact.name][-rows:] for fact in inputs}
         return _generate(spec, inputs, rows, _OTHER)
@@ -85,59 +77,45 @@ def item_maker(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int], Batc
 
 def _pool(spec: ModelSpec, inputs: Sequence[Facts]) -> Batch:
     """What the generator gives for the largest batch, or more: `LEAST_ROWS` where they are small and it has them."""
-
-    def made(rows: int) -> Batch:
-        arrays = _from_function(spec, rows, spec.samples.seed)
-        _check(spec, arrays, inputs)
-        return arrays
-
     rows = min(_POOL, max(spec.batch_sizes))
-    arrays = made(rows)
-    size = sum(array.nbytes for array in arrays.values()) / rows
-    if rows < LEAST_ROWS and size * LEAST_ROWS <= _POOL_BYTES:
+    arrays = _from_function(spec, inputs, rows, spec.samples.seed)
+    if rows < LEAST_ROWS and packed_size(arrays) / rows * LEAST_ROWS <= _POOL_BYTES:
         with contextlib.suppress(ArtefactError):
-            return made(LEAST_ROWS)
+            return _from_function(spec, inputs, LEAST_ROWS, spec.samples.seed)
     return arrays
 
 
 def _whole_samples(spec: ModelSpec, inputs: Sequence[Facts]) -> Callable[[int, int], Batch]:
     """The same without a batch dimension: a file is one sample, and a generator gives one for each number."""
+    if spec.samples.file:
+        arrays = _from_file(spec, inputs)
+        return lambda _rows, _number: arrays
 
     @cache
     def sample(number: int) -> Batch:
-        arrays = _from_file(spec) if spec.samples.file else _from_function(spec, 1, spec.samples.seed + number)
-        _check(spec, arrays, inputs)
-        return arrays
+        return _from_function(spec, inputs, 1, spec.samples.seed + number)
 
-    sample(0)
+    first = sample(0)
 
     def take(_rows: int, number: int) -> Batch:
         # Of a generator that does not take every seed, the first sample comes again.
         with contextlib.suppress(ArtefactError):
-            return sample(0 if spec.samples.file else number)
-        return sample(0)
+            return sample(number)
+        return first
 
     return take
 
 
-def _from_file(spec: ModelSpec) -> Batch:
-    path = spec.folder / spec.samples.file
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise ArtefactError(f"{spec.name}: samples.file {path} is not a readable .npz: {error}") from error
+def _from_file(spec: ModelSpec, inputs: Sequence[Facts]) -> Batch:
+    arrays = read_arrays(spec, "samples.file", spec.samples.file)
+    _check(spec, arrays, inputs)
+    return arrays
 
 
-def _from_function(spec: ModelSpec, count: int, seed: int) -> Batch:
-    try:
-        made = find_callable(spec.samples.generator, spec.folder)(count, seed)
-        return {str(name): np.asarray(array) for name, array in made.items()}
-    # The generator is the user's code: whatever it raises is the news to pass on.
-    except Exception as error:
-        raise ArtefactError(
-            f"{spec.name}: samples.generator '{spec.samples.generator}': {first_line(error)}"
-        ) from error
+def _from_function(spec: ModelSpec, inputs: Sequence[Facts], count: int, seed: int) -> Batch:
+    arrays = made_arrays(spec, "samples.generator", spec.samples.generator, count, seed)
+    _check(spec, arrays, inputs)
+    return arrays
 
 
 def _check(spec: ModelSpec, arrays: Batch, inputs: Sequence[Facts]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from python_backend.original.bundle import Tensor
 from python_backend.original.errors import DtypeUnknown, OriginalError
 from python_backend.original.loading import Device, OriginalModel, load, tensors_of
+from python_backend.strings import packed_size
 
 from ..bundling import make_bundle
 from ..dtypes import DTYPES
@@ -119,7 +120,7 @@ class Subject:
                 if any(_same(batch, case.inputs) for case in (*cases, *found)):
                     break
                 found.append(Case(batch, self.run(batch)))
-                taken += sum(array.nbytes for part in (batch, found[-1].expected) for array in part.values())
+                taken += packed_size(batch) + packed_size(found[-1].expected)
                 seen += size
         return found
 

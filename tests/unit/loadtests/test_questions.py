@@ -126,9 +126,11 @@ def test_a_release_without_samples_is_told(tmp_path, two_rows):
         from_release(tmp_path / "elsewhere", batched=True)
     with pytest.raises(NoQuestions, match="holds no sample"):
         from_release(release(tmp_path, **{"input/x": np.zeros((0, 1), np.float32)}), batched=True)
-    (tmp_path / "golden.npz").write_bytes(b"PK no archive")
-    with pytest.raises(NoQuestions, match="holds no golden samples"):
-        from_release(tmp_path, batched=True)
+    sound = (tmp_path / "golden.npz").read_bytes()
+    for damaged in (b"PK no archive", b"", sound[: len(sound) // 2]):
+        (tmp_path / "golden.npz").write_bytes(damaged)
+        with pytest.raises(NoQuestions, match="holds no golden samples"):
+            from_release(tmp_path, batched=True)
 
 
 def test_made_up_questions_fit_the_model_and_the_original_says_what_is_right():

@@ -255,7 +255,8 @@ def test_a_metric_that_needs_labels_is_refused_without_data(spec):
 
 def test_a_missing_or_broken_file_is_named(spec, tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"nothing")
-    for name in ("absent.npz", "broken.npz"):
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name in ("absent.npz", "broken.npz", "empty.npz"):
         with pytest.raises(ArtefactError, match=rf"accuracy\.file .*{name} is not a readable \.npz"):
             labelled(wanting(spec, file=name), never)
 

@@ -115,7 +115,10 @@ def test_agreement_is_measured_on_the_last_rows_of_a_file(spec, tmp_path, rows, 
 
 def test_a_missing_or_broken_file_is_named(spec, tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"nothing")
-    for name in ("absent.npz", "broken.npz"):
+    (tmp_path / "empty.npz").write_bytes(b"")
+    with (tmp_path / "alone.npz").open("wb") as file:
+        np.save(file, np.zeros(2))
+    for name in ("absent.npz", "broken.npz", "empty.npz", "alone.npz"):
         with pytest.raises(ArtefactError, match=f"{name} is not a readable"):
             batch_maker(replace(spec, samples=SamplesSpec(file=name)), [X])
 
